@@ -1,0 +1,42 @@
+// Every kernel's signature: pointers, sizes and a stream. No torch, no CUDA and no Python header,
+// so that a kernel compiles in a second and can be called from a test or from another framework.
+#pragma once
+
+#include <cstdint>
+
+namespace wmscore {
+
+enum class Element : int32_t { kUint8, kFloat16, kBfloat16, kFloat32, kFloat64 };
+
+// Frames [N, C, H, W] whose rows follow each other: pixel i = y * W + x of image n, channel c is
+// data[n * image + c * channel + i * pixel]. Strides count elements. Contiguous frames have pixel
+// 1, channels-last ones have channel 1 and pixel C; an expanded batch has image 0.
+struct Frames {
+  const void* data;
+  int64_t image;
+  int64_t channel;
+  int64_t pixel;
+};
+
+}  // namespace wmscore
+
+extern "C" {
+
+// Sums over the pixels of one plane: squared error, absolute error, sum of preds, sum of target,
+// energy of preds, energy of target. `sums` is [planes, 6], int64 for uint8 frames and double for
+// the others. Computes the planes first <= n * channels + c < last, so that a caller can share the
+// planes out.
+void wmscore_frame_errors_cpu(wmscore::Element element, wmscore::Frames preds,
+                              wmscore::Frames target, int64_t channels, int64_t pixels,
+                              int64_t first, int64_t last, void* sums);
+
+// The same for all planes, on a device. Both frames are planar (pixel 1) or both interleaved RGB
+// (channel 1, pixel 3, channels 3). A plane is cut into wmscore_frame_errors_chunks(pixels) >= 1
+// chunks; `partials` is scratch of [planes, chunks, 6], unused when there is one. Returns a
+// cudaError_t.
+int64_t wmscore_frame_errors_chunks(int64_t pixels);
+int32_t wmscore_frame_errors_cuda(wmscore::Element element, wmscore::Frames preds,
+                                  wmscore::Frames target, int64_t images, int64_t channels,
+                                  int64_t pixels, void* partials, void* sums, void* stream);
+
+}  // extern "C"

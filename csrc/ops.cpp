@@ -1,0 +1,16 @@
+// The CPU kernels, one line each: wmscore::<op> runs <op>_cpu, which bindings/cpu/<op>.cpp defines.
+// The schemas are in Python (wmscore/ops).
+#include <torch/csrc/stable/library.h>
+
+// clang-format off
+#define WMSCORE_CPU_OPS(OP) \
+  OP(frame_errors)
+// clang-format on
+
+#define DECLARE(op) void op##_cpu(StableIValue* stack, uint64_t inputs, uint64_t outputs);
+WMSCORE_CPU_OPS(DECLARE)
+
+STABLE_TORCH_LIBRARY_IMPL(wmscore, CPU, m) {
+#define REGISTER(op) m.impl(#op, &op##_cpu);
+  WMSCORE_CPU_OPS(REGISTER)
+}

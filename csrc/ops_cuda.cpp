@@ -1,0 +1,16 @@
+// The CUDA kernels, one line each: wmscore::<op> runs <op>_cuda, which bindings/cuda/<op>.cpp
+// defines. The schemas are in Python (wmscore/ops).
+#include <torch/csrc/stable/library.h>
+
+// clang-format off
+#define WMSCORE_CUDA_OPS(OP) \
+  OP(frame_errors)
+// clang-format on
+
+#define DECLARE(op) void op##_cuda(StableIValue* stack, uint64_t inputs, uint64_t outputs);
+WMSCORE_CUDA_OPS(DECLARE)
+
+STABLE_TORCH_LIBRARY_IMPL(wmscore, CUDA, m) {
+#define REGISTER(op) m.impl(#op, &op##_cuda);
+  WMSCORE_CUDA_OPS(REGISTER)
+}

@@ -1,0 +1,54 @@
+"""CUDA kernels on the CPU: a .cu file compiled against the header in `tests/cuda_emulation`."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+ELEMENTS = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]  # kernels.h
+
+
+class Frames(ctypes.Structure):
+    """`wmscore::Frames` of kernels.h."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("image", ctypes.c_int64),
+        ("channel", ctypes.c_int64),
+        ("pixel", ctypes.c_int64),
+    ]
+
+    @classmethod
+    def of(cls, frames: torch.Tensor) -> "Frames":
+        image, channel, _, pixel = frames.stride()
+        return cls(frames.data_ptr(), image, channel, pixel)
+
+
+@cache
+def _compile(op: str, folder: Path) -> ctypes.CDLL:
+    library = folder / f"{op}.so"
+    subprocess.run(
+        [
+            *("g++", "-x", "c++", "-std=c++17", "-O1", "-shared", "-fPIC"),
+            *("-I", ROOT / "tests/cuda_emulation", ROOT / f"csrc/cuda/{op}.cu", "-o", library),
+        ],
+        check=True,
+    )
+    return ctypes.CDLL(str(library))
+
+
+@pytest.fixture
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ctypes.CDLL]:
+    """A function from an op's name to its CUDA kernel, compiled for the CPU."""
+    if shutil.which("g++") is None and not os.environ.get("WMSCORE_REQUIRE_KERNELS"):
+        pytest.skip("no g++ to compile the emulated kernel with")
+    folder = tmp_path_factory.getbasetemp() / "emulated"
+    folder.mkdir(exist_ok=True)
+    return lambda op: _compile(op, folder)

@@ -1,0 +1,42 @@
+"""Errors of the ops, in words: what was expected and what came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["FRAME_DTYPES", "check_frame_pair"]
+
+FRAME_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def check_frame_pair(
+    preds: Tensor, target: Tensor, *, dtypes: Sequence[torch.dtype] = FRAME_DTYPES
+) -> None:
+    """Refuse anything but two tensors `[N, C, H, W]` of one shape, dtype and device.
+
+    Raises:
+        TypeError: an argument is not a tensor, or its dtype is not one of `dtypes`.
+        ValueError: the shapes or the devices differ, or the shape is not `[N, C, H, W]`.
+    """
+    for name, value in (("preds", preds), ("target", target)):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+        if value.dtype not in dtypes:
+            expected = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+            raise TypeError(f"{name} must have one of the dtypes {expected}, got {value.dtype}")
+    if preds.dtype != target.dtype:
+        raise TypeError(
+            f"preds and target must have one dtype, got {preds.dtype} and {target.dtype}"
+        )
+    if preds.dim() != 4 or preds.shape != target.shape:
+        raise ValueError(
+            "preds and target must have one shape [N, C, H, W], "
+            f"got {tuple(preds.shape)} and {tuple(target.shape)}"
+        )
+    if preds.device != target.device:
+        raise ValueError(
+            f"preds and target must be on one device, got {preds.device} and {target.device}"
+        )

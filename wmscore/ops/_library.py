@@ -1,0 +1,161 @@
+"""The op table: torch functions that compiled kernels may override, and which of them did.
+
+A function becomes `torch.ops.wmscore.<name>`. Its type hints are the schema and its body is the
+kernel for every device, so the package works without a compiler. `_C` (CPU) and `_C_cuda` (CUDA),
+where they were built, override it for their device.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import typing
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+from torch.library import Library, infer_schema
+
+__all__ = ["Kernels", "kernels", "load", "op"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NAMESPACE = "wmscore"
+_LIBRARIES = MappingProxyType({"cpu": "_C", "cuda": "_C_cuda"})  # device -> file
+
+_library = Library(_NAMESPACE, "DEF")  # type: ignore[no-untyped-call]
+_ops: list[str] = []
+_absent: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """What runs where.
+
+    Attributes:
+        ops: op -> devices that have a compiled kernel for it; the others run the torch function.
+        absent: device -> why its library of kernels is not loaded.
+    """
+
+    ops: Mapping[str, tuple[str, ...]]
+    absent: Mapping[str, str]
+
+    def __str__(self) -> str:
+        parts = [f"{name} {'+'.join(devices) or 'torch'}" for name, devices in self.ops.items()]
+        parts += [f"no {device} kernels ({reason})" for device, reason in self.absent.items()]
+        return "; ".join(parts)
+
+
+def kernels() -> Kernels:
+    """Which ops have which device's kernel, and why a library is absent."""
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    return Kernels(
+        ops={
+            name: tuple(d for d in _LIBRARIES if has_kernel(f"{_NAMESPACE}::{name}", d.upper()))
+            for name in _ops
+        },
+        absent=dict(_absent),
+    )
+
+
+def op(check: Callable[..., None]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Register a torch function as an op that compiled kernels may override per device.
+
+    The function must neither write to its arguments nor return a view of one. The op has no
+    gradient: arguments that require one are refused rather than cut off silently.
+
+    Args:
+        check: called with the arguments first; raises TypeError or ValueError in the user's words.
+            It looks at shapes, dtypes and devices only, never at values.
+
+    Returns:
+        A decorator. The decorated function checks, then lets torch's dispatcher choose the kernel;
+        the function as it was written is its attribute `__wrapped__`.
+    """
+
+    def register(function: Callable[P, R]) -> Callable[P, R]:
+        name = function.__name__
+        # Resolved, since infer_schema does not read annotations that are strings.
+        function.__annotations__ = typing.get_type_hints(function)
+        schema = name + infer_schema(function, mutates_args=())
+        _library.define(schema)  # type: ignore[no-untyped-call]
+        _library.impl(  # type: ignore[no-untyped-call]
+            name, function, "CompositeExplicitAutograd"
+        )
+        _ops.append(name)
+        overload = getattr(getattr(torch.ops, _NAMESPACE), name).default
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            check(*args, **kwargs)
+            if torch.is_grad_enabled():
+                for value in (*args, *kwargs.values()):
+                    if isinstance(value, Tensor) and value.requires_grad:
+                        raise RuntimeError(
+                            f"{name} has no gradient, but an argument requires one: "
+                            "detach() it or call under torch.no_grad()"
+                        )
+            result: R = overload(*args, **kwargs)
+            return result
+
+        return call
+
+    return register
+
+
+def load() -> None:
+    """Load the libraries of kernels that were built, once all ops are defined.
+
+    A library that was not built leaves the torch functions in place, which `kernels` reports. One
+    that exists and does not load warns too. With `WMSCORE_REQUIRE_KERNELS=1` both are errors; the
+    CUDA library may then be missing only where there is no CUDA device.
+
+    Raises:
+        ImportError: a required library is missing or does not load; the cause is attached.
+    """
+    required = _is_required()
+    for device, name in _LIBRARIES.items():
+        path = Path(__file__).parents[1] / f"{name}.so"
+        if device == "cuda" and torch.version.cuda is None:
+            _absent[device] = "this torch is built without CUDA"
+        elif path.exists():
+            _load(device, path, required)
+        else:
+            _absent[device] = f"wmscore/{path.name} was not built"
+            if required and (device == "cpu" or torch.cuda.is_available()):
+                raise ImportError(
+                    f"WMSCORE_REQUIRE_KERNELS is set, but {path} does not exist: "
+                    "build it with a C++ compiler (and nvcc for CUDA), or unset the variable"
+                )
+
+
+def _load(device: str, path: Path, required: bool) -> None:
+    try:
+        torch.ops.load_library(path)  # type: ignore[no-untyped-call]
+    except OSError as error:
+        cause = error.__cause__ or error
+        _absent[device] = f"wmscore/{path.name} does not load: {cause}"
+        message = f"{path} does not load with torch {torch.__version__}: {cause}"
+        if required:
+            raise ImportError(f"WMSCORE_REQUIRE_KERNELS is set, but {message}") from error
+        warnings.warn(
+            f"{message}. wmscore runs on plain torch instead; rebuild the library",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _is_required() -> bool:
+    return os.environ.get("WMSCORE_REQUIRE_KERNELS", "").lower() not in {
+        "",
+        "0",
+        "false",
+        "no",
+        "off",
+    }
