@@ -1,0 +1,57 @@
+"""No function reads a value on the device: each runs on meta tensors, which hold none."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wmscore.functional import (
+    controllability,
+    counterfactual_response,
+    delta_psnr,
+    first_crossing,
+    label_overlap,
+    mse,
+    object_identity,
+    psnr,
+    ssim,
+    usable_horizon,
+)
+
+
+def frames(dtype: torch.dtype = torch.uint8) -> Tensor:
+    return torch.empty(2, 4, 3, 20, 24, dtype=dtype, device="meta")
+
+
+def test_frames() -> None:
+    for dtype in (torch.uint8, torch.float16, torch.float32):
+        pair = frames(dtype)[:, 1:], frames(dtype)[:, 1:]  # not one run in memory
+        for metric in (mse, psnr, ssim):
+            value = metric(*pair)
+            assert value.shape == (2, 3)
+            assert value.device.type == "meta"
+        assert counterfactual_response(*pair, *pair).agreement.shape == (2, 3)
+        assert delta_psnr(*pair, pair[0], cap_db=58.0).shape == (2, 3)
+        assert controllability(*pair, pair[0]).shape == (2, 3)
+
+
+def test_labels_with_given_ids() -> None:
+    labels = torch.empty(2, 4, 20, 24, dtype=torch.int16, device="meta")
+    ids = torch.empty(2, 5, dtype=torch.int64, device="meta")
+    assert label_overlap(labels, labels, ids=ids).joint.shape == (2, 4, 6, 6)
+    valid = torch.empty(2, 4, dtype=torch.bool, device="meta")
+    result = object_identity(labels, labels, ids=ids, valid=valid)
+    assert result.state.shape == (2, 4, 5)
+    assert result.first_break.device.type == "meta"
+
+
+def test_horizon() -> None:
+    scores = torch.empty(3, 2, 4, device="meta")
+    per_axis = torch.empty(3, device="meta")
+    patience = torch.empty(3, dtype=torch.int64, device="meta")
+    valid = torch.empty(2, 4, dtype=torch.bool, device="meta")
+    gated = torch.empty(3, dtype=torch.bool, device="meta")
+    crossing = first_crossing(scores, 0.5, patience=2, valid=valid)
+    assert crossing.step.shape == (3, 2)
+    result = usable_horizon(scores, per_axis, patience=patience, valid=valid, gated=gated)
+    assert result.steps.shape == (2,)

@@ -1,0 +1,30 @@
+"""Reason codes are stored in files: their numbers and texts are a contract."""
+
+from __future__ import annotations
+
+from wmscore.functional import Reason
+
+
+def test_codes_are_stable() -> None:
+    assert [reason.name for reason in sorted(Reason)] == [
+        "DEFINED",
+        "NO_FRAME",
+        "NON_FINITE",
+        "NO_OBJECT",
+        "NO_LABELS",
+        "NO_BRANCH",
+        "NO_RESPONSE",
+        "NO_GENERATED_RESPONSE",
+        "MISSING",
+        "DUPLICATE_ROW",
+        "SHORT",
+        "RESET_MISMATCH",
+        "CONSTANT",
+    ]
+    assert [int(reason) for reason in sorted(Reason)] == list(range(13))
+
+
+def test_each_reason_has_its_own_line() -> None:
+    lines = [reason.description for reason in Reason]
+    assert len(set(lines)) == len(lines)
+    assert all(line and "\n" not in line for line in lines)

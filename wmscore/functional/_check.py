@@ -1,0 +1,224 @@
+"""Argument checks of ``wmscore.functional``: the only place that words its shape and dtype errors.
+
+All checks read metadata on the host; none reads a value on a device.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_curve",
+    "check_frames",
+    "check_ids",
+    "check_labels",
+    "check_mask",
+    "check_number",
+    "check_per_axis",
+    "check_per_curve",
+    "check_products",
+    "check_side",
+    "data_range_of",
+]
+
+FRAME_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+LABEL_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def check_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+
+
+def _check_alike(tensors: dict[str, Tensor], layout: str) -> None:
+    (first_name, first), *others = tensors.items()
+    for name, tensor in others:
+        if tensor.shape != first.shape:
+            raise ValueError(
+                f"{first_name} and {name} must have one shape {layout}, got "
+                f"{tuple(first.shape)} and {tuple(tensor.shape)}"
+            )
+        if tensor.device != first.device:
+            raise ValueError(
+                f"{first_name} and {name} must be on one device, got "
+                f"{first.device} and {tensor.device}"
+            )
+
+
+def check_frames(**frames: Tensor) -> None:
+    """Frames of one shape ``[..., C, H, W]``, one dtype and one device, with at least one pixel."""
+    for name, tensor in frames.items():
+        check_tensor(name, tensor)
+        if tensor.dtype not in FRAME_DTYPES:
+            raise TypeError(
+                f"{name} must be uint8 (0..255) or floating point (0..1), got {tensor.dtype}"
+            )
+        if tensor.ndim < 3 or 0 in tensor.shape[-3:]:
+            raise ValueError(
+                f"{name} must have shape [..., C, H, W] with at least one pixel, "
+                f"got {tuple(tensor.shape)}"
+            )
+    _check_alike(frames, "[..., C, H, W]")
+    (first_name, first), *others = frames.items()
+    for name, tensor in others:
+        if tensor.dtype != first.dtype:
+            raise TypeError(
+                f"{first_name} and {name} must have one dtype (uint8 is 0..255, floats are 0..1), "
+                f"got {first.dtype} and {tensor.dtype}"
+            )
+
+
+def data_range_of(dtype: torch.dtype, data_range: float | None) -> float:
+    """Distance between the darkest and the brightest value: from the dtype, never from the data."""
+    if data_range is None:
+        return 255.0 if dtype == torch.uint8 else 1.0
+    check_number("data_range", data_range, low=0.0, low_is_allowed=False)
+    return float(data_range)
+
+
+def check_side(frames: Tensor, side: int, what: str) -> None:
+    """Frames must be at least ``side`` pixels high and wide."""
+    height, width = frames.shape[-2:]
+    if min(height, width) < side:
+        raise ValueError(
+            f"{what} needs frames of at least {side} x {side} pixels, got {height} x {width}"
+        )
+
+
+def check_labels(**labels: Tensor) -> None:
+    """Integer label maps of one shape ``[B, T, H, W]`` with at least one step and one pixel."""
+    for name, tensor in labels.items():
+        check_tensor(name, tensor)
+        if tensor.dtype not in LABEL_DTYPES:
+            raise TypeError(f"{name} must be an integer label map, got {tensor.dtype}")
+        if tensor.ndim != 4 or 0 in tensor.shape[1:]:
+            raise ValueError(
+                f"{name} must have shape [B, T, H, W] with at least one step and one pixel, "
+                f"got {tuple(tensor.shape)}"
+            )
+    _check_alike(labels, "[B, T, H, W]")
+
+
+def check_ids(ids: Tensor, labels: Tensor, largest: int) -> None:
+    """Object ids ``[B, N]``, one row per row of ``labels``, in 0..largest."""
+    check_tensor("ids", ids)
+    if ids.dtype not in LABEL_DTYPES:
+        raise TypeError(f"ids must be integers, got {ids.dtype}")
+    if ids.ndim != 2 or ids.shape[0] != labels.shape[0]:
+        raise ValueError(
+            f"ids must have shape [B, N] with B = {labels.shape[0]}, got {tuple(ids.shape)}"
+        )
+    if ids.device != labels.device:
+        raise ValueError(f"ids must be on {labels.device} like the labels, got {ids.device}")
+    # Reading values is free on the CPU only; elsewhere it would stall the device.
+    if ids.device.type == "cpu" and ids.numel():
+        low, high = (int(value) for value in ids.aminmax())
+        if low < 0 or high > largest:
+            raise ValueError(f"ids must lie in 0..{largest}, got {low}..{high}")
+
+
+def check_mask(name: str, mask: Tensor, shape: tuple[int, ...], device: torch.device) -> None:
+    """Boolean mask that broadcasts to ``shape``."""
+    check_tensor(name, mask)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"{name} must be bool, got {mask.dtype}")
+    _check_broadcast(name, mask, shape)
+    if mask.device != device:
+        raise ValueError(f"{name} must be on {device} like the scores, got {mask.device}")
+
+
+def _check_broadcast(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    fits = tensor.ndim <= len(shape) and all(
+        size in (1, wanted)
+        for size, wanted in zip(tensor.shape, shape[len(shape) - tensor.ndim :], strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"{name} must have a shape that broadcasts to {shape}, got {tuple(tensor.shape)}"
+        )
+
+
+def check_curve(name: str, scores: Tensor, ndim: int | None = None) -> None:
+    """Floating point curves ``[..., T]`` with at least one step; ``[A, B, T]`` when ndim is 3."""
+    check_tensor(name, scores)
+    if not scores.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {scores.dtype}")
+    layout = "[..., T]" if ndim is None else "[A, B, T]"
+    wrong_rank = scores.ndim < 1 if ndim is None else scores.ndim != ndim
+    if wrong_rank or scores.shape[-1] == 0 or (ndim is not None and scores.shape[0] == 0):
+        raise ValueError(
+            f"{name} must have shape {layout} with at least one step (and axis), "
+            f"got {tuple(scores.shape)}"
+        )
+
+
+def check_per_curve(
+    name: str, value: object, curves: tuple[int, ...], *, whole: bool = False
+) -> None:
+    """A number, or a tensor that broadcasts to the curves' shape ``[...]`` (their T left out)."""
+    if isinstance(value, Tensor):
+        floating = value.is_floating_point()
+        if value.is_complex() or value.dtype == torch.bool or (whole and floating):
+            kind = "integers" if whole else "real numbers"
+            raise TypeError(f"{name} must hold {kind}, got {value.dtype}")
+        _check_broadcast(name, value, curves)
+        if whole and value.device.type == "cpu" and value.numel() and int(value.min()) < 1:
+            raise ValueError(f"{name} must be at least 1, got {int(value.min())}")
+    elif whole:
+        check_count(name, value)
+    else:
+        check_number(name, value)
+
+
+def check_per_axis(name: str, value: Tensor, axes: int) -> None:
+    """A tensor ``[A]``."""
+    check_tensor(name, value)
+    if tuple(value.shape) != (axes,):
+        raise ValueError(
+            f"{name} must have shape [A] = ({axes},), one value per axis, got {tuple(value.shape)}"
+        )
+
+
+def check_products(products: Tensor) -> None:
+    """Inner products ``[..., 3]`` in float64."""
+    check_tensor("products", products)
+    if products.dtype != torch.float64:
+        raise TypeError(f"products must be float64, got {products.dtype}")
+    if products.ndim < 1 or products.shape[-1] != 3:
+        raise ValueError(f"products must have shape [..., 3], got {tuple(products.shape)}")
+
+
+def check_count(name: str, value: object) -> None:
+    """A whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    low_is_allowed: bool = True,
+) -> None:
+    """A real number, not NaN, within low..high."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    inside = (low <= value if low_is_allowed else low < value) and value <= high
+    if not inside:
+        left = "at least" if low_is_allowed else "above"
+        raise ValueError(f"{name} must be a number {left} {low} and at most {high}, got {value}")
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """One of a few words."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")

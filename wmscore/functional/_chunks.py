@@ -1,0 +1,51 @@
+"""Walk over frames in pieces, so that temporaries stay bounded whatever the number of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+__all__ = ["frame_chunks", "piece_elements"]
+
+
+def piece_elements(device: torch.device) -> int:
+    """Elements of one input that are worked on at a time.
+
+    With about 128 bytes of temporaries each, a piece stays in a CPU's cache (page faults and misses
+    cost up to four times there); on a device it is large enough to hide the launches.
+    """
+    return 1 << 17 if device.type == "cpu" else 1 << 19
+
+
+def frame_chunks(*frames: Tensor, size: int) -> Iterator[tuple[Tensor, ...]]:
+    """Yield aligned pieces ``[n, C, H, W]``, n <= size, of frames that share a shape.
+
+    Frames whose leading dims are one run in memory are split as views; others (say
+    ``frames[:, 1:]``) are gathered piece by piece, because flattening would copy them whole.
+
+    Args:
+        *frames: tensors ``[..., C, H, W]`` of one shape.
+        size: largest number of frames in a piece.
+    """
+    leading = frames[0].shape[:-3]
+    count = leading.numel()
+    size = max(1, size)
+    for start in range(0, count, size):
+        stop = min(start + size, count)
+        yield tuple(_frames_between(tensor, leading, start, stop) for tensor in frames)
+
+
+def _frames_between(frames: Tensor, leading: torch.Size, start: int, stop: int) -> Tensor:
+    if _is_one_run(frames):
+        return frames.reshape(-1, *frames.shape[-3:])[start:stop]
+    index = torch.arange(start, stop, device=frames.device)
+    return frames[torch.unravel_index(index, leading)]
+
+
+def _is_one_run(frames: Tensor) -> bool:
+    sizes, strides = frames.shape[:-3], frames.stride()[:-3]
+    dims = [(size, stride) for size, stride in zip(sizes, strides, strict=True) if size != 1]
+    return all(outer[1] == inner[0] * inner[1] for outer, inner in pairwise(dims))

@@ -1,0 +1,52 @@
+"""Why a value is undefined: one code per frame, step or rollout, stored beside each NaN."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["Reason"]
+
+
+class Reason(IntEnum):
+    """Code that explains a NaN; ``DEFINED`` (0) where the value stands.
+
+    Results carry it as a ``uint8`` tensor of the value's shape; ``Reason(code).description`` is the
+    sentence for a person.
+    """
+
+    DEFINED = 0
+    NO_FRAME = 1
+    NON_FINITE = 2
+    NO_OBJECT = 3
+    NO_LABELS = 4
+    NO_BRANCH = 5
+    NO_RESPONSE = 6
+    NO_GENERATED_RESPONSE = 7
+    MISSING = 8
+    DUPLICATE_ROW = 9
+    SHORT = 10
+    RESET_MISMATCH = 11
+    CONSTANT = 12
+
+    @property
+    def description(self) -> str:
+        """One line for a person who reads a table or a log."""
+        return _DESCRIPTIONS[self]
+
+
+_DESCRIPTIONS = {
+    Reason.DEFINED: "the value is defined",
+    Reason.NO_FRAME: "the step has no frame: it is padded or marked invalid",
+    Reason.NON_FINITE: "the frame holds NaN or infinite values",
+    Reason.NO_OBJECT: "no object is visible in the reference at this step",
+    Reason.NO_LABELS: "no label maps were given for the rollout or for its reference",
+    Reason.NO_BRANCH: "the counterfactual branch of this rollout or of its reference is absent",
+    Reason.NO_RESPONSE: "the reference does not react to the change of actions at this step",
+    Reason.NO_GENERATED_RESPONSE: "the generated frames are the same under both action scripts, "
+    "so their response has no direction",
+    Reason.MISSING: "the row that the panel asks for never arrived",
+    Reason.DUPLICATE_ROW: "the row arrived more than once",
+    Reason.SHORT: "the rollout ends before its reference does",
+    Reason.RESET_MISMATCH: "frame 0 is not the initial observation that was given",
+    Reason.CONSTANT: "all pixels of the generated frame are equal while the reference's are not",
+}
