@@ -1,0 +1,468 @@
+"""The frozen contract of a comparison: `Panel` = scenarios x seeds under one `Contract`.
+
+A panel is a JSON file. The book chapter's one-scenario manifest loads as it stands. Whatever two
+models must share to be compared is in here, and only that, so its `fingerprint` decides whether
+two results may stand side by side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import torch
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
+from torch import Tensor
+
+from wmscore.files import atomic_file
+
+__all__ = [
+    "ActionSpace",
+    "AxisName",
+    "AxisSpec",
+    "Branch",
+    "Contract",
+    "Observation",
+    "Panel",
+    "PanelMismatchError",
+    "Scenario",
+]
+
+M = TypeVar("M", bound=BaseModel)
+
+AxisName = Literal["perceptual_drift", "identity_persistence", "action_response"]
+Continuation = Literal["hold", "cycle", "noop"]
+Action = StrictStr | tuple[StrictFloat, ...]
+Name = Annotated[StrictStr, Field(min_length=1)]
+Unit = Annotated[StrictFloat, Field(ge=0.0, le=1.0)]
+Count = Annotated[StrictInt, Field(ge=1)]
+
+# The measure that an axis' score is made of, when the panel does not choose one.
+DEFAULT_MEASURE: dict[str, str] = {
+    "perceptual_drift": "ssim",
+    "identity_persistence": "objects",
+    "action_response": "agreement",
+}
+
+# The chapter's words for the axes.
+CHAPTER_AXES: dict[str, str] = {
+    "controllability": "action_response",
+    "object_identity": "identity_persistence",
+    "visual_drift": "perceptual_drift",
+}
+
+
+class PanelMismatchError(ValueError):
+    """Two results belong to different panels and must not be compared or mixed."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Observation(_Frozen):
+    """What one frame is: RGB `[channels, height, width]` at `fps` frames per second."""
+
+    height: Count
+    width: Count
+    channels: Literal[3] = 3
+    dtype: Literal["uint8"] = "uint8"
+    fps: Annotated[StrictFloat, Field(gt=0.0)]
+
+
+class ActionSpace(_Frozen):
+    """Discrete actions by name, or a continuous vector with one name per dimension."""
+
+    kind: Literal["discrete", "continuous"] = "discrete"
+    names: Annotated[tuple[Name, ...], Field(min_length=1)]
+    noop: Action | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _refuse_repeats("names", self.names)
+        if self.noop is not None:
+            self.check_action("noop", self.noop)
+        return self
+
+    def check_action(self, field: str, action: Action) -> None:
+        """Raise ValueError naming `field` unless `action` belongs to this space."""
+        if self.kind == "discrete":
+            if not isinstance(action, str) or action not in self.names:
+                raise ValueError(f"{field}: expected one of {list(self.names)}, got {action!r}")
+        elif isinstance(action, str) or len(action) != len(self.names):
+            raise ValueError(f"{field}: expected {len(self.names)} numbers, got {action!r}")
+
+    def encode(self, script: tuple[Action, ...]) -> Tensor:
+        """Turn a script into a tensor: `[T]` int64 (discrete) or `[T, A]` float32 (continuous)."""
+        if self.kind == "discrete":
+            index = {name: i for i, name in enumerate(self.names)}
+            return torch.tensor([index[str(action)] for action in script], dtype=torch.int64)
+        return torch.tensor(script, dtype=torch.float32)
+
+
+class Contract(_Frozen):
+    """What every model of a comparison must keep to."""
+
+    world: Name | None = None
+    observation: Observation | None = None
+    actions: ActionSpace
+    latent: Annotated[dict[Name, JsonValue], Field(min_length=1)] | None = None
+    reset: StrictStr = "the world is reset to the scenario's initial state before each rollout"
+    success_metric: StrictStr = "usable horizon: steps until an axis stays below its threshold"
+    horizon: Count
+    versions: dict[Name, StrictStr] = {}
+
+
+class Branch(_Frozen):
+    """An action script. Branch 0 is commanded; the others are its counterfactuals."""
+
+    name: Name
+    actions: Annotated[tuple[Action, ...], Field(min_length=1)]
+    then: Continuation | None = None
+
+    def script(self, horizon: int, space: ActionSpace) -> tuple[Action, ...]:
+        """The `horizon` actions that are sent: the script, cut or continued as `then` says."""
+        script = self.actions[:horizon]
+        missing = horizon - len(script)
+        if missing <= 0:
+            return script
+        if self.then == "hold":
+            return script + script[-1:] * missing
+        if self.then == "cycle":
+            return tuple(script[i % len(script)] for i in range(horizon))
+        if self.then == "noop" and space.noop is not None:
+            return script + (space.noop,) * missing
+        raise ValueError(f"actions: {len(script)} actions do not reach horizon {horizon}")
+
+
+class Scenario(Branch):
+    """An initial state and the action script commanded from it."""
+
+    name: Name = "commanded"
+    id: Name
+    initial_state_id: Name
+    reset: dict[Name, JsonValue] = {}
+    branches: tuple[Branch, ...] = ()
+    prompt: StrictStr | None = None
+    initial_frame_sha256: Annotated[StrictStr, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+    @property
+    def scripts(self) -> tuple[Branch, ...]:
+        """All scripts of the counterfactual group, the commanded one first."""
+        return (self, *self.branches)
+
+
+class AxisSpec(_Frozen):
+    """One axis of evaluation: fails where its score stays below `threshold` for `patience` steps.
+
+    `gate=False` reports the axis but lets it end no usable horizon.
+    """
+
+    axis: AxisName
+    measure: Name = ""
+    threshold: Unit
+    patience: Count = 3
+    gate: StrictBool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_measure(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "measure" not in data and "axis" in data:
+            return {**data, "measure": DEFAULT_MEASURE.get(str(data["axis"]), "unknown")}
+        return data
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.measure != DEFAULT_MEASURE[self.axis]:
+            known = DEFAULT_MEASURE[self.axis]
+            raise ValueError(
+                f"measure: {self.axis} has the measure {known!r}, got {self.measure!r}"
+            )
+        return self
+
+
+class Panel(_Frozen):
+    """Scenarios x seeds under one contract, with the axes that judge them.
+
+    Example:
+        >>> panel = Panel.from_manifest({
+        ...     "chapter": 39, "initial_state_id": "warehouse-turn-07",
+        ...     "action_script": ["left", "left", "stop", "back"], "max_horizon": 12,
+        ...     "evaluation_axis": "controllability",
+        ...     "trace_to_save": "first_object_identity_break", "accept_threshold": 0.8})
+        >>> panel.contract.horizon, panel.axes[0].axis
+        (12, 'action_response')
+    """
+
+    schema_version: Literal[1] = 1
+    name: Name
+    contract: Contract
+    scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[StrictInt, ...], Field(min_length=1)] = (0,)
+    axes: Annotated[tuple[AxisSpec, ...], Field(min_length=1)]
+    trace_to_save: Literal["first_failure", "first_object_identity_break"] = "first_failure"
+    chapter: StrictInt | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _refuse_repeats("scenarios", [scenario.id for scenario in self.scenarios])
+        _refuse_repeats("seeds", self.seeds)
+        _refuse_repeats("axes", [spec.axis for spec in self.axes])
+        space, horizon = self.contract.actions, self.contract.horizon
+        for i, scenario in enumerate(self.scenarios):
+            _refuse_repeats(f"scenarios[{i}].branches", [b.name for b in scenario.scripts])
+            for j, branch in enumerate(scenario.scripts):
+                where = f"scenarios[{i}]" + (f".branches[{j - 1}]" if j else "")
+                for k, action in enumerate(branch.actions):
+                    space.check_action(f"{where}.actions[{k}]", action)
+                if branch.then == "noop" and space.noop is None:
+                    raise ValueError(f"{where}.then: 'noop' needs contract.actions.noop")
+                if branch.then is None and len(branch.actions) < horizon:
+                    raise ValueError(
+                        f"contract.horizon: {horizon} is longer than the {len(branch.actions)} "
+                        f"actions of {where}.actions; give more actions, a shorter horizon, or "
+                        f"{where}.then = 'hold', 'cycle' or 'noop'"
+                    )
+        if any(spec.axis == "action_response" for spec in self.axes):
+            for i, scenario in enumerate(self.scenarios):
+                if not scenario.branches:
+                    raise ValueError(
+                        f"scenarios[{i}].branches: the axis action_response compares branches; "
+                        "expected at least one counterfactual script, got none"
+                    )
+        return self
+
+    # ---- reading and writing -------------------------------------------------------------
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a panel, or the chapter's one-scenario manifest, from a JSON file."""
+        text = Path(path).read_text(encoding="utf-8")
+        try:
+            data = json.loads(text, object_pairs_hook=_refuse_repeated_keys)
+        except ValueError as error:
+            raise ValueError(f"{path}: not valid JSON: {error}") from None
+        try:
+            return cls.from_dict(data)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """Build a panel from parsed JSON; errors name the field and what was expected."""
+        if not isinstance(data, Mapping):
+            raise ValueError(f"panel: expected a JSON object, got {type(data).__name__}")
+        if "initial_state_id" in data:
+            return cls.from_manifest(data)
+        return _validate(cls, data)
+
+    @classmethod
+    def from_manifest(cls, data: Mapping[str, Any]) -> Self:
+        """Build a one-scenario panel from the chapter's manifest.
+
+        What the manifest leaves open is decided here, and written into the panel: a script
+        shorter than `max_horizon` holds its last command (zero-order hold), the action space
+        is the set of names in the script, and `controllability` is judged against two uniformly
+        random scripts (Genie, arXiv:2402.15391 §3) drawn from `seed`.
+        """
+        manifest = _validate(_ChapterManifest, data)
+        names = tuple(dict.fromkeys(manifest.action_script))
+        axis = CHAPTER_AXES.get(manifest.evaluation_axis, manifest.evaluation_axis)
+        if axis not in DEFAULT_MEASURE:
+            raise ValueError(
+                f"evaluation_axis: expected one of {[*CHAPTER_AXES, *DEFAULT_MEASURE]}, "
+                f"got {manifest.evaluation_axis!r}"
+            )
+        scenario: dict[str, Any] = {
+            "id": manifest.initial_state_id,
+            "initial_state_id": manifest.initial_state_id,
+            "actions": manifest.action_script,
+            "then": "hold" if len(manifest.action_script) < manifest.max_horizon else None,
+        }
+        space = ActionSpace(names=names, noop=next((n for n in names if n in _NOOPS), None))
+        if axis == "action_response":
+            scenario["branches"] = _random_branches(
+                space, manifest.max_horizon, count=2, seed=0, scenario=manifest.initial_state_id
+            )
+        return _validate(
+            cls,
+            {
+                "name": manifest.initial_state_id,
+                "contract": {"actions": space, "horizon": manifest.max_horizon},
+                "scenarios": [scenario],
+                "axes": [{"axis": axis, "threshold": manifest.accept_threshold}],
+                "trace_to_save": manifest.trace_to_save,
+                "chapter": manifest.chapter,
+            },
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the panel as indented JSON, atomically."""
+        text = json.dumps(json.loads(self.canonical_json()), indent=2, ensure_ascii=False)
+        with atomic_file(path) as draft:
+            draft.write_text(text + "\n", encoding="utf-8")
+
+    def canonical_json(self) -> str:
+        """The panel as JSON with sorted keys and no spaces: equal panels give equal text.
+
+        Fields left open (null) are left out, so that a later optional field does not change the
+        fingerprint of panels without it.
+        """
+        return json.dumps(
+            self.model_dump(mode="json", exclude_none=True),
+            sort_keys=True,
+            separators=(",", ":"),
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical JSON, in hexadecimal."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+    def differences(self, other: Panel) -> list[str]:
+        """The fields in which two panels differ, as `field: mine != theirs`."""
+        return list(_differences("", self.model_dump(mode="json"), other.model_dump(mode="json")))
+
+    # ---- building ------------------------------------------------------------------------
+
+    def with_random_branches(self, count: int, *, seed: int = 0) -> Self:
+        """A panel whose scenarios have `count` uniformly random counterfactual scripts more.
+
+        Uniform over the action names, no-op included (Genie, arXiv:2402.15391 §3). Discrete
+        action spaces only.
+        """
+        space, horizon = self.contract.actions, self.contract.horizon
+        if space.kind != "discrete":
+            raise ValueError("contract.actions.kind: random scripts need 'discrete' actions")
+        data = self.model_dump()
+        for scenario in data["scenarios"]:
+            scenario["branches"] = (
+                *scenario["branches"],
+                *_random_branches(space, horizon, count, seed, scenario["id"]),
+            )
+        return _validate(type(self), data)
+
+    def with_initial_frames(
+        self, hashes: Mapping[str, str], observation: Observation | None = None
+    ) -> Self:
+        """A panel that also freezes each scenario's initial frame (`sha256_tensor`) by id."""
+        data = self.model_dump()
+        for scenario in data["scenarios"]:
+            scenario["initial_frame_sha256"] = hashes[scenario["id"]]
+        if observation is not None:
+            data["contract"]["observation"] = observation.model_dump()
+        return _validate(type(self), data)
+
+    def unfrozen_like(self, other: Panel) -> Self:
+        """This panel without the initial-frame hashes and frame size that `other` leaves open.
+
+        A recording freezes them; the panel it was asked for with may not have them yet.
+        """
+        data = self.model_dump()
+        if other.contract.observation is None:
+            data["contract"]["observation"] = None
+        known = {s.id for s in other.scenarios if s.initial_frame_sha256 is not None}
+        for scenario in data["scenarios"]:
+            if scenario["id"] not in known:
+                scenario["initial_frame_sha256"] = None
+        return _validate(type(self), data)
+
+    # ---- rows ----------------------------------------------------------------------------
+
+    def rows(self) -> Iterator[tuple[int, int]]:
+        """All (scenario index, seed) pairs, scenario-major: the rows of every matched table."""
+        for i in range(len(self.scenarios)):
+            for seed in self.seeds:
+                yield i, seed
+
+    def actions(self, scenario: int, branch: int = 0) -> Tensor:
+        """The encoded script of one branch: `[T]` int64 or `[T, A]` float32."""
+        script = self.scenarios[scenario].scripts[branch]
+        space = self.contract.actions
+        return space.encode(script.script(self.contract.horizon, space))
+
+
+_NOOPS = ("noop", "no-op", "none", "stop", "idle", "stay", "wait")
+
+
+class _ChapterManifest(_Frozen):
+    chapter: StrictInt
+    initial_state_id: Name
+    action_script: Annotated[tuple[Name, ...], Field(min_length=1)]
+    max_horizon: Count
+    evaluation_axis: Name
+    trace_to_save: StrictStr = "first_failure"
+    accept_threshold: Unit
+
+
+def _random_branches(
+    space: ActionSpace, horizon: int, count: int, seed: int, scenario: str
+) -> list[dict[str, Any]]:
+    # random.Random is seeded with text and stable across Python versions, unlike torch's.
+    rng = random.Random(f"{seed}/{scenario}")
+    return [
+        {"name": f"random-{i}", "actions": rng.choices(space.names, k=horizon)}
+        for i in range(count)
+    ]
+
+
+def _refuse_repeats(field: str, values: Any) -> None:
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{field}: expected each once, got {repeated} more than once")
+
+
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_repeats("keys of an object", [key for key, _ in pairs])
+    return dict(pairs)
+
+
+def _validate(model: type[M], data: Any) -> M:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ValueError(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        if problem["type"] == "too_short" and problem["input"]:
+            continue  # an echo: the items are there, and their own errors are listed
+        field = ""
+        for part in problem["loc"]:
+            field += f"[{part}]" if isinstance(part, int) else f".{part}"
+        message = problem["msg"].removeprefix("Value error, ")
+        got = "" if problem["type"] in ("value_error", "missing") else f", got {problem['input']!r}"
+        lines.append(f"{field.lstrip('.')}: {message}{got}" if field else f"{message}{got}")
+    return "\n".join(lines)
+
+
+def _differences(path: str, mine: Any, theirs: Any) -> Iterator[str]:
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        for key in sorted(mine.keys() | theirs.keys()):
+            where = f"{path}.{key}" if path else key
+            yield from _differences(where, mine.get(key), theirs.get(key))
+    elif isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
+        for i, (a, b) in enumerate(zip(mine, theirs, strict=True)):
+            yield from _differences(f"{path}[{i}]", a, b)
+    elif mine != theirs:
+        yield f"{path}: {mine!r} != {theirs!r}"

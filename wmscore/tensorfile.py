@@ -1,0 +1,46 @@
+"""Tensors in a safetensors file with one JSON header: atomic, and byte-identical when repeated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from wmscore.files import atomic_file
+
+__all__ = ["load_tensors", "save_tensors"]
+
+# One metadata entry only: safetensors writes several in no fixed order.
+_HEADER = "wmscore"
+_VERSION = 1
+
+
+def save_tensors(
+    path: str | Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
+) -> None:
+    """Write tensors (from any device) and a JSON header as a file of some `kind`."""
+    text = json.dumps({"kind": kind, "version": _VERSION, **header})
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with atomic_file(path) as draft:
+        save_file(whole, draft, {_HEADER: text})
+
+
+def load_tensors(
+    path: str | Path, kind: str, *, device: str = "cpu"
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the header and the tensors of a file that `save_tensors` wrote.
+
+    Raises:
+        ValueError: the file is of another kind or version.
+    """
+    with safe_open(path, framework="pt", device=device) as file:
+        header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
+        found = (header.get("kind"), header.get("version"))
+        if found != (kind, _VERSION):
+            raise ValueError(f"{path}: expected wmscore {kind} version {_VERSION}, got {found}")
+        return header, {name: file.get_tensor(name) for name in file.keys()}
