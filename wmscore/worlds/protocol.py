@@ -1,0 +1,102 @@
+"""What a world model is to the harness: something that rolls out items for a horizon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from wmscore.rollouts import Rollouts
+
+__all__ = ["Capabilities", "Item", "WorldModel"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a model can do, so that the harness can feed it and record what it cannot promise.
+
+    Attributes:
+        actions: the kind of action it takes; "none" ignores them.
+        action_names: names of discrete actions it knows, or of vector components.
+        deterministic: same items give the same pixels.
+        seedable: `Item.seed` changes what is random, and only it does.
+        prefix_causal: the first frames do not depend on the horizon or on later actions.
+        batch_invariant: a row's pixels do not depend on the rows beside it.
+        labels: rollouts carry object labels.
+        fps: frames per second.
+        frame_size: (height, width).
+    """
+
+    actions: Literal["none", "discrete", "continuous"]
+    action_names: tuple[str, ...] = ()
+    deterministic: bool = True
+    seedable: bool = True
+    prefix_causal: bool = True
+    batch_invariant: bool = True
+    labels: bool = False
+    fps: float
+    frame_size: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Item:
+    """One row to roll out: an initial state, a script and a seed.
+
+    Attributes:
+        panel: fingerprint of the panel.
+        scenario: index of the scenario in the panel.
+        scenario_id: its id.
+        initial_state_id: name of the initial state.
+        reset: parameters by which a simulator reaches the initial state.
+        seed: the row's seed.
+        branch: which script of the counterfactual group; 0 = commanded.
+        actions: `[T]` int64 or `[T, A]` floating point.
+        action_names: what the numbers in discrete `actions` mean.
+        noop: the action that commands nothing, as index or vector, or None if there is none.
+        noise_seed: for simulators: None replays the scenario's own randomness (the reference);
+            a number draws the world's randomness anew from the same initial state.
+        frame: `[C, H, W]` uint8, the given initial observation; None only while the true world
+            itself is asked for it.
+        labels: `[H, W]` integer, the object labels of `frame`, where the true world has them.
+        prompt: text, for models that take one.
+    """
+
+    panel: str
+    scenario: int
+    scenario_id: str
+    initial_state_id: str
+    seed: int
+    branch: int
+    actions: Tensor
+    action_names: tuple[str, ...]
+    noop: int | tuple[float, ...] | None = None
+    reset: dict[str, Any] = field(default_factory=dict)
+    noise_seed: int | None = None
+    frame: Tensor | None = None
+    labels: Tensor | None = None
+    prompt: str | None = None
+
+
+@runtime_checkable
+class WorldModel(Protocol):
+    """A model, simulator, recording or server that answers items with rollouts.
+
+    `rollout` is the one primary method, since pipelines, recordings and servers have no step;
+    lifters in this package turn other shapes into it.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name, used in tables and file names."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do."""
+        ...
+
+    def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
+        """Roll out every item for `horizon` steps; row `i` of the result answers `items[i]`."""
+        ...

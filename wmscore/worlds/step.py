@@ -1,0 +1,127 @@
+"""Lift a step model (reset, then step by step, batched) into a `WorldModel`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from wmscore.rollouts import Rollouts
+from wmscore.worlds.protocol import Capabilities, Item
+
+__all__ = ["StepModel", "StepOutput", "Stepper"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepOutput:
+    """What a batch of worlds shows after a reset or a step.
+
+    Attributes:
+        frames: `[B, C, H, W]` uint8 or floating point.
+        labels: `[B, H, W]` integer, or None.
+        alive: `[B]` bool, False from the first frame that no longer exists (episode over), or
+            None for all.
+    """
+
+    frames: Tensor
+    labels: Tensor | None = None
+    alive: Tensor | None = None
+
+
+class Stepper(Protocol):
+    """A batched world with a state: what gymnasium-like and recurrent models look like."""
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    def reset(self, items: Sequence[Item]) -> StepOutput:
+        """Put row `i` into the initial state of `items[i]` and show it."""
+        ...
+
+    def step(self, actions: Tensor) -> StepOutput:
+        """Apply one action per row, `[B]` int64 or `[B, A]`, and show the next frame."""
+        ...
+
+
+class StepModel:
+    """A `WorldModel` that drives a `Stepper` along each item's script.
+
+    A row that ends early keeps its last frame as padding, and `valid` says so.
+    """
+
+    def __init__(self, stepper: Stepper) -> None:
+        """Wrap `stepper`."""
+        self.stepper = stepper
+
+    @property
+    def name(self) -> str:
+        """The stepper's name."""
+        return self.stepper.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The stepper's capabilities."""
+        return self.stepper.capabilities
+
+    def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
+        """Reset all rows, then step them together `horizon` times."""
+        actions = stack_actions(items, horizon)
+        out = self.stepper.reset(items)
+        frames = out.frames.new_empty((len(items), horizon + 1, *out.frames.shape[1:]))
+        labels = None
+        if out.labels is not None:
+            labels = out.labels.new_empty((len(items), horizon + 1, *out.labels.shape[1:]))
+        valid = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+        for t in range(horizon + 1):
+            if t:
+                out = self.stepper.step(actions[:, t - 1])
+                if out.alive is not None:
+                    valid[:, t] = valid[:, t - 1] & out.alive.to(valid.device)
+            frames[:, t] = out.frames
+            if labels is not None and out.labels is not None:
+                labels[:, t] = out.labels
+            if t and out.alive is not None:
+                ended = ~valid[:, t]
+                frames[:, t] = torch.where(
+                    ended[:, None, None, None], frames[:, t - 1], frames[:, t]
+                )
+                if labels is not None:
+                    labels[:, t] = torch.where(ended[:, None, None], labels[:, t - 1], labels[:, t])
+        return Rollouts(
+            frames=frames,
+            labels=labels,
+            valid=valid,
+            actions=actions.to(frames.device),
+            scenario=torch.tensor([item.scenario for item in items]),
+            seed=torch.tensor([item.seed for item in items]),
+            branch=torch.tensor([item.branch for item in items]),
+            model=self.name,
+            panel=items[0].panel,
+        )
+
+
+def stack_actions(items: Sequence[Item], horizon: int) -> Tensor:
+    """The first `horizon` actions of every item: `[B, T]` int64 or `[B, T, A]`.
+
+    Raises:
+        ValueError: there are no items, or a script is shorter than the horizon.
+    """
+    if not items:
+        raise ValueError("items: expected at least one, got none")
+    for item in items:
+        if item.actions.shape[0] < horizon:
+            raise ValueError(
+                f"items: the script of {item.scenario_id!r} has {item.actions.shape[0]} actions, "
+                f"expected at least horizon = {horizon}"
+            )
+    return torch.stack([item.actions[:horizon] for item in items])
