@@ -1,0 +1,5 @@
+"""The streaming, batched scoring engine."""
+
+from wmscore.scorer.engine import Scorer
+
+__all__ = ["Scorer"]

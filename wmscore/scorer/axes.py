@@ -1,0 +1,94 @@
+"""The axes: from a batch of groups to curves `[G, T]`, each with its reasons."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wmscore import functional as F
+from wmscore.functional import ObjectIdentity, Reason
+from wmscore.scorer.groups import Groups, of_reference
+
+__all__ = ["MEASURES", "Curves", "identity_persistence", "perceptual_drift", "action_response"]
+
+# Name -> (values, reasons), each `[G, T]`.
+Curves = dict[str, tuple[Tensor, Tensor]]
+
+# Unit, low and high of the raw measures behind the scores.
+MEASURES: dict[str, tuple[str, float, float]] = {
+    "ssim": ("1", -1.0, 1.0),
+    "psnr": ("dB", 0.0, float("inf")),
+    "agreement": ("1", -1.0, 1.0),
+    "cosine": ("1", -1.0, 1.0),
+    "gain": ("1", 0.0, float("inf")),
+    "delta_psnr": ("dB", -F.PSNR_QUANTISATION_DB, F.PSNR_QUANTISATION_DB),
+    "controllability": ("1", -float("inf"), 1.0),
+}
+
+
+def perceptual_drift(groups: Groups) -> tuple[Tensor, Tensor, Curves]:
+    """Score, its reasons, and the raw SSIM and PSNR (infinite for identical frames)."""
+    preds, target, reason = groups.preds, groups.target[:, 1:], groups.reason
+    ssim = _blank(F.ssim(preds, target), reason)
+    psnr = _blank(F.psnr(preds, target), reason)
+    # Frames that anticorrelate with the reference are as useless as unrelated ones.
+    return ssim.clamp_min(0.0), reason, {"ssim": (ssim, reason), "psnr": (psnr, reason)}
+
+
+def identity_persistence(groups: Groups) -> tuple[Tensor, Tensor, ObjectIdentity | None]:
+    """Score, its reasons, and the state of every object; None without label maps."""
+    rollouts, reason = groups.commanded, groups.reason
+    if rollouts.labels is None or rollouts.reference_labels is None:
+        lack = reason.masked_fill(reason == 0, int(Reason.NO_LABELS))
+        return _blank(torch.zeros_like(lack), lack), lack, None
+    target = of_reference(rollouts, rollouts.reference_labels)
+    found = F.object_identity(rollouts.labels[:, 1:], target[:, 1:], valid=groups.shown)
+    lack = torch.where(reason == 0, found.reason, reason)
+    return _blank(found.score, lack), lack, found
+
+
+def action_response(groups: Groups) -> tuple[Tensor, Tensor, Curves]:
+    """Score, its reasons, and the raw response, pooled over branches.
+
+    Inner products of the difference fields are summed over the branches, then divided once.
+    Delta-PSNR (capped at the accuracy of uint8, since a perfect frame is infinite) and the error
+    under other actions are means over the branches.
+    """
+    preds, target = groups.preds, groups.target[:, 1:]
+    sums = preds.new_zeros(*preds.shape[:2], 3, dtype=torch.float64)
+    delta, error, count = (torch.zeros_like(sums[..., 0]) for _ in range(3))
+    usable = groups.shown & groups.finite
+    for branch in groups.branches():
+        at = branch.place
+        own, there = preds[at], target[at]
+        sums[at] += F.response_products(own, branch.preds, there, branch.target)
+        delta[at] += F.delta_psnr(own, branch.preds, there, cap_db=F.PSNR_QUANTISATION_DB)
+        error[at] += F.mse(branch.preds, there)
+        count[at] += 1
+        usable[at] &= branch.usable
+    full = 255.0 if preds.dtype == torch.uint8 else 1.0
+    found = F.response_from_products(sums, unit=preds.shape[2:].numel() * full**2 * count)
+
+    # Without a generated response only the cosine is undefined; the agreement is 0.
+    lack = found.reason.masked_fill(found.reason == int(Reason.NO_GENERATED_RESPONSE), 0)
+    lack = lack.masked_fill(~usable, int(Reason.NO_FRAME))
+    lack = torch.where(groups.reason != 0, groups.reason, lack)
+    lack = lack.masked_fill(count == 0, int(Reason.NO_BRANCH))
+    measures = {
+        "agreement": found.agreement,
+        "cosine": found.cosine,
+        "gain": found.gain,
+        "delta_psnr": delta / count,
+        "controllability": 1 - F.mse(preds, target) / (error / count),
+    }
+    curves = {}
+    for name, values in measures.items():
+        values = _blank(values, lack)
+        silent = values.isnan() & (lack == 0)
+        curves[name] = (values, lack.masked_fill(silent, int(Reason.NO_GENERATED_RESPONSE)))
+    return curves["agreement"][0].clamp_min(0.0), lack, curves
+
+
+def _blank(values: Tensor, reason: Tensor) -> Tensor:
+    """Float64 values, NaN wherever there is a reason."""
+    return values.double().masked_fill(reason != 0, float("nan"))

@@ -1,0 +1,266 @@
+"""`Scorer`: stream batches of rollouts in, get every axis' curve and the usable horizon out."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import fields, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from wmscore import functional as F
+from wmscore.functional import ObjectIdentity, Reason
+from wmscore.manifest import Panel, PanelMismatchError
+from wmscore.ops import kernels
+from wmscore.rollouts import Rollouts
+from wmscore.scorer.axes import (
+    MEASURES,
+    Curves,
+    action_response,
+    identity_persistence,
+    perceptual_drift,
+)
+from wmscore.scorer.faults import evaluation_faults
+from wmscore.scorer.groups import Groups
+from wmscore.scores import Curve, Scores
+
+__all__ = ["Scorer"]
+
+# Fields of `ObjectIdentity` that have no axis over objects.
+_PER_ROW = ("score", "reason", "first_break", "first_break_id", "first_break_event")
+
+
+class Scorer:
+    """Score rollouts of one model on one panel, batch by batch.
+
+    Memory is bounded by the batch: of each batch only `[rows, T]` curves are kept. Rollouts that
+    wait for the other branches of their counterfactual group are held until those arrive, so
+    batches that keep groups together hold nothing. The result does not depend on batch size or
+    order.
+
+    Args:
+        panel: the contract; every batch must carry its fingerprint.
+        device: where to compute; batches elsewhere are copied there as they are (`uint8`).
+
+    Example:
+        >>> scorer = Scorer(panel)                                        # doctest: +SKIP
+        >>> for rollouts in replay(panel, model, truth):                  # doctest: +SKIP
+        ...     scorer.update(rollouts)
+        >>> scorer.compute().horizon.steps                                # doctest: +SKIP
+    """
+
+    def __init__(self, panel: Panel, *, device: torch.device | str = "cpu") -> None:
+        """Start with no rows."""
+        self.panel = panel
+        self.device = torch.device(device)
+        branches = [len(scenario.scripts) for scenario in panel.scenarios]
+        self._respond = any(spec.axis == "action_response" for spec in panel.axes)
+        self._needs = torch.tensor(branches if self._respond else [1] * len(branches))
+        self._branches = torch.tensor(branches)
+        self._seeds = torch.tensor(panel.seeds)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all rows."""
+        rows = len(self.panel.scenarios) * len(self.panel.seeds)
+        self._arrived = torch.zeros(rows, int(self._branches.max()), dtype=torch.bool)
+        self._repeated = torch.zeros(rows, dtype=torch.bool)
+        self._waiting: Rollouts | None = None
+        self._parts: list[dict[str, Tensor]] = []
+        self._identity: list[tuple[Tensor, ObjectIdentity]] = []
+        self._model: str | None = None
+
+    # ---- streaming -----------------------------------------------------------------------
+
+    def update(self, rollouts: Rollouts) -> None:
+        """Score a batch; rows whose group is incomplete wait for the rest of it.
+
+        Raises:
+            PanelMismatchError: the rollouts were made for another panel.
+            ValueError: another model, no reference, a horizon or a key that is not the panel's.
+        """
+        self._check(rollouts)
+        slot = self._slots(rollouts)
+        code = slot * self._arrived.shape[1] + rollouts.branch
+        order = torch.argsort(code, stable=True)
+        first = torch.ones(len(code), dtype=torch.bool)
+        first[order[1:]] = code[order[1:]] != code[order[:-1]]
+        fresh = first & ~self._arrived.view(-1)[code]
+        self._repeated[slot[~fresh]] = True
+        self._arrived.view(-1)[code] = True
+
+        wanted = fresh & (rollouts.branch < self._needs[rollouts.scenario])
+        batch = rollouts if bool(wanted.all()) else rollouts[wanted]
+        if self._waiting is not None:
+            batch = Rollouts.concat([self._waiting, batch])
+        slot = self._slots(batch)
+        complete = (self._arrived.sum(1)[slot] >= self._needs[batch.scenario]) & (
+            self._arrived[slot, 0]
+        )
+        self._waiting = None if bool(complete.all()) else batch[~complete]
+        if bool(complete.any()):
+            self._score(batch if self._waiting is None else batch[complete])
+
+    def _check(self, rollouts: Rollouts) -> None:
+        if rollouts.panel != self.panel.fingerprint:
+            raise PanelMismatchError(
+                f"rollouts: made for panel {rollouts.panel[:12]}, but this scorer's panel is "
+                f"{self.panel.fingerprint[:12]} ({self.panel.name})"
+            )
+        if self._model is None:
+            self._model = rollouts.model
+        elif rollouts.model != self._model:
+            raise ValueError(
+                f"rollouts: expected model {self._model!r}, got {rollouts.model!r}; "
+                "use one Scorer per model"
+            )
+        if rollouts.reference is None:
+            raise ValueError("rollouts: expected a reference; add one with `with_reference(truth)`")
+        if rollouts.horizon != self.panel.contract.horizon:
+            raise ValueError(
+                f"rollouts: expected horizon {self.panel.contract.horizon}, got {rollouts.horizon}"
+            )
+
+    def _slots(self, rollouts: Rollouts) -> Tensor:
+        """Row of the panel for each rollout, `[B]`; on the host, like all keys."""
+        scenario, branch = rollouts.scenario, rollouts.branch
+        if bool(((scenario < 0) | (scenario >= len(self._branches))).any()):
+            raise ValueError(
+                f"rollouts.scenario: expected 0..{len(self._branches) - 1}, "
+                f"got {sorted(set(scenario.tolist()))}"
+            )
+        if bool(((branch < 0) | (branch >= self._branches[scenario])).any()):
+            raise ValueError("rollouts.branch: a branch is not in the panel's scenario")
+        match = rollouts.seed[:, None] == self._seeds
+        if not bool(match.any(1).all()):
+            strange = sorted(set(rollouts.seed[~match.any(1)].tolist()))
+            raise ValueError(f"rollouts.seed: {strange} not in the panel's seeds")
+        return scenario * len(self._seeds) + match.int().argmax(1)
+
+    # ---- one batch of complete groups ----------------------------------------------------
+
+    def _score(self, batch: Rollouts) -> None:
+        groups = Groups.arrange(batch.to(self.device, non_blocking=True), self._slots(batch))
+        part = {
+            "slot": groups.slot.to(self.device, non_blocking=True),
+            "fault": evaluation_faults(groups),
+            "shown": groups.shown,
+        }
+        for name, value in groups.commanded.info.items():
+            part[f"info.{name}"] = value.to(self.device)
+        for spec in self.panel.axes:
+            curves: Curves = {}
+            if spec.axis == "perceptual_drift":
+                score, reason, curves = perceptual_drift(groups)
+            elif spec.axis == "identity_persistence":
+                score, reason, identity = identity_persistence(groups)
+                if identity is not None:
+                    self._identity.append((part["slot"], identity))
+            else:
+                score, reason, curves = action_response(groups)
+            part |= {f"axes.{spec.axis}.values": score, f"axes.{spec.axis}.reason": reason}
+            for name, (values, why) in curves.items():
+                part |= {f"measures.{name}.values": values, f"measures.{name}.reason": why}
+        self._parts.append(part)
+
+    # ---- result --------------------------------------------------------------------------
+
+    def compute(self) -> Scores:
+        """All rows of the panel in its order; rows that never came whole are faults."""
+        rows, steps = len(self._arrived), self.panel.contract.horizon
+        parts = self._parts
+        slot = torch.cat([p["slot"] for p in parts]) if parts else torch.zeros(0).long()
+
+        def gather(name: str, blank: Tensor) -> Tensor:
+            if parts:
+                known = torch.cat([p[name] for p in parts])
+                blank = blank.to(known).index_copy(0, slot, known)
+            return blank.cpu()
+
+        fault = gather("fault", torch.full((rows,), int(Reason.MISSING), dtype=torch.uint8))
+        fault[self._repeated & (fault == 0)] = int(Reason.DUPLICATE_ROW)
+        missing = torch.full((rows, steps), int(Reason.MISSING), dtype=torch.uint8)
+        nan = torch.full((rows, steps), float("nan"), dtype=torch.float64)
+
+        def curve(key: str, **about: object) -> Curve:
+            return Curve(
+                values=gather(f"{key}.values", nan),
+                reason=gather(f"{key}.reason", missing),
+                **about,  # type: ignore[arg-type]
+            )
+
+        axes: dict[str, Curve] = {spec.axis: curve(f"axes.{spec.axis}") for spec in self.panel.axes}
+        names = [k.split(".")[1] for k in (parts[0] if parts else {}) if k.endswith(".values")]
+        measures = {
+            name: curve(
+                f"measures.{name}",
+                unit=MEASURES[name][0],
+                low=MEASURES[name][1],
+                high=MEASURES[name][2],
+            )
+            for name in names
+            if name in MEASURES
+        }
+        horizon = F.usable_horizon(
+            torch.stack([c.values for c in axes.values()]),
+            torch.tensor([spec.threshold for spec in self.panel.axes], dtype=torch.float64),
+            patience=torch.tensor([spec.patience for spec in self.panel.axes]),
+            valid=gather("shown", torch.zeros(rows, steps, dtype=torch.bool)),
+            gated=torch.tensor([spec.gate for spec in self.panel.axes]),
+        )
+        judged = fault == 0
+        horizon = replace(
+            horizon,
+            defined=horizon.defined & judged,
+            censored=horizon.censored & judged,
+            steps=torch.where(judged, horizon.steps, -1),
+            axis=torch.where(judged, horizon.axis, -1),
+        )
+        info = {
+            k.removeprefix("info."): gather(k, torch.zeros(rows, *v.shape[1:], dtype=v.dtype))
+            for k, v in (parts[0] if parts else {}).items()
+            if k.startswith("info.")
+        }
+        return Scores(
+            panel=self.panel,
+            model=self._model or "",
+            axes=axes,
+            measures=measures,
+            horizon=horizon,
+            fault=fault,
+            identity=self._join_identity(),
+            info=info,
+            provenance=self._provenance(),
+        )
+
+    def _join_identity(self) -> ObjectIdentity | None:
+        """Pad every batch to the widest object list, then put rows in panel order."""
+        if not self._identity:
+            return None
+        slot = torch.cat([slot for slot, _ in self._identity])
+        width = max(found.ids.shape[1] for _, found in self._identity)
+        joined: dict[str, Tensor] = {}
+        for f in fields(ObjectIdentity):
+            values = [getattr(found, f.name) for _, found in self._identity]
+            fill = float("nan") if values[0].is_floating_point() else 0
+            if f.name not in _PER_ROW:
+                values = [pad(v, (0, width - v.shape[-1]), value=fill) for v in values]
+            known = torch.cat(values)
+            blank = known.new_full((len(self._arrived), *known.shape[1:]), fill)
+            joined[f.name] = blank.index_copy(0, slot, known).cpu()
+        absent = torch.ones(len(self._arrived), dtype=torch.bool).index_fill(0, slot.cpu(), False)
+        joined["reason"][absent] = int(Reason.MISSING)
+        return ObjectIdentity(**joined)
+
+    def _provenance(self) -> dict[str, str]:
+        from wmscore import __version__
+
+        return {
+            "wmscore": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "device": str(self.device),
+            "kernels": str(kernels()),
+            "identity": "ids shared with the reference; iou_gate 0.5, min_area 16, patience 2",
+        }

@@ -1,0 +1,41 @@
+"""Evaluation faults: rollouts that cannot be judged, whatever they show."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wmscore.functional import Reason
+from wmscore.scorer.groups import Groups, of_reference
+
+__all__ = ["evaluation_faults"]
+
+
+def evaluation_faults(groups: Groups) -> Tensor:
+    """The first fault that applies to each commanded rollout, `[G]` uint8, 0 for none.
+
+    Short (ends before its reference), non-finite frames, an initial frame that is not the given
+    one, or one flat colour throughout where the reference is not.
+    """
+    rollouts, target = groups.commanded, groups.target
+    expected = of_reference(rollouts, rollouts.reference_valid)
+    start, given = rollouts.frames[:, 0].double(), target[:, 0].double()
+    # Half a grey level: a float frame that is the given uint8 frame, whatever its precision.
+    slack = 0.0 if rollouts.frames.dtype == torch.uint8 else 0.5 / 255
+    found = {
+        Reason.SHORT: (~rollouts.valid & expected).any(1),
+        Reason.NON_FINITE: (~groups.finite & rollouts.valid[:, 1:]).any(1),
+        # Written so that a NaN in the initial frame counts as another frame.
+        Reason.RESET_MISMATCH: ~((start - given).abs() <= slack).flatten(1).all(1),
+        Reason.CONSTANT: _is_flat(groups.preds) & ~_is_flat(target[:, 1:]),
+    }
+    fault = torch.zeros(len(rollouts), dtype=torch.uint8, device=start.device)
+    for reason, rows in found.items():
+        fault.masked_fill_(rows & (fault == 0), int(reason))
+    return fault
+
+
+def _is_flat(frames: Tensor) -> Tensor:
+    """`[B]` bool: every frame is one flat colour."""
+    pixels = frames.flatten(3)
+    return (pixels.amin(3) == pixels.amax(3)).flatten(1).all(1)

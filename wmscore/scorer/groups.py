@@ -1,0 +1,114 @@
+"""A batch of complete counterfactual groups, laid out for scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wmscore.functional import Reason
+from wmscore.rollouts import Rollouts
+
+__all__ = ["Groups"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Groups:
+    """`G` commanded rollouts in panel order, and the other branches of their groups.
+
+    Attributes:
+        slot: `[G]` int64, the panel row of each group; on the host.
+        commanded: the branch-0 rollouts.
+        target: `[G, T+1, C, H, W]` their reference frames.
+        shown: `[G, T]` bool, steps that both the rollout and its reference have.
+        finite: `[G, T]` bool, generated frames without NaN or infinite values.
+        reason: `[G, T]` uint8, why a step cannot be scored by any axis, 0 where it can.
+    """
+
+    slot: Tensor
+    commanded: Rollouts
+    target: Tensor
+    shown: Tensor
+    finite: Tensor
+    reason: Tensor
+    _batch: Rollouts
+    _row_slot: Tensor
+
+    @classmethod
+    def arrange(cls, batch: Rollouts, slot: Tensor) -> Groups:
+        """Lay out a batch; `slot` `[B]` is the panel row of each of its rollouts."""
+        rows = (batch.branch == 0).nonzero().squeeze(1)
+        rows = rows[slot[rows].argsort()]
+        commanded = batch if len(rows) == len(batch) else batch[rows]
+        shown = _shown(commanded)
+        finite = _finite(commanded.frames[:, 1:])
+        reason = torch.zeros_like(shown, dtype=torch.uint8)
+        reason.masked_fill_(~finite, int(Reason.NON_FINITE))
+        reason.masked_fill_(~shown, int(Reason.NO_FRAME))
+        return cls(
+            slot=slot[rows],
+            commanded=commanded,
+            target=of_reference(commanded, commanded.reference),
+            shown=shown,
+            finite=finite,
+            reason=reason,
+            _batch=batch,
+            _row_slot=slot,
+        )
+
+    @property
+    def preds(self) -> Tensor:
+        """Generated frames of steps 1..T, `[G, T, C, H, W]`."""
+        return self.commanded.frames[:, 1:]
+
+    def branches(self) -> Iterator[Branch]:
+        """The other branches, one script number at a time, for the groups that have it."""
+        for k in range(1, int(self._batch.branch.max()) + 1):
+            rows = (self._batch.branch == k).nonzero().squeeze(1)
+            rollouts = self._batch[rows]
+            preds = rollouts.frames[:, 1:]
+            # `slot` is sorted and holds each group once, so this is the group's place in it.
+            place = torch.searchsorted(self.slot, self._row_slot[rows])
+            yield Branch(
+                place=place.to(preds.device, non_blocking=True),
+                preds=preds,
+                target=of_reference(rollouts, rollouts.reference)[:, 1:],
+                usable=_shown(rollouts) & _finite(preds),
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Branch:
+    """One counterfactual script of `n` groups, steps 1..T.
+
+    Attributes:
+        place: `[n]` int64, which of the groups.
+        preds: `[n, T, C, H, W]` generated frames.
+        target: `[n, T, C, H, W]` reference frames under the same script.
+        usable: `[n, T]` bool, steps that exist in both and are finite.
+    """
+
+    place: Tensor
+    preds: Tensor
+    target: Tensor
+    usable: Tensor
+
+
+def of_reference(rollouts: Rollouts, value: Tensor | None) -> Tensor:
+    """A per-reference tensor `[S, ...]`, taken for each rollout: `[B, ...]`."""
+    if value is None or rollouts.reference_index is None:
+        raise ValueError("rollouts: expected a reference; add one with `with_reference(truth)`")
+    return value[rollouts.reference_index.to(value.device, non_blocking=True)]
+
+
+def _shown(rollouts: Rollouts) -> Tensor:
+    return (rollouts.valid & of_reference(rollouts, rollouts.reference_valid))[:, 1:]
+
+
+def _finite(frames: Tensor) -> Tensor:
+    """`[B, T]` bool: every value of the frame is finite."""
+    if frames.dtype == torch.uint8:
+        return torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+    return frames.isfinite().flatten(2).all(2)

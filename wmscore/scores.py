@@ -1,0 +1,249 @@
+"""`Scores`: what a scorer found for one model on one panel, row by row and step by step."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wmscore.functional import IdentityState, ObjectIdentity, Reason, UsableHorizon
+from wmscore.manifest import Panel, PanelMismatchError
+from wmscore.tensorfile import load_tensors, save_tensors
+
+__all__ = ["Curve", "Scores"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curve:
+    """One measure of every row at every step.
+
+    Attributes:
+        values: `[R, T]` float64; NaN where undefined.
+        reason: `[R, T]` uint8, `Reason` of each undefined value, 0 where defined.
+        unit: "1" for a ratio, else the unit.
+        low: smallest possible value.
+        high: largest possible value.
+        higher_is_better: direction.
+    """
+
+    values: Tensor
+    reason: Tensor
+    unit: str = "1"
+    low: float = 0.0
+    high: float = 1.0
+    higher_is_better: bool = True
+
+    def undefined(self) -> dict[str, int]:
+        """How many values are undefined, by reason."""
+        counts = torch.bincount(self.reason.flatten().long(), minlength=len(Reason)).tolist()
+        return {r.name.lower(): counts[r] for r in Reason if r and counts[r]}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores:
+    """All results of one model on one panel; rows are `panel.rows()`, always all of them.
+
+    Attributes:
+        panel: the contract that was kept.
+        model: name of the model.
+        axes: per axis its score in [0, 1], 1 = perfect, `[R, T]`, in panel order.
+        measures: the raw curves behind the scores, with their own units.
+        horizon: usable horizon per row, `[R]`, and per axis, `[A, R]`.
+        fault: `[R]` uint8, the evaluation fault of a row as `Reason`, 0 for none. A row with a
+            fault has no usable horizon: the evaluation failed, not the model.
+        identity: per object and step, or None where the panel has no identity axis or no labels.
+        info: per-row values that came with the rollouts.
+        provenance: versions, device and kernels that made the numbers.
+    """
+
+    panel: Panel
+    model: str
+    axes: dict[str, Curve]
+    measures: dict[str, Curve]
+    horizon: UsableHorizon
+    fault: Tensor
+    identity: ObjectIdentity | None = None
+    info: dict[str, Tensor] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of rows `R` = scenarios x seeds."""
+        return self.fault.shape[0]
+
+    @property
+    def complete(self) -> bool:
+        """True when no row has an evaluation fault."""
+        return not bool(self.fault.any())
+
+    def faults(self) -> dict[str, int]:
+        """How many rows have an evaluation fault, by kind."""
+        counts = torch.bincount(self.fault.long(), minlength=len(Reason)).tolist()
+        return {r.name.lower(): counts[r] for r in Reason if r and counts[r]}
+
+    def row(self, scenario_id: str, seed: int) -> int:
+        """Index of a row by scenario id and seed."""
+        ids = [scenario.id for scenario in self.panel.scenarios]
+        if scenario_id not in ids or seed not in self.panel.seeds:
+            raise ValueError(f"row: no scenario {scenario_id!r} with seed {seed} in the panel")
+        return ids.index(scenario_id) * len(self.panel.seeds) + self.panel.seeds.index(seed)
+
+    def failing_axis(self, row: int) -> str | None:
+        """The axis that ends a row's usable horizon, or None when it is censored or undefined."""
+        index = int(self.horizon.axis[row])
+        return None if index < 0 else list(self.axes)[index]
+
+    def identity_break(self, row: int) -> tuple[int, int, str] | None:
+        """A row's first object identity break as (step, object id, event), or None."""
+        if self.identity is None or not int(self.identity.first_break[row]):
+            return None
+        event = IdentityState(int(self.identity.first_break_event[row])).name.lower()
+        return int(self.identity.first_break[row]), int(self.identity.first_break_id[row]), event
+
+    def records(self) -> list[dict[str, Any]]:
+        """One flat record per row: the lines of the matched metric table."""
+        horizon = self.horizon
+        lines: list[dict[str, Any]] = []
+        for r, (s, seed) in enumerate(self.panel.rows()):
+            fault = Reason(int(self.fault[r]))
+            line: dict[str, Any] = {
+                "scenario": self.panel.scenarios[s].id,
+                "seed": seed,
+                "model": self.model,
+                "fault": fault.name.lower() if fault else "",
+                "horizon_steps": int(horizon.steps[r]) if horizon.defined[r] else "",
+                "horizon_censored": bool(horizon.censored[r]) if horizon.defined[r] else "",
+                "first_failing_axis": self.failing_axis(r) or "",
+            }
+            for a, (axis, curve) in enumerate(self.axes.items()):
+                known = curve.values[r][~curve.values[r].isnan()]
+                defined = bool(horizon.axis_defined[a, r])
+                line[f"{axis}_mean_score"] = float(known.mean()) if len(known) else ""
+                line[f"{axis}_horizon_steps"] = int(horizon.axis_steps[a, r]) if defined else ""
+                line[f"{axis}_censored"] = bool(horizon.axis_censored[a, r]) if defined else ""
+                line[f"{axis}_undefined_steps"] = int(curve.reason[r].bool().sum())
+            for name, curve in self.measures.items():
+                known = curve.values[r][~curve.values[r].isnan()]
+                line[f"{name}_mean"] = float(known.mean()) if len(known) else ""
+            line |= self._identity_record(r)
+            lines.append(line)
+        return lines
+
+    def _identity_record(self, row: int) -> dict[str, Any]:
+        names = ("first_object_identity_break", "broken_object", "broken_how")
+        found = self.identity_break(row)
+        return dict(zip(names, found or ("", "", ""), strict=True))
+
+    def table(self) -> str:
+        """Scenario x axis as text: usable horizon and each axis' median score [quartiles]."""
+        head = ["scenario", "horizon", *self.axes]
+        body: list[list[str]] = []
+        seeds = len(self.panel.seeds)
+        for s, scenario in enumerate(self.panel.scenarios):
+            rows = slice(s * seeds, (s + 1) * seeds)
+            cells = [scenario.id, self.horizon_text(rows)]
+            for curve in self.axes.values():
+                cells.append(_quartiles(curve.values[rows]))
+            body.append(cells)
+        widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
+        lines = [
+            "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True))
+            for line in [head, *body]
+        ]
+        for axis, curve in self.axes.items():
+            if curve.undefined():
+                why = ", ".join(
+                    f"{n} x {Reason[k.upper()].description}" for k, n in curve.undefined().items()
+                )
+                lines.append(f"undefined {axis}: {why}")
+        if not self.complete:
+            lines.append(f"evaluation faults: {self.faults()}")
+        return "\n".join(lines)
+
+    def horizon_text(self, rows: slice = slice(None)) -> str:
+        """Median usable horizon of some rows, `>= T` where the median is censored."""
+        defined = self.horizon.defined[rows]
+        steps = self.horizon.steps[rows][defined]
+        if not len(steps):
+            return "undefined"
+        order = steps.sort(stable=True).indices
+        middle = order[(len(order) - 1) // 2]
+        mark = ">=" if bool(self.horizon.censored[rows][defined][middle]) else ""
+        return f"{mark}{int(steps[middle])}"
+
+    # ---- files ---------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file, atomically, with the whole panel inside."""
+        tensors: dict[str, Tensor] = {"fault": self.fault}
+        curves: dict[str, dict[str, Any]] = {}
+        for group in ("axes", "measures"):
+            for name, curve in getattr(self, group).items():
+                key = f"{group}.{name}"
+                tensors |= {f"{key}.values": curve.values, f"{key}.reason": curve.reason}
+                curves[key] = {
+                    f.name: getattr(curve, f.name)
+                    for f in fields(curve)
+                    if f.name not in ("values", "reason")
+                }
+        for part in ("horizon", "identity"):
+            value = getattr(self, part)
+            if value is not None:
+                tensors |= {f"{part}.{f.name}": getattr(value, f.name) for f in fields(value)}
+        tensors |= {f"info.{k}": v for k, v in self.info.items()}
+        header = {
+            "model": self.model,
+            "panel": json.loads(self.panel.canonical_json()),
+            "curves": curves,
+            "provenance": self.provenance,
+        }
+        save_tensors(path, "scores", tensors, header)
+
+    @classmethod
+    def load(cls, path: str | Path, panel: Panel | None = None) -> Scores:
+        """Read a file that `save` wrote; with `panel` given, refuse another panel's.
+
+        Raises:
+            PanelMismatchError: the file was made for another panel; says which fields differ.
+            ValueError: the file is no scores file.
+        """
+        header, tensors = load_tensors(path, "scores")
+        own = Panel.from_dict(header["panel"])
+        if panel is not None and panel != own:
+            raise PanelMismatchError(
+                f"{path}: made for another panel:\n" + "\n".join(own.differences(panel))
+            )
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            start = f"{prefix}."
+            return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+        groups: dict[str, dict[str, Curve]] = {"axes": {}, "measures": {}}
+        for key, about in header["curves"].items():
+            group, name = key.split(".", 1)
+            groups[group][name] = Curve(**{**part(key), **about})
+        identity = part("identity")
+        return cls(
+            panel=own,
+            model=header["model"],
+            axes=groups["axes"],
+            measures=groups["measures"],
+            horizon=UsableHorizon(**part("horizon")),
+            fault=tensors["fault"],
+            identity=ObjectIdentity(**identity) if identity else None,
+            info=part("info"),
+            provenance=header["provenance"],
+        )
+
+
+def _quartiles(values: Tensor) -> str:
+    """Median [lower, upper quartile] over the defined steps of some rows."""
+    known = values[~values.isnan()]
+    if not len(known):
+        return "undefined"
+    points = torch.tensor([0.25, 0.5, 0.75], dtype=known.dtype, device=known.device)
+    low, middle, high = torch.quantile(known, points).tolist()
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}]"
