@@ -1,0 +1,209 @@
+"""The evidence folder: complete, reproducible, atomic, and true to the scores."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from safetensors import safe_open
+
+from tests.panels import sprite_panel
+from wmscore.attribution import attribute, first_failure
+from wmscore.cli import main
+from wmscore.demo import ROLES, demo_panel, run_demo
+from wmscore.evidence import choose_traces, ranked, write_evidence
+from wmscore.files import sha256_file
+from wmscore.manifest import Panel
+from wmscore.scores import Scores
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Scores]]:
+    out = tmp_path_factory.mktemp("demo") / "evidence"
+    panel = sprite_panel(scenarios=3, seeds=2, horizon=16)
+    results, _ = run_demo(out, panel=panel)
+    return out, results
+
+
+def test_the_folder_is_complete_and_its_checksums_hold(demo):
+    out, results = demo
+    sums = json.loads((out / "checksums.json").read_text())
+    files = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    assert files == {*sums, "checksums.json"}
+    assert {"manifest.json", "seeds.json", "metrics.csv", "postmortem.md"} <= files
+    assert len([f for f in files if f.startswith("traces/")]) >= 4
+    for name, digest in sums.items():
+        assert sha256_file(out / name) == digest
+    panel = Panel.load(out / "manifest.json")
+    assert panel.fingerprint == results[0].panel.fingerprint
+    assert all(s.initial_frame_sha256 for s in panel.scenarios)
+    assert json.loads((out / "seeds.json").read_text())["seeds"] == [0, 1]
+
+
+def test_metrics_are_matched_by_scenario_and_seed(demo):
+    out, results = demo
+    with (out / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 * len(results)
+    assert [row["model"] for row in rows[: len(results)]] == [s.model for s in results]
+    assert {(row["scenario"], row["seed"]) for row in rows[: len(results)]} == {("scene-0", "0")}
+    for row in rows:
+        if row["model"] == "simulator":
+            assert row["horizon_censored"] == "True"
+            assert row["horizon_steps"] == "16"
+        if row["model"] == "identity-swap":
+            assert row["broken_how"] in ("swap", "")
+
+
+def test_the_ranking_is_as_it_should(demo):
+    names = [scores.model for scores in ranked(demo[1])]
+    order = [names.index(n) for n in ("simulator", "delayed-actions-2", "frozen")]
+    assert order == sorted(order)
+    assert names[0] == "simulator"
+
+
+def test_traces_show_the_failing_step(demo):
+    out, results = demo
+    traces = choose_traces(results, anchors=list(ROLES))
+    assert len(traces) == 2
+    assert {t.model for t in traces} == {"delayed-actions-2", "identity-swap"}
+    by_model = {scores.model: scores for scores in results}
+    for trace in traces:
+        failure = first_failure(by_model[trace.model])
+        assert failure is not None
+        assert (trace.row, trace.step) == (failure.row, failure.step)
+        with safe_open(out / "traces" / f"{trace.name}.safetensors", "pt") as file:
+            names = set(file.keys())
+            assert {"frames", "reference", "labels", "actions"} <= names
+            curve = file.get_tensor(f"curves.axes.{failure.axis}")
+            assert float(curve[trace.step - 1]) == failure.score
+            assert failure.score < failure.threshold
+            assert tuple(file.get_tensor("frames").shape) == (17, 3, 48, 48)
+        with Image.open(out / "traces" / f"{trace.name}.png") as image:
+            assert image.width > 400
+            assert image.height > 400
+
+
+def test_the_postmortem_names_the_first_failure(demo):
+    out, results = demo
+    text = (out / "postmortem.md").read_text()
+    for scores in results:
+        failure = first_failure(scores)
+        if scores.model in ROLES:
+            assert f"## {scores.model}\n" not in text
+            continue
+        assert failure is not None
+        assert (
+            f"{failure.axis} at step {failure.step} of scenario `{failure.scenario}`, "
+            f"seed {failure.seed}" in text
+        )
+    assert "**Cause:** undetermined" in text
+    assert "planning is excluded" in text
+    assert "evaluation is excluded there" in text
+
+
+def test_attribution_names_evaluation_only_on_evidence(demo):
+    by_model = {scores.model: scores for scores in demo[1]}
+    truth, swapped = by_model["simulator"], by_model["identity-swap"]
+    failure = first_failure(swapped)
+    verdict = attribute(swapped, failure)
+    assert verdict.cause == "undetermined"
+    assert "evaluation" in verdict.candidates
+    assert "evaluation" not in attribute(swapped, failure, truth=truth).candidates
+    assert attribute(swapped, failure, truth=swapped).cause == "evaluation"
+    assert first_failure(truth) is None
+    assert attribute(truth, None).candidates == ()
+
+
+def test_the_same_run_twice_gives_the_same_numbers(demo, tmp_path: Path):
+    out, _ = demo
+    panel = sprite_panel(scenarios=3, seeds=2, horizon=16)
+    run_demo(tmp_path / "again", panel=panel, batch_size=5)
+    for name in ("metrics.csv", "manifest.json", "seeds.json", "postmortem.md"):
+        assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
+    sums = [json.loads((p / "checksums.json").read_text()) for p in (out, tmp_path / "again")]
+    for name in sums[0]:
+        if name.startswith("traces/"):
+            assert sums[0][name] == sums[1][name]
+
+
+def test_a_failure_while_writing_keeps_the_old_evidence(demo, tmp_path: Path):
+    _, results = demo
+    out = tmp_path / "evidence"
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("the model is gone")
+
+    with pytest.raises(RuntimeError, match="the model is gone"):
+        write_evidence(out, results, broken, roles=ROLES)
+    assert list(tmp_path.iterdir()) == []
+    out.mkdir()
+    (out / "thesis.txt").write_text("precious")
+    with pytest.raises(ValueError, match="is no evidence folder"):
+        write_evidence(out, results, broken, roles=ROLES)
+    assert (out / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("delay", [0.2, 1.0])
+def test_killing_the_demo_leaves_no_half_written_evidence(tmp_path: Path, delay: float):
+    """Killed at a later moment in each case, counted from the first sign of progress."""
+    script = (
+        "import sys\n"
+        "from tests.panels import sprite_panel\n"
+        "from wmscore.demo import run_demo\n"
+        "run_demo(sys.argv[1], panel=sprite_panel(scenarios=6, seeds=4, horizon=24),\n"
+        "         report=lambda *_: print('.', flush=True))\n"
+    )
+    root = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    out = tmp_path / "evidence"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(out)],
+        cwd=root,
+        env=environment,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not out.exists() or (out / "checksums.json").exists()
+    visible = [p.name for p in tmp_path.iterdir() if not p.name.startswith(".")]
+    assert visible in ([], ["evidence"])
+
+
+def test_packaged_panels_load():
+    for name in ("sprites", "vizdoom"):
+        panel = demo_panel(name)
+        assert panel.contract.world == name
+        assert len(panel.scenarios) == 8
+        assert len(panel.seeds) == 4
+        assert panel.contract.horizon == 32
+        returns = [s for s in panel.scenarios if "return" in s.id]
+        assert len(returns) >= 2
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    panel = tmp_path / "panel.json"
+    sprite_panel(scenarios=2, seeds=1, horizon=4, size=32).save(panel)
+    model = "wmscore.worlds:Frozen"
+    truth, frozen = str(tmp_path / "truth"), str(tmp_path / "frozen")
+    assert main(["replay", str(panel), "--model", "world", "--out", truth]) == 0
+    assert main(["replay", str(panel), "--model", model, "--out", frozen]) == 0
+    out = tmp_path / "evidence"
+    scored = ["score", truth, frozen, "--panel", str(panel), "--out", str(out)]
+    assert main(scored) == 0
+    assert (out / "postmortem.md").exists()
+    assert "frozen" in capsys.readouterr().out
+    assert main(["replay", str(panel), "--model", "nonsense", "--out", str(tmp_path / "x")]) == 2
+    assert "expected 'module:factory', got 'nonsense'" in capsys.readouterr().err
+    assert main(["doctor"]) == 0
+    assert "kernels: frame_errors" in capsys.readouterr().out

@@ -1,0 +1,186 @@
+"""The command line: `wmscore demo`, `replay`, `score`, `doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wmscore.extras import require
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the result is the process' exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        print(f"wmscore {args.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="wmscore", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    demo = command("demo", _demo, "replay a packaged panel and write its evidence folder")
+    demo.add_argument("--panel", choices=["vizdoom", "sprites"], help="default: what is installed")
+    demo.add_argument("--out", default="evidence", help="evidence folder (default: evidence)")
+    demo.add_argument("--device", default="cpu")
+    demo.add_argument("--batch-size", type=int, default=8, help="panel rows per batch")
+
+    play = command("replay", _replay, "roll a model out over a panel, into a folder")
+    play.add_argument("panel", help="panel JSON, or the chapter's manifest")
+    play.add_argument("--model", required=True, help="module:factory, or 'world' for the truth")
+    play.add_argument("--out", required=True, help="folder for rollouts; must not exist")
+    play.add_argument("--batch-size", type=int, default=8)
+
+    score = command("score", _score, "score replayed rollouts and write their evidence folder")
+    score.add_argument("rollouts", nargs="+", help="folders written by `wmscore replay`")
+    score.add_argument("--panel", help="refuse rollouts that were not made for this panel")
+    score.add_argument("--out", required=True, help="evidence folder")
+    score.add_argument("--device", default="cpu")
+
+    command("doctor", _doctor, "what will run here, and what will not")
+    return parser
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from wmscore.demo import ROLES, demo_panel, run_demo
+
+    console, progress = _console(), _progress()
+    start = time.perf_counter()
+    with progress:
+        tasks: dict[str, Any] = {}
+
+        def report(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total)
+            progress.update(tasks[name], completed=done, total=total)
+
+        panel = demo_panel(args.panel)
+        results, traces = run_demo(
+            args.out, panel=panel, device=args.device, batch_size=args.batch_size, report=report
+        )
+    _print_results(console, results, ROLES)
+    console.print(f"{time.perf_counter() - start:.0f} s. Evidence: {args.out}")
+    for trace in traces:
+        console.print(f"  traces/{trace.name}.png: {trace.why}", highlight=False)
+    console.print(f"  postmortem: {Path(args.out) / 'postmortem.md'}")
+    return 0
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from wmscore.manifest import Panel
+    from wmscore.recordings import record
+    from wmscore.worlds.load import load_model, load_world
+
+    panel = Panel.load(args.panel)
+    world = load_world(panel)
+    model = world if args.model == "world" else load_model(args.model)
+    progress = _progress()
+    with progress:
+        task = progress.add_task(model.name, total=None)
+        record(
+            args.out,
+            panel,
+            world,
+            model,
+            batch_size=args.batch_size,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    _console().print(f"Rollouts: {args.out}")
+    return 0
+
+
+def _score(args: argparse.Namespace) -> int:
+    from wmscore.evidence import write_evidence
+    from wmscore.manifest import Panel
+    from wmscore.recordings import Recording
+    from wmscore.scorer import Scorer
+
+    panel = Panel.load(args.panel) if args.panel else None
+    recordings = [Recording(folder, panel) for folder in args.rollouts]
+    results = []
+    for recording in recordings:
+        scorer = Scorer(recording.panel, device=args.device)
+        for rollouts in recording:
+            scorer.update(rollouts)
+        results.append(scorer.compute())
+    by_model = {s.model: r for s, r in zip(results, recordings, strict=True)}
+    write_evidence(args.out, results, lambda name, s, seed: by_model[name].row(s, seed))
+    _print_results(_console(), results, {})
+    _console().print(f"Evidence: {args.out}")
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    import importlib.metadata
+    import importlib.util
+    import platform
+
+    import torch
+
+    from wmscore import __version__
+    from wmscore.ops import kernels
+
+    print(f"wmscore {__version__}, Python {platform.python_version()}, torch {torch.__version__}")
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    print(f"CUDA device: {cuda}")
+    print(f"kernels: {kernels()}")
+    for module, extra in (
+        ("rich", "harness"),
+        ("PIL", "harness"),
+        ("av", "harness"),
+        ("matplotlib", "harness"),
+        ("vizdoom", "vizdoom"),
+    ):
+        found = importlib.util.find_spec(module) is not None
+        print(f"{module}: {'installed' if found else f'missing (wmscore[{extra}])'}")
+    return 0
+
+
+def _print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
+    from wmscore.evidence import horizon_table, summary_table
+
+    table = require("rich.table", "harness")
+    parts = [
+        ("Matched metrics (axis: median [quartiles] of row means)", summary_table(results, roles)),
+        ("Usable horizon, median over seeds (>= : never failed)", horizon_table(results)),
+    ]
+    for title, (head, body) in parts:
+        grid = table.Table(title=title, title_justify="left")
+        for i, name in enumerate(head):
+            grid.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+        for line in body:
+            grid.add_row(*line)
+        console.print(grid, markup=False)
+
+
+def _console() -> Any:
+    return require("rich.console", "harness").Console()
+
+
+def _progress() -> Any:
+    rich = require("rich.progress", "harness")
+    return rich.Progress(
+        rich.TextColumn("{task.description:>18}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""The demo: one panel, the true world, its anchors and two models with a known fault."""
+
+from __future__ import annotations
+
+import importlib.resources
+import importlib.util
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from wmscore.evidence import Trace, write_evidence
+from wmscore.manifest import Panel
+from wmscore.replay import freeze_panel, render_truth, replay, replay_rows
+from wmscore.rollouts import Rollouts
+from wmscore.scorer import Scorer
+from wmscore.scores import Scores
+from wmscore.testing import faults
+from wmscore.worlds import ActionBlind, Frozen, Item, OtherSeed, WorldModel
+from wmscore.worlds.load import load_world
+
+__all__ = ["ROLES", "demo_models", "demo_panel", "run_demo"]
+
+# What the anchors are for: a perfect model, the best a stochastic world allows, no world at all.
+ROLES = {
+    "simulator": "truth",
+    "other-seed": "ceiling",
+    "action-blind": "floor (actions)",
+    "frozen": "floor",
+}
+
+Report = Callable[[str, int, int], None]
+
+
+class Simulator:
+    """The true world itself, replayed as if it were a model."""
+
+    name = "simulator"
+
+    def __init__(self, world: WorldModel) -> None:
+        """Wrap `world`."""
+        self.world, self.capabilities = world, world.capabilities
+
+    def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
+        """The world's own rollouts."""
+        return replace(self.world.rollout(items, horizon), model=self.name)
+
+
+def demo_panel(name: str | None = None) -> Panel:
+    """A packaged panel: "vizdoom" where its wheel is installed, else "sprites"."""
+    if name is None:
+        name = "vizdoom" if importlib.util.find_spec("vizdoom") else "sprites"
+    source = importlib.resources.files("wmscore") / "panels" / f"{name}.json"
+    return Panel.from_dict(json.loads(source.read_text(encoding="utf-8")))
+
+
+def demo_models(world: WorldModel) -> list[WorldModel]:
+    """The anchors and the two models whose fault is known."""
+    return [
+        Simulator(world),
+        OtherSeed(world),
+        faults.Faulty(world, faults.DelayedActions(2)),
+        faults.Faulty(world, faults.IdentitySwap()),
+        ActionBlind(world),
+        Frozen(),
+    ]
+
+
+def run_demo(
+    out: str | Path,
+    *,
+    panel: Panel | None = None,
+    device: str = "cpu",
+    batch_size: int = 8,
+    report: Report = lambda name, done, total: None,
+) -> tuple[list[Scores], list[Trace]]:
+    """Replay a panel through the demo's models, score them, and write the evidence folder.
+
+    Args:
+        out: the evidence folder.
+        panel: `demo_panel()` by default.
+        device: where to score.
+        batch_size: panel rows per batch.
+        report: called with (what is running, done, total).
+    """
+    panel = panel or demo_panel()
+    world = load_world(panel)
+    truth = render_truth(
+        panel, world, progress=lambda done, total: report("true world", done, total)
+    )
+    panel, truth = freeze_panel(panel, truth, fps=world.capabilities.fps)
+    models = {model.name: model for model in demo_models(world)}
+    results = []
+    for name, model in models.items():
+        scorer = Scorer(panel, device=device)
+
+        def progress(done: int, total: int, name: str = name) -> None:
+            report(name, done, total)
+
+        for rollouts in replay(panel, model, truth, batch_size=batch_size, progress=progress):
+            scorer.update(rollouts)
+        results.append(scorer.compute())
+    traces = write_evidence(
+        out,
+        results,
+        lambda name, scenario, seed: replay_rows(panel, models[name], truth, [(scenario, seed)]),
+        roles=ROLES,
+    )
+    return results, traces

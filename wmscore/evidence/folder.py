@@ -1,0 +1,106 @@
+"""One comparison, one folder: written aside, complete, then renamed into place."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from wmscore.evidence.postmortem import postmortem
+from wmscore.evidence.table import write_metrics
+from wmscore.evidence.traces import Fetch, Trace, choose_traces, write_trace
+from wmscore.files import atomic_folder, safe_name, sha256_file
+from wmscore.manifest import PanelMismatchError
+from wmscore.scores import Scores
+
+__all__ = ["write_evidence"]
+
+
+def write_evidence(
+    folder: str | Path,
+    results: Sequence[Scores],
+    fetch: Fetch,
+    *,
+    roles: Mapping[str, str] | None = None,
+) -> list[Trace]:
+    """Write the evidence of a comparison, replacing an older folder only when complete.
+
+    `manifest.json`, `seeds.json`, `metrics.csv`, `scores/<model>.safetensors`, at least two
+    `traces/`, `postmortem.md`, `environment.json`, and `checksums.json` over all of them.
+
+    Args:
+        folder: where to; an existing folder must be an evidence folder.
+        results: scores of all models on one panel, anchors included.
+        fetch: (model name, scenario index, seed) -> the row's rollouts, all branches, beside
+            their reference. Called for the traces only.
+        roles: model name -> "truth", "ceiling" or "floor" for the models that are anchors.
+
+    Returns:
+        The traces that were kept.
+
+    Raises:
+        PanelMismatchError: results of different panels.
+        ValueError: no results, one model twice, or `folder` holds something else.
+    """
+    folder, anchors = Path(folder), dict(roles or {})
+    _check(folder, results)
+    panel = results[0].panel
+    traces = choose_traces(results, anchors=list(anchors))
+    by_model = {scores.model: scores for scores in results}
+    with atomic_folder(folder) as draft:
+        panel.save(draft / "manifest.json")
+        _write_json(
+            draft / "seeds.json",
+            {
+                "panel": panel.fingerprint,
+                "seeds": list(panel.seeds),
+                "rows": [
+                    {"scenario": panel.scenarios[s].id, "seed": seed} for s, seed in panel.rows()
+                ],
+            },
+        )
+        write_metrics(draft / "metrics.csv", results)
+        for scores in results:
+            scores.save(draft / "scores" / f"{safe_name(scores.model)}.safetensors")
+        for trace in traces:
+            write_trace(draft / "traces", trace, by_model[trace.model], fetch)
+        text = postmortem(results, traces, roles=anchors)
+        (draft / "postmortem.md").write_text(text, encoding="utf-8")
+        _write_json(draft / "environment.json", _environment(results))
+        files = sorted(path for path in draft.rglob("*") if path.is_file())
+        _write_json(
+            draft / "checksums.json",
+            {path.relative_to(draft).as_posix(): sha256_file(path) for path in files},
+        )
+    return traces
+
+
+def _check(folder: Path, results: Sequence[Scores]) -> None:
+    if not results:
+        raise ValueError("results: expected at least one Scores, got none")
+    panel, models = results[0].panel, [scores.model for scores in results]
+    if len({safe_name(model) for model in models}) < len(models):
+        raise ValueError(f"results: expected each model once, under its own name, got {models}")
+    for scores in results:
+        if scores.panel.fingerprint != panel.fingerprint:
+            fields = "\n".join(panel.differences(scores.panel))
+            raise PanelMismatchError(f"results: {scores.model!r} has another panel:\n{fields}")
+    if folder.exists() and not (folder / "checksums.json").exists():
+        raise ValueError(f"folder: {folder} exists and is no evidence folder; choose another")
+
+
+def _environment(results: Sequence[Scores]) -> dict[str, object]:
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "scores": {scores.model: scores.provenance for scores in results},
+    }
+
+
+def _write_json(path: Path, data: object) -> None:
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,103 @@
+"""`postmortem.md`: what failed first, where, why as far as known, what would settle it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wmscore.attribution import attribute, first_failure
+from wmscore.evidence.table import horizon_table, summary_table
+from wmscore.evidence.traces import Trace
+from wmscore.scores import Scores
+
+__all__ = ["markdown_table", "postmortem"]
+
+
+def postmortem(
+    results: Sequence[Scores],
+    traces: Sequence[Trace],
+    *,
+    roles: dict[str, str],
+) -> str:
+    """The postmortem as Markdown, one section per judged model.
+
+    Args:
+        results: all models of the comparison, anchors included.
+        traces: the traces kept beside it.
+        roles: model name -> "truth", "ceiling" or "floor" for the anchors.
+    """
+    panel = results[0].panel
+    by_role = {role: s for s in results for m, role in roles.items() if m == s.model}
+    lines = [f"# Postmortem: {panel.name}", ""]
+    lines += [
+        (
+            f"{len(panel.scenarios)} scenarios x {len(panel.seeds)} seeds x "
+            f"{panel.contract.horizon} steps. Panel fingerprint `{panel.fingerprint}`."
+        ),
+        "",
+        *markdown_table(*summary_table(results, roles)),
+        "",
+        (
+            "Axis columns: median [quartiles] over rows of the mean score over defined steps, "
+            "1 = perfect. Usable horizon per scenario (median over seeds):"
+        ),
+        "",
+        *markdown_table(*horizon_table(results)),
+    ]
+    for scores in results:
+        if scores.model not in roles:
+            lines += ["", *_section(scores, traces, by_role)]
+    lines += ["", "## Not defined", ""]
+    lines += [
+        f"- {scores.model}, {axis}: " + ", ".join(f"{n} x {why}" for why, n in undefined.items())
+        for scores in results
+        for axis, curve in scores.axes.items()
+        if (undefined := curve.undefined())
+    ] or ["Every score is defined at every step."]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    rule = ["---"] * len(head)
+    return ["| " + " | ".join(cells) + " |" for cells in [head, rule, *body]]
+
+
+def _section(scores: Scores, traces: Sequence[Trace], by_role: dict[str, Scores]) -> list[str]:
+    panel, failure = scores.panel, first_failure(scores)
+    lines = [f"## {scores.model}", ""]
+    if failure is None:
+        lines.append("- **First failure:** none within the horizon.")
+    else:
+        s = failure
+        lines.append(
+            f"- **First failure:** {s.axis} at step {s.step} of scenario `{s.scenario}`, seed "
+            f"{s.seed}: score {s.score:.3f}, below {s.threshold} for {s.patience} defined steps."
+        )
+        for role in ("ceiling", "floor"):
+            if role in by_role:
+                value = float(by_role[role].axes[s.axis].values[s.row, s.step - 1])
+                lines.append(f"  The {role} (`{by_role[role].model}`) scores {value:.3f} there.")
+        ended = int((scores.horizon.defined & ~scores.horizon.censored).sum())
+        lines.append(
+            f"- **How common:** {ended} of {len(scores)} rows end within {panel.contract.horizon} "
+            f"steps; median usable horizon {scores.horizon_text()}."
+        )
+    breaks = [(b, r) for r in range(len(scores)) if (b := scores.identity_break(r))]
+    if breaks:
+        (step, thing, event), row = min(breaks)
+        index, seed = list(panel.rows())[row]
+        lines.append(
+            f"- **First object identity break:** object {thing} ({event}) at step {step} of "
+            f"scenario `{panel.scenarios[index].id}`, seed {seed}; {len(breaks)} of "
+            f"{len(scores)} rows have one."
+        )
+    verdict = attribute(scores, failure, truth=by_role.get("truth"))
+    lines.append(f"- **Cause:** {verdict.cause}.")
+    if verdict.cause == "undetermined" and verdict.candidates:
+        lines.append(f"  Not excluded: {', '.join(verdict.candidates)}.")
+    lines += [f"  - {sentence}" for sentence in verdict.evidence]
+    if verdict.missing:
+        lines += ["- **What would settle it:**", *(f"  - {text}" for text in verdict.missing)]
+    kept = [trace for trace in traces if trace.model == scores.model]
+    lines += [f"- **Trace:** `traces/{t.name}.png`, `.safetensors`: {t.why}." for t in kept]
+    return lines

@@ -1,0 +1,117 @@
+"""The matched metric table: one line per (scenario, seed, model), and its summary."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wmscore.files import atomic_file
+from wmscore.scores import Scores
+
+__all__ = ["horizon_table", "ranked", "summary_table", "write_metrics"]
+
+Table = tuple[list[str], list[list[str]]]
+
+
+def write_metrics(path: Path, results: Sequence[Scores]) -> None:
+    """Write `metrics.csv`: rows matched by scenario and seed, models side by side below them."""
+    lines: list[dict[str, Any]] = [line for scores in results for line in scores.records()]
+    order = {scores.model: i for i, scores in enumerate(results)}
+    places = {key: i for i, key in enumerate(results[0].panel.rows())}
+    ids = [scenario.id for scenario in results[0].panel.scenarios]
+    lines.sort(
+        key=lambda line: (
+            places[ids.index(line["scenario"]), line["seed"]],
+            order[line["model"]],
+        )
+    )
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    with atomic_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def ranked(results: Sequence[Scores]) -> list[Scores]:
+    """Models by mean usable horizon, longest first; ties by mean score over all axes.
+
+    The horizon is restricted to the panel's, so with one common horizon its mean is the
+    restricted mean survival time. A model without any judged row comes last.
+    """
+
+    def key(scores: Scores) -> tuple[float, float]:
+        steps = scores.horizon.steps[scores.horizon.defined].double()
+        values = torch.stack([curve.values.nanmean() for curve in scores.axes.values()])
+        mean = float(steps.mean()) if len(steps) else -1.0
+        return (-mean, -float(values.nanmean()))
+
+    return sorted(results, key=key)
+
+
+def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None) -> Table:
+    """One line per model: horizon, how it ended, and each axis' score with its quartiles.
+
+    Scores are means over defined steps per row, then median [quartiles] over rows.
+    """
+    axes = [spec.axis for spec in results[0].panel.axes]
+    total = results[0].panel.contract.horizon
+    head = [
+        "model",
+        "role",
+        f"horizon of {total}: mean",
+        "median",
+        "never failed",
+        *(f"{axis.replace('_', ' ')}" for axis in axes),
+        "ended by",
+        "faults",
+    ]
+    body = []
+    for scores in ranked(results):
+        horizon = scores.horizon
+        steps = horizon.steps[horizon.defined].double()
+        ends = Counter(filter(None, (scores.failing_axis(r) for r in range(len(scores)))))
+        body.append(
+            [
+                scores.model,
+                (roles or {}).get(scores.model, "model"),
+                f"{float(steps.mean()):.1f}" if len(steps) else "undefined",
+                scores.horizon_text(),
+                f"{int(horizon.censored.sum())}/{len(scores)}",
+                *(_axis_cell(scores, axis) for axis in axes),
+                ", ".join(f"{a.replace('_', ' ')} x{n}" for a, n in ends.most_common()) or "-",
+                ", ".join(f"{kind} x{n}" for kind, n in scores.faults().items()) or "-",
+            ]
+        )
+    return head, body
+
+
+def horizon_table(results: Sequence[Scores]) -> Table:
+    """Scenario x model: the median usable horizon over seeds, `>=` where it is censored."""
+    order = ranked(results)
+    seeds = len(order[0].panel.seeds)
+    body = [
+        [
+            scenario.id,
+            *(scores.horizon_text(slice(s * seeds, (s + 1) * seeds)) for scores in order),
+        ]
+        for s, scenario in enumerate(order[0].panel.scenarios)
+    ]
+    return ["scenario", *(scores.model for scores in order)], body
+
+
+def _axis_cell(scores: Scores, axis: str) -> str:
+    """Median [quartiles] over rows of the row's mean score; undefined rows are counted."""
+    rows = scores.axes[axis].values.nanmean(1)
+    known = rows[~rows.isnan()]
+    if not len(known):
+        return "undefined"
+    points = torch.tensor([0.25, 0.5, 0.75], dtype=known.dtype)
+    low, middle, high = torch.quantile(known, points).tolist()
+    lost = len(rows) - len(known)
+    note = f" ({lost} rows undefined)" if lost else ""
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}]{note}"

@@ -1,0 +1,170 @@
+"""Diagnostic traces: the few rollouts that show where and how a model failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from wmscore.attribution import first_failure
+from wmscore.evidence.strip import paint_labels, write_strip
+from wmscore.files import safe_name
+from wmscore.rollouts import Rollouts
+from wmscore.scores import Scores
+from wmscore.tensorfile import save_tensors
+
+__all__ = ["Trace", "choose_traces", "write_trace"]
+
+Fetch = Callable[[str, int, int], Rollouts]
+_BEFORE, _AFTER = 3, 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """A row worth keeping, and why.
+
+    Attributes:
+        model: whose rollout.
+        row: row of the panel.
+        scenario: index of the scenario.
+        scenario_id: its id.
+        seed: its seed.
+        step: the step to look at, 1-based.
+        why: what happens there.
+    """
+
+    model: str
+    row: int
+    scenario: int
+    scenario_id: str
+    seed: int
+    step: int
+    why: str
+
+    @property
+    def name(self) -> str:
+        """File name without ending."""
+        return safe_name(f"{self.model}.{self.scenario_id}.seed{self.seed}")
+
+
+def choose_traces(results: Sequence[Scores], *, anchors: Sequence[str] = ()) -> list[Trace]:
+    """The most telling rows, at least two where the panel has two rows.
+
+    For each judged model (not an anchor) its first failure and its first object identity break,
+    in the order that the panel's `trace_to_save` asks for; then, if these are fewer than two, the
+    rows with the lowest scores, of judged models before anchors.
+    """
+    judged = [scores for scores in results if scores.model not in anchors]
+    rest = [scores for scores in results if scores.model in anchors]
+    failures = [t for scores in judged if (t := _failure(scores)) is not None]
+    breaks = [t for scores in judged if (t := _identity_break(scores)) is not None]
+    wanted = failures + breaks
+    if results[0].panel.trace_to_save == "first_object_identity_break":
+        wanted = breaks + failures
+    wanted += [t for scores in [*judged, *rest] for t in _lowest(scores)]
+    chosen: dict[tuple[str, int], Trace] = {}
+    for trace in wanted:
+        if len(chosen) < max(2, len(judged)):
+            chosen.setdefault((trace.model, trace.row), trace)
+    return list(chosen.values())
+
+
+def write_trace(folder: Path, trace: Trace, scores: Scores, fetch: Fetch) -> list[Path]:
+    """Write one trace as safetensors (all that was seen and scored) and as a PNG strip."""
+    rollouts = fetch(trace.model, trace.scenario, trace.seed)
+    here = rollouts[rollouts.branch == 0]
+    tensors: dict[str, Tensor] = {"frames": here.frames[0], "valid": here.valid[0]}
+    tensors["actions"] = here.actions[0]
+    if here.reference is not None:
+        tensors["reference"] = here.reference[0]
+    if here.labels is not None:
+        tensors["labels"] = here.labels[0]
+    if here.reference_labels is not None:
+        tensors["reference_labels"] = here.reference_labels[0]
+    for group in ("axes", "measures"):
+        for name, curve in getattr(scores, group).items():
+            tensors[f"curves.{group}.{name}"] = curve.values[trace.row]
+    if scores.identity is not None:
+        tensors["identity.ids"] = scores.identity.ids[trace.row]
+        tensors["identity.state"] = scores.identity.state[trace.row]
+        tensors["identity.iou"] = scores.identity.iou[trace.row]
+    data, picture = folder / f"{trace.name}.safetensors", folder / f"{trace.name}.png"
+    header = {"panel": scores.panel.fingerprint, "trace": asdict(trace)}
+    save_tensors(data, "trace", tensors, header)
+    write_strip(
+        picture,
+        _strip_rows(tensors),
+        steps=range(max(0, trace.step - _BEFORE), min(here.horizon, trace.step + _AFTER) + 1),
+        marked=trace.step,
+        title=f"{trace.model} | {trace.scenario_id}, seed {trace.seed} | {trace.why}",
+    )
+    return [data, picture]
+
+
+def _strip_rows(tensors: dict[str, Tensor]) -> list[tuple[str, Tensor]]:
+    frames = _as_uint8(tensors["frames"])
+    rows = []
+    if "reference" in tensors:
+        reference = _as_uint8(tensors["reference"])
+        change = (frames.short() - reference.short()).abs().to(torch.uint8)
+        rows = [("reference", reference), ("generated", frames), ("difference", change)]
+    else:
+        rows = [("generated", frames)]
+    if "reference_labels" in tensors:
+        rows.append(("reference labels", paint_labels(tensors["reference_labels"])))
+    if "labels" in tensors:
+        rows.append(("generated labels", paint_labels(tensors["labels"])))
+    return rows
+
+
+def _as_uint8(frames: Tensor) -> Tensor:
+    """For looking at only: undefined pixels are shown black."""
+    if frames.dtype == torch.uint8:
+        return frames
+    return frames.float().nan_to_num(0.0).mul(255).round().clamp(0, 255).to(torch.uint8)
+
+
+def _make(scores: Scores, row: int, step: int, why: str) -> Trace:
+    s, seed = list(scores.panel.rows())[row]
+    return Trace(
+        model=scores.model,
+        row=row,
+        scenario=s,
+        scenario_id=scores.panel.scenarios[s].id,
+        seed=seed,
+        step=step,
+        why=why,
+    )
+
+
+def _failure(scores: Scores) -> Trace | None:
+    failure = first_failure(scores)
+    if failure is None:
+        return None
+    why = f"{failure.axis} {failure.score:.2f} < {failure.threshold} from step {failure.step} on"
+    return _make(scores, failure.row, failure.step, why)
+
+
+def _identity_break(scores: Scores) -> Trace | None:
+    if scores.identity is None:
+        return None
+    steps = scores.identity.first_break
+    row = int(torch.where(steps > 0, steps, steps.max() + 1).argmin())
+    found = scores.identity_break(row)
+    if found is None:
+        return None
+    step, thing, event = found
+    return _make(scores, row, step, f"object {thing}: {event} at step {step}")
+
+
+def _lowest(scores: Scores) -> list[Trace]:
+    """Rows by their lowest score over axes and steps, most telling first."""
+    worst = torch.stack([curve.values.nan_to_num(1.0) for curve in scores.axes.values()]).amin(0)
+    low, steps = worst.min(1)
+    order = low.sort(stable=True).indices.tolist()
+    return [
+        _make(scores, r, int(steps[r]) + 1, f"lowest score {float(low[r]):.2f}") for r in order[:2]
+    ]

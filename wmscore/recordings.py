@@ -1,0 +1,81 @@
+"""Replayed rollouts in a folder: the panel, the truth, and one file per batch of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from wmscore.files import atomic_folder
+from wmscore.manifest import Panel, PanelMismatchError
+from wmscore.replay import Progress, freeze_panel, render_truth, replay
+from wmscore.rollouts import Rollouts
+from wmscore.worlds import WorldModel
+
+__all__ = ["Recording", "record"]
+
+
+def record(
+    folder: str | Path,
+    panel: Panel,
+    world: WorldModel,
+    model: WorldModel,
+    *,
+    batch_size: int = 8,
+    progress: Progress | None = None,
+) -> Panel:
+    """Replay `model` beside `world` into a new folder, whole or not at all.
+
+    Returns:
+        The panel with the initial frames frozen, as written to `panel.json`.
+
+    Raises:
+        ValueError: the folder exists.
+    """
+    if Path(folder).exists():
+        raise ValueError(f"folder: {folder} exists; choose a new one")
+    truth = render_truth(panel, world, batch_size=batch_size)
+    panel, truth = freeze_panel(panel, truth, fps=world.capabilities.fps)
+    with atomic_folder(folder) as draft:
+        panel.save(draft / "panel.json")
+        truth.save(draft / "truth.safetensors")
+        batches = replay(panel, model, truth, batch_size=batch_size, progress=progress)
+        for number, rollouts in enumerate(batches):
+            rollouts.without_reference().save(draft / f"rollouts-{number:05d}.safetensors")
+    return panel
+
+
+class Recording:
+    """A folder that `record` wrote: iterate over it to get its batches beside the truth."""
+
+    def __init__(self, folder: str | Path, panel: Panel | None = None) -> None:
+        """Open a folder.
+
+        Args:
+            folder: the folder.
+            panel: the panel that is asked for; the folder's own by default.
+
+        Raises:
+            PanelMismatchError: the folder was recorded for another panel; names the fields.
+            ValueError: the folder holds no recording.
+        """
+        self.folder = Path(folder)
+        if not (self.folder / "panel.json").exists():
+            raise ValueError(f"folder: {folder} holds no recording (panel.json is missing)")
+        self.panel = Panel.load(self.folder / "panel.json")
+        if panel is not None and panel.fingerprint != self.panel.unfrozen_like(panel).fingerprint:
+            fields = "\n".join(panel.differences(self.panel.unfrozen_like(panel)))
+            raise PanelMismatchError(f"{folder}: recorded for another panel:\n{fields}")
+        self.truth = Rollouts.load(self.folder / "truth.safetensors", self.panel)
+
+    def __iter__(self) -> Iterator[Rollouts]:
+        """Batches in the order in which they were rolled out."""
+        for path in sorted(self.folder.glob("rollouts-*.safetensors")):
+            yield Rollouts.load(path, self.panel).with_reference(self.truth)
+
+    def row(self, scenario: int, seed: int) -> Rollouts:
+        """All branches of one row."""
+        for rollouts in self:
+            match = (rollouts.scenario == scenario) & (rollouts.seed == seed)
+            if bool(match.any()):
+                return rollouts[match]
+        raise ValueError(f"row: scenario {scenario} with seed {seed} is not in {self.folder}")

@@ -1,0 +1,175 @@
+"""Replay: every model gets the same initial states, scripts, seeds and horizon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+
+from wmscore.files import sha256_tensor
+from wmscore.manifest import Observation, Panel
+from wmscore.rollouts import Rollouts
+from wmscore.worlds import Item, WorldModel
+
+__all__ = ["freeze_panel", "panel_items", "render_truth", "replay", "replay_rows"]
+
+Progress = Callable[[int, int], None]
+
+
+def panel_items(
+    panel: Panel,
+    rows: Sequence[tuple[int, int]] | None = None,
+    *,
+    truth: Rollouts | None = None,
+) -> list[Item]:
+    """The items of a panel, row-major with all branches of a row side by side.
+
+    Args:
+        panel: the contract.
+        rows: (scenario index, seed) pairs; all of the panel by default.
+        truth: the true world's rollouts, from which each item gets its initial observation.
+    """
+    space = panel.contract.actions
+    noop: int | tuple[float, ...] | None = None
+    if isinstance(space.noop, str):
+        noop = space.names.index(space.noop)
+    elif space.noop is not None:
+        noop = space.noop
+    first: dict[int, int] = {}
+    if truth is not None:
+        first = {s: i for i, s in enumerate(truth.scenario.tolist()) if truth.branch[i] == 0}
+    items = []
+    for s, seed in panel.rows() if rows is None else rows:
+        scenario = panel.scenarios[s]
+        frame = labels = None
+        if truth is not None:
+            frame = truth.frames[first[s], 0]
+            labels = None if truth.labels is None else truth.labels[first[s], 0]
+        for branch in range(len(scenario.scripts)):
+            items.append(
+                Item(
+                    panel=panel.fingerprint,
+                    scenario=s,
+                    scenario_id=scenario.id,
+                    initial_state_id=scenario.initial_state_id,
+                    reset=dict(scenario.reset),
+                    seed=seed,
+                    branch=branch,
+                    actions=panel.actions(s, branch),
+                    action_names=space.names,
+                    noop=noop,
+                    frame=frame,
+                    labels=labels,
+                    prompt=scenario.prompt,
+                )
+            )
+    return items
+
+
+def render_truth(
+    panel: Panel, world: WorldModel, *, batch_size: int = 8, progress: Progress | None = None
+) -> Rollouts:
+    """What the true world shows: one rollout per scenario and branch, shared by all seeds.
+
+    Raises:
+        ValueError: the world shows another initial frame than the panel froze, or two branches
+            of one scenario start differently.
+    """
+    rows = [(s, panel.seeds[0]) for s in range(len(panel.scenarios))]
+    parts = []
+    for start in range(0, len(rows), batch_size):
+        items = panel_items(panel, rows[start : start + batch_size])
+        parts.append(_answer(world, items, panel))
+        if progress is not None:
+            progress(min(start + batch_size, len(rows)), len(rows))
+    truth = Rollouts.concat(parts)
+    home: dict[int, torch.Tensor] = {}
+    for row, s in enumerate(truth.scenario.tolist()):
+        frame = truth.frames[row, 0]
+        if not torch.equal(home.setdefault(s, frame), frame):
+            raise ValueError(
+                f"world {world.name!r}: branches of scenario {panel.scenarios[s].id!r} start "
+                "from different frames"
+            )
+    for s, frame in home.items():
+        frozen = panel.scenarios[s].initial_frame_sha256
+        if frozen is not None and frozen != sha256_tensor(frame):
+            raise ValueError(
+                f"world {world.name!r}: scenario {panel.scenarios[s].id!r} starts from another "
+                "frame than the panel froze (scenarios[].initial_frame_sha256)"
+            )
+    return truth
+
+
+def freeze_panel(panel: Panel, truth: Rollouts, *, fps: float) -> tuple[Panel, Rollouts]:
+    """Write the initial frames' hashes, and the frame size where it is open, into the panel.
+
+    Returns:
+        The frozen panel, and `truth` under its fingerprint.
+    """
+    hashes = {
+        panel.scenarios[s].id: sha256_tensor(truth.frames[row, 0])
+        for row, s in enumerate(truth.scenario.tolist())
+    }
+    observation = panel.contract.observation
+    if observation is None:
+        height, width = truth.frames.shape[-2:]
+        observation = Observation(height=height, width=width, fps=fps)
+    frozen = panel.with_initial_frames(hashes, observation)
+    return frozen, replace(truth, panel=frozen.fingerprint)
+
+
+def replay(
+    panel: Panel,
+    model: WorldModel,
+    truth: Rollouts,
+    *,
+    batch_size: int = 8,
+    progress: Progress | None = None,
+) -> Iterator[Rollouts]:
+    """Roll a model out over the whole panel, beside the truth.
+
+    Args:
+        panel: the contract.
+        model: who is judged.
+        truth: from `render_truth` on the same panel.
+        batch_size: panel rows (scenario, seed) per call; each brings all its branches.
+        progress: called with (rows done, rows in all).
+
+    Yields:
+        Batches with references; counterfactual groups are never torn apart.
+    """
+    rows = list(panel.rows())
+    for start in range(0, len(rows), batch_size):
+        yield replay_rows(panel, model, truth, rows[start : start + batch_size])
+        if progress is not None:
+            progress(min(start + batch_size, len(rows)), len(rows))
+
+
+def replay_rows(
+    panel: Panel, model: WorldModel, truth: Rollouts, rows: Sequence[tuple[int, int]]
+) -> Rollouts:
+    """Roll a model out over some (scenario index, seed) rows, beside the truth."""
+    return _answer(model, panel_items(panel, rows, truth=truth), panel).with_reference(truth)
+
+
+def _answer(model: WorldModel, items: Sequence[Item], panel: Panel) -> Rollouts:
+    """Roll out, and refuse an answer to another question."""
+    rollouts = model.rollout(items, panel.contract.horizon)
+    for key in ("scenario", "seed", "branch"):
+        asked = [getattr(item, key) for item in items]
+        if getattr(rollouts, key).tolist() != asked:
+            raise ValueError(f"model {model.name!r}: answered other rows than asked ({key})")
+    if rollouts.horizon != panel.contract.horizon or rollouts.panel != panel.fingerprint:
+        raise ValueError(
+            f"model {model.name!r}: expected horizon {panel.contract.horizon} and panel "
+            f"{panel.fingerprint[:12]}, got {rollouts.horizon} and {rollouts.panel[:12]}"
+        )
+    size = panel.contract.observation
+    if size is not None and rollouts.frames.shape[2:] != (size.channels, size.height, size.width):
+        raise ValueError(
+            f"model {model.name!r}: expected frames [{size.channels}, {size.height}, "
+            f"{size.width}] by contract.observation, got {list(rollouts.frames.shape[2:])}"
+        )
+    return rollouts
