@@ -9,6 +9,9 @@ SOURCES := $(wildcard $(foreach folder,csrc csrc/* csrc/bindings/*,$(addprefix $
 BENCHMARKS := $(wildcard benchmarks/bench_*.py)
 MODERN := import sys; sys.exit(sys.version_info < (3, 11))
 
+# OpenMP threads that spin at every barrier stall for whole time slices where cores are shared.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: demo test bench check check-format check-lint check-types check-abi install clean
 
 demo: $(VENV)/.built

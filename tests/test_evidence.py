@@ -16,7 +16,7 @@ from safetensors import safe_open
 from tests.panels import sprite_panel
 from wmscore.attribution import attribute, first_failure
 from wmscore.cli import main
-from wmscore.demo import ROLES, demo_panel, run_demo
+from wmscore.demo import ROLES, run_demo
 from wmscore.evidence import choose_traces, ranked, write_evidence
 from wmscore.files import sha256_file
 from wmscore.manifest import Panel
@@ -182,7 +182,7 @@ def test_killing_the_demo_leaves_no_half_written_evidence(tmp_path: Path, delay:
 
 def test_packaged_panels_load():
     for name in ("sprites", "vizdoom"):
-        panel = demo_panel(name)
+        panel = Panel.packaged(name)
         assert panel.contract.world == name
         assert len(panel.scenarios) == 8
         assert len(panel.seeds) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -13,9 +14,14 @@ from wmscore.extras import require
 
 __all__ = ["main"]
 
+_FILE_WIDTH = 120  # of tables that go to a file or a pipe
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the result is the process' exit code."""
+    # OpenMP threads that spin at every barrier stall for whole time slices when another process
+    # holds a core. Read when torch is imported, which no command has done yet.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     args = _parser().parse_args(argv)
     try:
         return int(args.run(args))
@@ -57,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _demo(args: argparse.Namespace) -> int:
     from wmscore.demo import ROLES, demo_panel, run_demo
+    from wmscore.manifest import Panel
 
     console, progress = _console(), _progress()
     start = time.perf_counter()
@@ -68,7 +75,7 @@ def _demo(args: argparse.Namespace) -> int:
                 tasks[name] = progress.add_task(name, total=total)
             progress.update(tasks[name], completed=done, total=total)
 
-        panel = demo_panel(args.panel)
+        panel = Panel.packaged(args.panel) if args.panel else demo_panel()
         results, traces = run_demo(
             args.out, panel=panel, device=args.device, batch_size=args.batch_size, report=report
         )
@@ -153,22 +160,35 @@ def _doctor(args: argparse.Namespace) -> int:
 def _print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
     from wmscore.evidence import horizon_table, summary_table
 
-    table = require("rich.table", "harness")
+    table, box = require("rich.table", "harness"), require("rich.box", "harness")
+    escape = require("rich.markup", "harness").escape
     parts = [
-        ("Matched metrics (axis: median [quartiles] of row means)", summary_table(results, roles)),
+        (
+            "Matched metrics (axes: median [quartiles] over rows of the mean score)",
+            summary_table(results, roles),
+        ),
         ("Usable horizon, median over seeds (>= : never failed)", horizon_table(results)),
     ]
     for title, (head, body) in parts:
-        grid = table.Table(title=title, title_justify="left")
+        grid = table.Table(
+            title=escape(title),
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            collapse_padding=True,
+        )
         for i, name in enumerate(head):
-            grid.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+            grid.add_column(name, justify="left" if i in (0, len(head) - 1) else "right")
         for line in body:
-            grid.add_row(*line)
-        console.print(grid, markup=False)
+            grid.add_row(*map(escape, line))
+        console.print(grid)
 
 
 def _console() -> Any:
-    return require("rich.console", "harness").Console()
+    console = require("rich.console", "harness").Console()
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH
+    return console
 
 
 def _progress() -> Any:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import importlib.util
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +23,7 @@ __all__ = ["ROLES", "demo_models", "demo_panel", "run_demo"]
 ROLES = {
     "simulator": "truth",
     "other-seed": "ceiling",
-    "action-blind": "floor (actions)",
+    "action-blind": "floor",
     "frozen": "floor",
 }
 
@@ -46,12 +44,9 @@ class Simulator:
         return replace(self.world.rollout(items, horizon), model=self.name)
 
 
-def demo_panel(name: str | None = None) -> Panel:
-    """A packaged panel: "vizdoom" where its wheel is installed, else "sprites"."""
-    if name is None:
-        name = "vizdoom" if importlib.util.find_spec("vizdoom") else "sprites"
-    source = importlib.resources.files("wmscore") / "panels" / f"{name}.json"
-    return Panel.from_dict(json.loads(source.read_text(encoding="utf-8")))
+def demo_panel() -> Panel:
+    """The packaged panel of VizDoom where its wheel is installed, else of the sprite world."""
+    return Panel.packaged("vizdoom" if importlib.util.find_spec("vizdoom") else "sprites")
 
 
 def demo_models(world: WorldModel) -> list[WorldModel]:

@@ -8,6 +8,7 @@ two results may stand side by side.
 from __future__ import annotations
 
 import hashlib
+import importlib.resources
 import json
 import random
 from collections import Counter
@@ -262,6 +263,19 @@ class Panel(_Frozen):
             return cls.from_dict(data)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+    @classmethod
+    def packaged(cls, name: str) -> Self:
+        """A panel that comes with wmscore: "sprites" or "vizdoom".
+
+        Raises:
+            ValueError: there is none of that name; lists those that there are.
+        """
+        folder = importlib.resources.files("wmscore") / "panels"
+        names = sorted(f.name.removesuffix(".json") for f in folder.iterdir())
+        if name not in names:
+            raise ValueError(f"name: expected one of {names}, got {name!r}")
+        return cls.from_dict(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
 
     @classmethod
     def from_dict(cls, data: Any) -> Self:

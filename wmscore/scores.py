@@ -129,6 +129,7 @@ class Scores:
                 known = curve.values[r][~curve.values[r].isnan()]
                 line[f"{name}_mean"] = float(known.mean()) if len(known) else ""
             line |= self._identity_record(r)
+            line |= {f"info_{k}": v[r].item() for k, v in self.info.items() if v.dim() == 1}
             lines.append(line)
         return lines
 

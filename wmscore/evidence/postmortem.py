@@ -26,7 +26,7 @@ def postmortem(
         roles: model name -> "truth", "ceiling" or "floor" for the anchors.
     """
     panel = results[0].panel
-    by_role = {role: s for s in results for m, role in roles.items() if m == s.model}
+    anchors = [(roles[scores.model], scores) for scores in results if scores.model in roles]
     lines = [f"# Postmortem: {panel.name}", ""]
     lines += [
         (
@@ -45,7 +45,7 @@ def postmortem(
     ]
     for scores in results:
         if scores.model not in roles:
-            lines += ["", *_section(scores, traces, by_role)]
+            lines += ["", *_section(scores, traces, anchors)]
     lines += ["", "## Not defined", ""]
     lines += [
         f"- {scores.model}, {axis}: " + ", ".join(f"{n} x {why}" for why, n in undefined.items())
@@ -57,12 +57,15 @@ def postmortem(
 
 
 def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
+    """Lines of a Markdown table; line breaks in cells become spaces."""
     rule = ["---"] * len(head)
-    return ["| " + " | ".join(cells) + " |" for cells in [head, rule, *body]]
+    lines = ["| " + " | ".join(cells) + " |" for cells in [head, rule, *body]]
+    return [line.replace("\n", " ") for line in lines]
 
 
-def _section(scores: Scores, traces: Sequence[Trace], by_role: dict[str, Scores]) -> list[str]:
+def _section(
+    scores: Scores, traces: Sequence[Trace], anchors: Sequence[tuple[str, Scores]]
+) -> list[str]:
     panel, failure = scores.panel, first_failure(scores)
     lines = [f"## {scores.model}", ""]
     if failure is None:
@@ -73,10 +76,9 @@ def _section(scores: Scores, traces: Sequence[Trace], by_role: dict[str, Scores]
             f"- **First failure:** {s.axis} at step {s.step} of scenario `{s.scenario}`, seed "
             f"{s.seed}: score {s.score:.3f}, below {s.threshold} for {s.patience} defined steps."
         )
-        for role in ("ceiling", "floor"):
-            if role in by_role:
-                value = float(by_role[role].axes[s.axis].values[s.row, s.step - 1])
-                lines.append(f"  The {role} (`{by_role[role].model}`) scores {value:.3f} there.")
+        for role, anchor in anchors:
+            value = float(anchor.axes[s.axis].values[s.row, s.step - 1])
+            lines.append(f"  - The {role} (`{anchor.model}`) scores {value:.3f} there.")
         ended = int((scores.horizon.defined & ~scores.horizon.censored).sum())
         lines.append(
             f"- **How common:** {ended} of {len(scores)} rows end within {panel.contract.horizon} "
@@ -91,7 +93,8 @@ def _section(scores: Scores, traces: Sequence[Trace], by_role: dict[str, Scores]
             f"scenario `{panel.scenarios[index].id}`, seed {seed}; {len(breaks)} of "
             f"{len(scores)} rows have one."
         )
-    verdict = attribute(scores, failure, truth=by_role.get("truth"))
+    truth = next((anchor for role, anchor in anchors if role == "truth"), None)
+    verdict = attribute(scores, failure, truth=truth)
     lines.append(f"- **Cause:** {verdict.cause}.")
     if verdict.cause == "undetermined" and verdict.candidates:
         lines.append(f"  Not excluded: {', '.join(verdict.candidates)}.")

@@ -56,25 +56,20 @@ def ranked(results: Sequence[Scores]) -> list[Scores]:
 def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None) -> Table:
     """One line per model: horizon, how it ended, and each axis' score with its quartiles.
 
-    Scores are means over defined steps per row, then median [quartiles] over rows.
+    Scores are means over defined steps per row, then median [quartiles] over rows. A cell may
+    hold a line break.
     """
-    axes = [spec.axis for spec in results[0].panel.axes]
-    total = results[0].panel.contract.horizon
-    head = [
-        "model",
-        "role",
-        f"horizon of {total}: mean",
-        "median",
-        "never failed",
-        *(f"{axis.replace('_', ' ')}" for axis in axes),
-        "ended by",
-        "faults",
-    ]
+    panel = results[0].panel
+    axes = [spec.axis for spec in panel.axes]
+    head = ["model", "role", f"horizon\nof {panel.contract.horizon}, mean", "median"]
+    head += ["never\nfailed", *(axis.replace("_", "\n") for axis in axes), "ended by"]
     body = []
     for scores in ranked(results):
         horizon = scores.horizon
         steps = horizon.steps[horizon.defined].double()
         ends = Counter(filter(None, (scores.failing_axis(r) for r in range(len(scores)))))
+        ended = [f"{axis.split('_')[0]} x{n}" for axis, n in ends.most_common()]
+        ended += [f"evaluation fault: {kind} x{n}" for kind, n in scores.faults().items()]
         body.append(
             [
                 scores.model,
@@ -83,8 +78,7 @@ def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None
                 scores.horizon_text(),
                 f"{int(horizon.censored.sum())}/{len(scores)}",
                 *(_axis_cell(scores, axis) for axis in axes),
-                ", ".join(f"{a.replace('_', ' ')} x{n}" for a, n in ends.most_common()) or "-",
-                ", ".join(f"{kind} x{n}" for kind, n in scores.faults().items()) or "-",
+                "\n".join(ended) or "-",
             ]
         )
     return head, body
@@ -113,5 +107,5 @@ def _axis_cell(scores: Scores, axis: str) -> str:
     points = torch.tensor([0.25, 0.5, 0.75], dtype=known.dtype)
     low, middle, high = torch.quantile(known, points).tolist()
     lost = len(rows) - len(known)
-    note = f" ({lost} rows undefined)" if lost else ""
-    return f"{middle:.2f} [{low:.2f}, {high:.2f}]{note}"
+    note = f"\n{lost} undefined" if lost else ""
+    return f"{middle:.2f}\n[{low:.2f}, {high:.2f}]{note}"

@@ -1,0 +1,35 @@
+"""The README's Python runs as printed, and its shell commands exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from wmscore.cli import _parser
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_python_examples_run(number: int, capsys: pytest.CaptureFixture[str]):
+    exec(compile(blocks("python")[number], f"README block {number}", "exec"), {})
+    if number == 0:
+        assert "sprites-leave-and-return-right" in capsys.readouterr().out
+
+
+def test_the_library_example_is_short():
+    code = [line for line in blocks("python")[0].splitlines() if line.strip()]
+    assert len(code) <= 20
+
+
+def test_shell_commands_parse():
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("wmscore ")]
+    assert len(commands) >= 4
+    for command in commands:
+        _parser().parse_args(command)

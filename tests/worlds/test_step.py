@@ -1,0 +1,95 @@
+"""`StepModel`: the lifter from reset and step to rollouts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from wmscore.testing import sprite_items
+from wmscore.worlds import Capabilities, Item, StepModel, StepOutput, WorldModel
+from wmscore.worlds.step import stack_actions
+
+
+class Counter:
+    """Frame value = sum of the actions so far; a row ends when it has seen `ends[row]` steps."""
+
+    name = "counter"
+    capabilities = Capabilities(actions="discrete", fps=1.0, frame_size=(2, 2))
+
+    def __init__(self, ends: list[int] | None = None, *, labels: bool = True) -> None:
+        self.ends = ends
+        self.labels = labels
+        self.total = torch.zeros(0)
+        self.steps = 0
+
+    def reset(self, items: Sequence[Item]) -> StepOutput:
+        self.total, self.steps = torch.zeros(len(items), dtype=torch.int64), 0
+        return self._show()
+
+    def step(self, actions: Tensor) -> StepOutput:
+        self.total, self.steps = self.total + actions, self.steps + 1
+        return self._show()
+
+    def _show(self) -> StepOutput:
+        frames = self.total.to(torch.uint8)[:, None, None, None].expand(-1, 3, 2, 2)
+        return StepOutput(
+            frames=frames,
+            labels=frames[:, 0].to(torch.int16) if self.labels else None,
+            alive=None if self.ends is None else self.steps < torch.tensor(self.ends),
+        )
+
+
+@pytest.fixture
+def items() -> list[Item]:
+    scripts = (torch.tensor([1, 2, 3, 4]), torch.tensor([4, 0, 0, 1]))
+    pair = sprite_items(1, 4)
+    return [replace(i, actions=s) for i, s in zip(pair, scripts, strict=True)]
+
+
+def test_steps_follow_the_script(items: list[Item]) -> None:
+    model = StepModel(Counter())
+    assert isinstance(model, WorldModel)
+    rollouts = model.rollout(items, 4)
+    assert rollouts.frames[:, :, 0, 0, 0].tolist() == [[0, 1, 3, 6, 10], [0, 4, 4, 4, 5]]
+    assert rollouts.labels is not None
+    assert rollouts.labels[:, :, 1, 1].tolist() == [[0, 1, 3, 6, 10], [0, 4, 4, 4, 5]]
+    assert bool(rollouts.valid.all())
+    assert (rollouts.model, rollouts.panel) == ("counter", "sprite-items")
+    assert rollouts.branch.tolist() == [0, 1]
+    assert StepModel(Counter(labels=False)).rollout(items, 4).labels is None
+
+
+def test_a_shorter_horizon_cuts_the_script(items: list[Item]) -> None:
+    rollouts = StepModel(Counter()).rollout(items, 2)
+    assert rollouts.frames[:, :, 0, 0, 0].tolist() == [[0, 1, 3], [0, 4, 4]]
+    assert rollouts.actions.tolist() == [[1, 2], [4, 0]]
+
+
+def test_ended_rows_keep_their_last_frame(items: list[Item]) -> None:
+    rollouts = StepModel(Counter(ends=[2, 9])).rollout(items, 4)
+    assert rollouts.valid.tolist() == [[True, True, False, False, False], [True] * 5]
+    assert rollouts.frames[:, :, 0, 0, 0].tolist() == [[0, 1, 1, 1, 1], [0, 4, 4, 4, 5]]
+    assert rollouts.labels is not None
+    assert rollouts.labels[0, :, 0, 0].tolist() == [0, 1, 1, 1, 1]
+
+
+def test_stack_actions_refuses_short_scripts(items: list[Item]) -> None:
+    with pytest.raises(ValueError, match="4 actions, expected at least horizon = 5"):
+        stack_actions(items, 5)
+    with pytest.raises(ValueError, match="items: expected at least one"):
+        stack_actions([], 5)
+
+
+def test_what_has_ended_does_not_come_back(items: list[Item]) -> None:
+    class Reviving(Counter):
+        """Says that row 0 is dead in step 2 only."""
+
+        def _show(self) -> StepOutput:
+            alive = torch.tensor([self.steps != 2, True])
+            return replace(super()._show(), alive=alive)
+
+    rollouts = StepModel(Reviving()).rollout(items, 4)
+    assert rollouts.valid[0].tolist() == [True, True, False, False, False]
+    assert rollouts.frames[0, :, 0, 0, 0].tolist() == [0, 1, 1, 1, 1]

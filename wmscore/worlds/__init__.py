@@ -1,0 +1,19 @@
+"""World models: the protocol, lifters, real and synthetic worlds, and baselines."""
+
+from wmscore.worlds.baselines import ActionBlind, Frozen, OtherSeed
+from wmscore.worlds.protocol import Capabilities, Item, WorldModel
+from wmscore.worlds.sprites import SpriteWorld
+from wmscore.worlds.step import StepModel, StepOutput, Stepper
+
+__all__ = [
+    "ActionBlind",
+    "Capabilities",
+    "Frozen",
+    "Item",
+    "OtherSeed",
+    "SpriteWorld",
+    "StepModel",
+    "StepOutput",
+    "Stepper",
+    "WorldModel",
+]
