@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import pytest
 from PIL import Image
 from safetensors import safe_open
@@ -36,7 +37,7 @@ def test_the_folder_is_complete_and_its_checksums_hold(demo):
     sums = json.loads((out / "checksums.json").read_text())
     files = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert files == {*sums, "checksums.json"}
-    assert {"manifest.json", "seeds.json", "metrics.csv", "postmortem.md"} <= files
+    assert {"manifest.json", "seeds.json", "metrics.csv", "postmortem.md", "curves.png"} <= files
     assert len([f for f in files if f.startswith("traces/")]) >= 4
     for name, digest in sums.items():
         assert sha256_file(out / name) == digest
@@ -85,6 +86,8 @@ def test_traces_show_the_failing_step(demo):
             assert float(curve[trace.step - 1]) == failure.score
             assert failure.score < failure.threshold
             assert tuple(file.get_tensor("frames").shape) == (17, 3, 48, 48)
+        with av.open(str(out / "traces" / f"{trace.name}.mp4")) as video:
+            assert sum(1 for _ in video.decode(video=0)) == 17
         with Image.open(out / "traces" / f"{trace.name}.png") as image:
             assert image.width > 400
             assert image.height > 400
@@ -129,7 +132,7 @@ def test_the_same_run_twice_gives_the_same_numbers(demo, tmp_path: Path):
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
     sums = [json.loads((p / "checksums.json").read_text()) for p in (out, tmp_path / "again")]
     for name in sums[0]:
-        if name.startswith("traces/"):
+        if name.startswith("traces/") or name == "curves.png":
             assert sums[0][name] == sums[1][name]
 
 

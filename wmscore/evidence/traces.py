@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wmscore.attribution import first_failure
 from wmscore.evidence.strip import paint_labels, write_strip
+from wmscore.evidence.video import write_video
 from wmscore.files import safe_name
 from wmscore.rollouts import Rollouts
 from wmscore.scores import Scores
@@ -72,8 +73,8 @@ def choose_traces(results: Sequence[Scores], *, anchors: Sequence[str] = ()) -> 
     return list(chosen.values())
 
 
-def write_trace(folder: Path, trace: Trace, scores: Scores, fetch: Fetch) -> list[Path]:
-    """Write one trace as safetensors (all that was seen and scored) and as a PNG strip."""
+def write_trace(folder: Path, trace: Trace, scores: Scores, fetch: Fetch) -> None:
+    """Write one trace: safetensors (all that was seen and scored), a PNG strip and an MP4."""
     rollouts = fetch(trace.model, trace.scenario, trace.seed)
     here = rollouts[rollouts.branch == 0]
     tensors: dict[str, Tensor] = {"frames": here.frames[0], "valid": here.valid[0]}
@@ -91,17 +92,20 @@ def write_trace(folder: Path, trace: Trace, scores: Scores, fetch: Fetch) -> lis
         tensors["identity.ids"] = scores.identity.ids[trace.row]
         tensors["identity.state"] = scores.identity.state[trace.row]
         tensors["identity.iou"] = scores.identity.iou[trace.row]
-    data, picture = folder / f"{trace.name}.safetensors", folder / f"{trace.name}.png"
     header = {"panel": scores.panel.fingerprint, "trace": asdict(trace)}
-    save_tensors(data, "trace", tensors, header)
+    save_tensors(folder / f"{trace.name}.safetensors", "trace", tensors, header)
     write_strip(
-        picture,
+        folder / f"{trace.name}.png",
         _strip_rows(tensors),
         steps=range(max(0, trace.step - _BEFORE), min(here.horizon, trace.step + _AFTER) + 1),
         marked=trace.step,
         title=f"{trace.model} | {trace.scenario_id}, seed {trace.seed} | {trace.why}",
     )
-    return [data, picture]
+    if "reference" in tensors:
+        size = scores.panel.contract.observation
+        fps = 10.0 if size is None else size.fps
+        sides = [_as_uint8(tensors[name]) for name in ("reference", "frames")]
+        write_video(folder / f"{trace.name}.mp4", *sides, fps=fps)
 
 
 def _strip_rows(tensors: dict[str, Tensor]) -> list[tuple[str, Tensor]]:
