@@ -55,7 +55,7 @@ clean:
 $(VENV)/.created:
 	@for python in "$(PYTHON)" python3.13 python3.12 python3.11; do \
 	  if "$$python" -c "$(MODERN)" 2>/dev/null; then \
-	    test -x $(BIN)/python || "$$python" -m venv $(VENV) || exit 1; \
+	    test -x $(BIN)/uv || "$$python" -m venv $(VENV) || exit 1; \
 	    exit 0; \
 	  fi; \
 	done; \

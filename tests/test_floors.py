@@ -37,7 +37,7 @@ FLOORS = {
     "cli": 7,
     "__main__": 8,
 }
-# These run where nothing but torch, numpy and einops is installed.
+# These run where nothing but torch and numpy is installed.
 BARE = ("ops", "functional", "stats", "networks")
 
 
@@ -134,8 +134,8 @@ def test_downward_imports_are_allowed(tmp_path, file, line):
 
 BLOCKED = """
 import importlib.metadata, re, sys
-import einops, numpy, torch
-core = ("torch", "numpy", "einops")
+import numpy, torch
+core = ("torch", "numpy")
 needs = [re.match(r"[\\w.-]+", r)[0].lower() for r in importlib.metadata.requires("torch") or ()]
 allowed = {*sys.stdlib_module_names, *core, "wmscore", "nvidia", "cuda", "torchgen", "functorch"}
 allowed |= {need.replace("-", "_") for need in needs}
@@ -150,7 +150,7 @@ sys.meta_path.insert(0, Blocker())
 
 
 @pytest.mark.parametrize("module", BARE)
-def test_imports_with_torch_numpy_and_einops_only(module):
+def test_imports_with_torch_and_numpy_only(module):
     if not list(PACKAGE.glob(f"{module}*")):
         pytest.skip(f"wmscore.{module} is not written yet")
     run = subprocess.run(

@@ -167,6 +167,14 @@ def test_continuous_actions():
         ("contract.observation.dtype", "float32", "contract.observation.dtype"),
         ("schema_version", 2, "schema_version"),
         ("trace_to_save", "all", "trace_to_save"),
+        ("axes.0.patience", 5, r"axes\[0\].patience: expected at most contract.horizon = 4"),
+        ("axes.0.gate", False, "axes: expected at least one with gate = true"),
+        ("seeds", [2**63], r"seeds\[0\]"),
+        (
+            "scenarios.0.branches.0.actions",
+            ["left", "right", "left", "noop"],
+            r"scenarios\[0\].branches\[0\].actions: expected another script",
+        ),
     ],
 )
 def test_errors_name_the_field(path: str, value: object, names: str):
@@ -184,6 +192,7 @@ def test_errors_name_the_field(path: str, value: object, names: str):
         ("evaluation_axis", "beauty", "evaluation_axis: expected one of"),
         ("trace_to_save", "all", "trace_to_save"),
         ("surprise", 1, "surprise"),
+        ("action_script", ["left"], "at least two different ones"),
     ],
 )
 def test_errors_of_the_chapters_form_name_its_fields(path: str, value: object, names: str):
@@ -215,6 +224,20 @@ def test_differences_name_the_fields():
     assert panel.fingerprint != other.fingerprint
     assert panel.differences(other) == ["axes[0].threshold: 0.5 != 0.6"]
     assert panel.differences(panel) == []
+
+
+def test_a_short_chapter_manifest_can_still_fail():
+    panel = Panel.from_manifest({**CHAPTER, "max_horizon": 2})
+    assert panel.axes[0].patience == 2
+    assert all(b.actions != ("left", "left") for b in panel.scenarios[0].branches)
+
+
+def test_differences_and_fingerprints_agree():
+    for value in (None, 1.0, 2):
+        a = Panel.from_dict(edited("scenarios.0.reset", {"seed": 1}))
+        b = Panel.from_dict(edited("scenarios.0.reset", {"seed": value}))
+        assert a.fingerprint != b.fingerprint
+        assert len(a.differences(b)) == 1
 
 
 def test_random_branches_are_uniform_and_reproducible():
@@ -263,7 +286,7 @@ def test_any_valid_panel_survives_the_round_trip(names, seeds, threshold, horizo
         contract=Contract(actions=ActionSpace(names=tuple(names)), horizon=horizon),
         scenarios=(Scenario(id="s", initial_state_id="s", actions=script),),
         seeds=tuple(seeds),
-        axes=(AxisSpec(axis="perceptual_drift", threshold=threshold),),
+        axes=(AxisSpec(axis="perceptual_drift", threshold=threshold, patience=1),),
     )
     again = Panel.from_dict(json.loads(panel.canonical_json()))
     assert again == panel

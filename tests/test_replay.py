@@ -92,6 +92,7 @@ def test_replay_covers_the_panel_beside_the_truth(scene):
         ({"seed": lambda r: r.seed + 1}, r"answered other rows than asked \(seed\)"),
         ({"scenario": lambda r: r.scenario.flip(0)}, r"other rows than asked \(scenario\)"),
         ({"panel": "other"}, "expected horizon 5 and panel"),
+        ({"actions": lambda r: r.actions * 0}, "expected the commanded actions"),
         (
             {"frames": lambda r: r.frames[..., :16], "labels": None},
             r"expected frames \[3, 32, 32\]",
@@ -124,6 +125,13 @@ def test_a_recording_scores_like_the_replay(scene, tmp_path: Path):
         Recording(tmp_path / "r", other)
     with pytest.raises(ValueError, match="holds no recording"):
         Recording(tmp_path)
+
+
+def test_batch_size_is_checked(scene):
+    with pytest.raises(ValueError, match="batch_size: expected at least 1, got -1"):
+        list(replay(*scene[:1], WORLD, scene[1], batch_size=-1))
+    with pytest.raises(ValueError, match="batch_size"):
+        render_truth(scene[0], WORLD, batch_size=0)
 
 
 def test_a_failing_model_leaves_no_recording(tmp_path: Path):

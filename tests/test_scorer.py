@@ -145,6 +145,44 @@ def test_evaluation_faults_are_named_and_leave_no_horizon(scene, fault, reason):
         assert (scores.axes["perceptual_drift"].reason[rows, step - 1] == reason).all()
 
 
+@pytest.mark.parametrize("branch", [1, 2])
+def test_a_fault_in_a_counterfactual_branch_is_a_fault_of_its_row(scene, branch):
+    panel, truth = scene
+    spoilt: dict[Reason, list[Rollouts]] = {Reason.NON_FINITE: [], Reason.RESET_MISMATCH: []}
+    for rollouts in replay(panel, WORLD, truth):
+        hit = (rollouts.branch == branch) & (rollouts.seed == 1)
+        floats = rollouts.frames.float() / 255
+        floats[hit, 5] = float("nan")
+        reference = rollouts.reference.float() / 255
+        spoilt[Reason.NON_FINITE].append(replace(rollouts, frames=floats, reference=reference))
+        other = rollouts.frames.clone()
+        other[hit, 0] = 255 - other[hit, 0]
+        spoilt[Reason.RESET_MISMATCH].append(replace(rollouts, frames=other))
+    for reason, batches in spoilt.items():
+        scores = score_all(panel, batches)
+        assert scores.fault.tolist() == [0, int(reason)] * 3
+        assert scores.horizon.defined.tolist() == [True, False] * 3
+        if reason is Reason.NON_FINITE:
+            assert (scores.axes["action_response"].reason[1::2, 4] == reason).all()
+
+
+def test_a_refused_batch_leaves_no_trace(scene):
+    panel, truth = scene
+    (whole,) = replay(panel, WORLD, truth, batch_size=64)
+    scorer = Scorer(panel)
+    with pytest.raises(ValueError, match="expected a reference"):
+        scorer.update(replace(whole, model="other").without_reference())
+    with pytest.raises(ValueError, match="labels"):
+        scorer.update(replace(whole, labels=whole.labels.int() + 40_000))
+    scorer.update(whole)
+    assert scorer.compute().complete
+    scorer.reset()
+    batches = list(whole.split(9))
+    scorer.update(batches[0])
+    with pytest.raises(ValueError, match=r"rollouts\.info: expected \[\]"):
+        scorer.update(replace(batches[1], info={"k": torch.zeros(9)}))
+
+
 def test_a_flat_rollout_is_an_evaluation_fault(scene):
     panel, truth = scene
     batches = []
@@ -225,12 +263,14 @@ def test_a_group_without_its_branches_is_missing(scene):
     assert (scores.fault == Reason.MISSING).all()
 
 
-def test_nothing_at_all_is_all_missing(scene):
+def test_nothing_at_all_is_all_missing(scene, tmp_path: Path):
     scores = Scorer(scene[0]).compute()
     assert (scores.fault == Reason.MISSING).all()
     assert not scores.horizon.defined.any()
     assert "missing" in str(scores.faults())
     assert scores.records()[0]["fault"] == "missing"
+    scores.save(tmp_path / "s.safetensors")
+    assert_same(Scores.load(tmp_path / "s.safetensors"), scores)
 
 
 def test_without_labels_identity_is_undefined_with_a_reason(scene):
@@ -241,8 +281,18 @@ def test_without_labels_identity_is_undefined_with_a_reason(scene):
     assert curve.values.isnan().all()
     assert curve.undefined() == {"no_labels": curve.values.numel()}
     assert scores.identity is None
-    assert scores.horizon.censored.all()
     assert not scores.horizon.axis_defined[1].any()
+    # The axis is a gate of this panel: what cannot be judged by it has no horizon ...
+    assert scores.faults() == {"no_labels": 6}
+    assert not scores.horizon.defined.any()
+    # ... unless the panel says that it gates nothing.
+    data = panel.model_dump()
+    data["axes"][1]["gate"] = False
+    free = Panel.from_dict(data)
+    fresh = render_truth(free, WORLD)
+    scores = score_all(free, [replace(r, labels=None) for r in replay(free, WORLD, fresh)])
+    assert scores.complete
+    assert scores.horizon.censored.all()
 
 
 def test_an_early_end_of_the_reference_is_no_fault(scene):
@@ -299,7 +349,8 @@ def test_the_table_names_scenarios_axes_and_what_is_undefined(scene):
     text = score_all(panel, [replace(r, labels=None) for r in replay(panel, WORLD, truth)]).table()
     assert "scene-2" in text
     assert "perceptual_drift" in text
-    assert ">=16" in text
+    assert "evaluation faults: {'no_labels': 6}" in text
+    assert ">=16" in score_all(panel, replay(panel, WORLD, truth)).table()
     assert "no label maps were given" in text
 
 

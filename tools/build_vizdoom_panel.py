@@ -4,7 +4,7 @@
     python tools/build_vizdoom_panel.py --check    # only compare with the packaged file
 
 Two scenarios are named "...-leave-and-return": there, labelled objects of at least 16 pixels leave
-the view for at least 3 steps and come back. In "my-way-home-glance" there is nothing to label.
+the view for at least 3 steps and come back.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ SPECS = (
         2,
         ("forward",) * 10 + ("left",) * 4 + ("forward",) * 8 + ("right",),
     ),
-    Spec("my-way-home-glance", "my_way_home", 3, ("left", *GLANCE), then="cycle"),
+    Spec("lone-monster-glance", "basic", 3, ("left", *GLANCE, "right", *GLANCE), then="cycle"),
 )
 
 

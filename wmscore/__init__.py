@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 # Public name -> module. Resolved on first use: `import wmscore` costs next to nothing, and
-# `wmscore.ops` and `wmscore.functional` need nothing but torch, numpy and einops.
+# `wmscore.ops` and `wmscore.functional` need nothing but torch and numpy.
 _EXPORTS = {
     "Curve": "wmscore.scores",
     "Panel": "wmscore.manifest",

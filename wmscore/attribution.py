@@ -101,18 +101,22 @@ def attribute(
         truth: the true world replayed and scored as if it were a model, the self-check of the
             evaluation. Without it an evaluation fault cannot be excluded.
     """
-    if not scores.complete:
-        kinds = ", ".join(
-            f"{n} rows: {Reason[kind.upper()].description}" for kind, n in scores.faults().items()
-        )
-        return Attribution(cause="evaluation", candidates=("evaluation",), evidence=(kinds,))
+    faults = [
+        f"{n} rows have no horizon: {Reason[kind.upper()].description}"
+        for kind, n in scores.faults().items()
+    ]
+    if failure is None and faults:
+        return Attribution(cause="evaluation", candidates=("evaluation",), evidence=tuple(faults))
     if failure is None:
         return Attribution(
             cause="undetermined",
             candidates=(),
             evidence=("no axis stayed below its threshold within the horizon",),
         )
-    evidence = ["the action script was fixed, no planner was in the loop: planning is excluded"]
+    evidence = [
+        *faults,
+        "the action script was fixed, no planner was in the loop: planning is excluded",
+    ]
     candidates = ["perception", "representation", "dynamics", "control"]
     if truth is None:
         candidates.insert(0, "evaluation")

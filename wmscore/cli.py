@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -23,11 +24,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     # holds a core. Read when torch is imported, which no command has done yet.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     args = _parser().parse_args(argv)
+    # A polite kill unwinds, so that drafts of folders are removed.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return int(args.run(args))
     except (ValueError, TypeError, ImportError, OSError) as error:
         print(f"wmscore {args.command}: {error}", file=sys.stderr)
         return 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,6 +97,7 @@ def _replay(args: argparse.Namespace) -> int:
     from wmscore.recordings import record
     from wmscore.worlds.load import load_model, load_world
 
+    sys.path.insert(0, str(Path.cwd()))  # a model may live in a file right here
     panel = Panel.load(args.panel)
     world = load_world(panel)
     model = world if args.model == "world" else load_model(args.model)
@@ -111,11 +117,12 @@ def _replay(args: argparse.Namespace) -> int:
 
 
 def _score(args: argparse.Namespace) -> int:
-    from wmscore.evidence import write_evidence
+    from wmscore.evidence import check_folder, write_evidence
     from wmscore.manifest import Panel
     from wmscore.recordings import Recording
     from wmscore.scorer import Scorer
 
+    check_folder(args.out)
     panel = Panel.load(args.panel) if args.panel else None
     recordings = [Recording(folder, panel) for folder in args.rollouts]
     results = []
@@ -125,8 +132,11 @@ def _score(args: argparse.Namespace) -> int:
             scorer.update(rollouts)
         results.append(scorer.compute())
     by_model = {s.model: r for s, r in zip(results, recordings, strict=True)}
-    write_evidence(args.out, results, lambda name, s, seed: by_model[name].row(s, seed))
-    _print_results(_console(), results, {})
+    roles = {r.model: r.role for r in recordings if r.role != "model"}
+    write_evidence(
+        args.out, results, lambda name, s, seed: by_model[name].row(s, seed), roles=roles
+    )
+    _print_results(_console(), results, roles)
     _console().print(f"Evidence: {args.out}")
     return 0
 

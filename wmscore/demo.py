@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wmscore.evidence import Trace, write_evidence
+from wmscore.evidence import Trace, check_folder, write_evidence
 from wmscore.manifest import Panel
 from wmscore.replay import freeze_panel, render_truth, replay, replay_rows
 from wmscore.rollouts import Rollouts
@@ -78,6 +78,7 @@ def run_demo(
         batch_size: panel rows per batch.
         report: called with (what is running, done, total).
     """
+    check_folder(out)
     panel = panel or demo_panel()
     world = load_world(panel)
     truth = render_truth(

@@ -53,6 +53,7 @@ Action = StrictStr | tuple[StrictFloat, ...]
 Name = Annotated[StrictStr, Field(min_length=1)]
 Unit = Annotated[StrictFloat, Field(ge=0.0, le=1.0)]
 Count = Annotated[StrictInt, Field(ge=1)]
+Seed = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
 
 # The measure that an axis' score is made of, when the panel does not choose one.
 DEFAULT_MEASURE: dict[str, str] = {
@@ -215,7 +216,7 @@ class Panel(_Frozen):
     name: Name
     contract: Contract
     scenarios: Annotated[tuple[Scenario, ...], Field(min_length=1)]
-    seeds: Annotated[tuple[StrictInt, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     axes: Annotated[tuple[AxisSpec, ...], Field(min_length=1)]
     trace_to_save: Literal["first_failure", "first_object_identity_break"] = "first_failure"
     chapter: StrictInt | None = None
@@ -240,6 +241,14 @@ class Panel(_Frozen):
                         f"actions of {where}.actions; give more actions, a shorter horizon, or "
                         f"{where}.then = 'hold', 'cycle' or 'noop'"
                     )
+        if not any(spec.gate for spec in self.axes):
+            raise ValueError("axes: expected at least one with gate = true, got none")
+        for i, spec in enumerate(self.axes):
+            if spec.patience > horizon:
+                raise ValueError(
+                    f"axes[{i}].patience: expected at most contract.horizon = {horizon}, "
+                    f"got {spec.patience}; the axis could never fail"
+                )
         if any(spec.axis == "action_response" for spec in self.axes):
             for i, scenario in enumerate(self.scenarios):
                 if not scenario.branches:
@@ -247,6 +256,12 @@ class Panel(_Frozen):
                         f"scenarios[{i}].branches: the axis action_response compares branches; "
                         "expected at least one counterfactual script, got none"
                     )
+                for j, branch in enumerate(scenario.branches):
+                    if branch.script(horizon, space) == scenario.script(horizon, space):
+                        raise ValueError(
+                            f"scenarios[{i}].branches[{j}].actions: expected another script than "
+                            "the commanded one, got the same"
+                        )
         return self
 
     # ---- reading and writing -------------------------------------------------------------
@@ -254,8 +269,8 @@ class Panel(_Frozen):
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a panel, or the chapter's one-scenario manifest, from a JSON file."""
-        text = Path(path).read_text(encoding="utf-8")
         try:
+            text = Path(path).read_text(encoding="utf-8")
             data = json.loads(text, object_pairs_hook=_refuse_repeated_keys)
         except ValueError as error:
             raise ValueError(f"{path}: not valid JSON: {error}") from None
@@ -312,15 +327,18 @@ class Panel(_Frozen):
         space = ActionSpace(names=names, noop=next((n for n in names if n in _NOOPS), None))
         if axis == "action_response":
             scenario["branches"] = _random_branches(
-                space, manifest.max_horizon, count=2, seed=0, scenario=manifest.initial_state_id
+                space, manifest.max_horizon, 2, 0, Scenario.model_validate(scenario)
             )
+        patience = min(3, manifest.max_horizon)
         return _validate(
             cls,
             {
                 "name": manifest.initial_state_id,
                 "contract": {"actions": space, "horizon": manifest.max_horizon},
                 "scenarios": [scenario],
-                "axes": [{"axis": axis, "threshold": manifest.accept_threshold}],
+                "axes": [
+                    {"axis": axis, "threshold": manifest.accept_threshold, "patience": patience}
+                ],
                 "trace_to_save": manifest.trace_to_save,
                 "chapter": manifest.chapter,
             },
@@ -353,7 +371,8 @@ class Panel(_Frozen):
 
     def differences(self, other: Panel) -> list[str]:
         """The fields in which two panels differ, as `field: mine != theirs`."""
-        return list(_differences("", self.model_dump(mode="json"), other.model_dump(mode="json")))
+        mine, theirs = (json.loads(panel.canonical_json()) for panel in (self, other))
+        return list(_differences("", mine, theirs))
 
     # ---- building ------------------------------------------------------------------------
 
@@ -367,10 +386,10 @@ class Panel(_Frozen):
         if space.kind != "discrete":
             raise ValueError("contract.actions.kind: random scripts need 'discrete' actions")
         data = self.model_dump()
-        for scenario in data["scenarios"]:
+        for scenario, own in zip(data["scenarios"], self.scenarios, strict=True):
             scenario["branches"] = (
                 *scenario["branches"],
-                *_random_branches(space, horizon, count, seed, scenario["id"]),
+                *_random_branches(space, horizon, count, seed, own),
             )
         return _validate(type(self), data)
 
@@ -428,14 +447,21 @@ class _ChapterManifest(_Frozen):
 
 
 def _random_branches(
-    space: ActionSpace, horizon: int, count: int, seed: int, scenario: str
+    space: ActionSpace, horizon: int, count: int, seed: int, scenario: Scenario
 ) -> list[dict[str, Any]]:
+    if len(space.names) < 2:
+        raise ValueError(
+            f"actions: a counterfactual needs at least two different ones, got {list(space.names)}"
+        )
     # random.Random is seeded with text and stable across Python versions, unlike torch's.
-    rng = random.Random(f"{seed}/{scenario}")
-    return [
-        {"name": f"random-{i}", "actions": rng.choices(space.names, k=horizon)}
-        for i in range(count)
-    ]
+    rng = random.Random(f"{seed}/{scenario.id}")
+    commanded = scenario.script(horizon, space)
+    branches: list[dict[str, Any]] = []
+    while len(branches) < count:
+        actions = rng.choices(space.names, k=horizon)
+        if tuple(actions) != commanded:
+            branches.append({"name": f"random-{len(branches)}", "actions": actions})
+    return branches
 
 
 def _refuse_repeats(field: str, values: Any) -> None:
@@ -470,13 +496,21 @@ def _explain(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
+class _Absent:
+    def __repr__(self) -> str:
+        return "absent"
+
+
+_ABSENT = _Absent()
+
+
 def _differences(path: str, mine: Any, theirs: Any) -> Iterator[str]:
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for key in sorted(mine.keys() | theirs.keys()):
             where = f"{path}.{key}" if path else key
-            yield from _differences(where, mine.get(key), theirs.get(key))
+            yield from _differences(where, mine.get(key, _ABSENT), theirs.get(key, _ABSENT))
     elif isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
         for i, (a, b) in enumerate(zip(mine, theirs, strict=True)):
             yield from _differences(f"{path}[{i}]", a, b)
-    elif mine != theirs:
+    elif type(mine) is not type(theirs) or mine != theirs:  # 1 and 1.0 are different text
         yield f"{path}: {mine!r} != {theirs!r}"

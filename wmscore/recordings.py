@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def record(
     panel, truth = freeze_panel(panel, truth, fps=world.capabilities.fps)
     with atomic_folder(folder) as draft:
         panel.save(draft / "panel.json")
+        about = {"model": model.name, "role": "truth" if model is world else "model"}
+        (draft / "recording.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
         truth.save(draft / "truth.safetensors")
         batches = replay(panel, model, truth, batch_size=batch_size, progress=progress)
         for number, rollouts in enumerate(batches):
@@ -48,7 +51,7 @@ class Recording:
     """A folder that `record` wrote: iterate over it to get its batches beside the truth."""
 
     def __init__(self, folder: str | Path, panel: Panel | None = None) -> None:
-        """Open a folder.
+        """Open a folder; `role` is "truth" for the world itself, else "model".
 
         Args:
             folder: the folder.
@@ -65,6 +68,8 @@ class Recording:
         if panel is not None and panel.fingerprint != self.panel.unfrozen_like(panel).fingerprint:
             fields = "\n".join(panel.differences(self.panel.unfrozen_like(panel)))
             raise PanelMismatchError(f"{folder}: recorded for another panel:\n{fields}")
+        about = json.loads((self.folder / "recording.json").read_text(encoding="utf-8"))
+        self.model, self.role = str(about["model"]), str(about["role"])
         self.truth = Rollouts.load(self.folder / "truth.safetensors", self.panel)
 
     def __iter__(self) -> Iterator[Rollouts]:

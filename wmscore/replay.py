@@ -76,6 +76,7 @@ def render_truth(
         ValueError: the world shows another initial frame than the panel froze, or two branches
             of one scenario start differently.
     """
+    _check_batch_size(batch_size)
     rows = [(s, panel.seeds[0]) for s in range(len(panel.scenarios))]
     parts = []
     for start in range(0, len(rows), batch_size):
@@ -140,6 +141,7 @@ def replay(
     Yields:
         Batches with references; counterfactual groups are never torn apart.
     """
+    _check_batch_size(batch_size)
     rows = list(panel.rows())
     for start in range(0, len(rows), batch_size):
         yield replay_rows(panel, model, truth, rows[start : start + batch_size])
@@ -154,6 +156,11 @@ def replay_rows(
     return _answer(model, panel_items(panel, rows, truth=truth), panel).with_reference(truth)
 
 
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+
+
 def _answer(model: WorldModel, items: Sequence[Item], panel: Panel) -> Rollouts:
     """Roll out, and refuse an answer to another question."""
     rollouts = model.rollout(items, panel.contract.horizon)
@@ -161,6 +168,12 @@ def _answer(model: WorldModel, items: Sequence[Item], panel: Panel) -> Rollouts:
         asked = [getattr(item, key) for item in items]
         if getattr(rollouts, key).tolist() != asked:
             raise ValueError(f"model {model.name!r}: answered other rows than asked ({key})")
+    sent = torch.stack([item.actions for item in items])
+    if not torch.equal(rollouts.actions.cpu(), sent):
+        raise ValueError(
+            f"model {model.name!r}: expected the commanded actions {list(sent.shape)} back in "
+            f"rollouts.actions, got others {list(rollouts.actions.shape)}"
+        )
     if rollouts.horizon != panel.contract.horizon or rollouts.panel != panel.fingerprint:
         raise ValueError(
             f"model {model.name!r}: expected horizon {panel.contract.horizon} and panel "

@@ -88,7 +88,7 @@ class Rollouts:
             shape, device = self.frames.shape[:2], self.frames.device
             object.__setattr__(self, "valid", torch.ones(shape, dtype=torch.bool, device=device))
         self._check_tensor("valid", self.valid, ("B", "T+1"), size, torch.bool)
-        if self.actions.dim() == 3:
+        if isinstance(self.actions, Tensor) and self.actions.dim() == 3:
             self._check_tensor("actions", self.actions, ("B", "T", "A"), size)
             if not self.actions.is_floating_point():
                 raise TypeError(f"actions: expected floating point, got {self.actions.dtype}")
@@ -97,6 +97,8 @@ class Rollouts:
         self._check_labels("labels", self.labels, ("B", "T+1", "H", "W"), size)
         if self.latents is not None:
             self._check_tensor("latents", self.latents, ("B", "T+1", "D"), size)
+            if not self.latents.is_floating_point():
+                raise TypeError(f"latents: expected floating point, got {self.latents.dtype}")
         for name in ("scenario", "seed", "branch"):
             key = getattr(self, name)
             self._check_tensor(name, key, ("B",), size, torch.int64)
@@ -213,7 +215,7 @@ class Rollouts:
         if isinstance(rows, int):
             rows = [rows]
         index = torch.arange(len(self))[torch.as_tensor(rows) if isinstance(rows, list) else rows]
-        here = index.to(self.device)
+        here = index.to(self.device, non_blocking=True)
         changed: dict[str, Any] = {
             name: value[here] for name in _PER_ROW if (value := getattr(self, name)) is not None
         }

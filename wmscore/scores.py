@@ -126,8 +126,11 @@ class Scores:
                 line[f"{axis}_censored"] = bool(horizon.axis_censored[a, r]) if defined else ""
                 line[f"{axis}_undefined_steps"] = int(curve.reason[r].bool().sum())
             for name, curve in self.measures.items():
-                known = curve.values[r][~curve.values[r].isnan()]
+                known = curve.values[r][curve.values[r].isfinite()]
                 line[f"{name}_mean"] = float(known.mean()) if len(known) else ""
+            if "psnr" in self.measures:  # of identical frames it is infinite, and not in the mean
+                same = self.measures["psnr"].values[r].isposinf()
+                line["identical_steps"] = int(same.sum())
             line |= self._identity_record(r)
             line |= {f"info_{k}": v[r].item() for k, v in self.info.items() if v.dim() == 1}
             lines.append(line)
@@ -213,7 +216,7 @@ class Scores:
         """
         header, tensors = load_tensors(path, "scores")
         own = Panel.from_dict(header["panel"])
-        if panel is not None and panel != own:
+        if panel is not None and panel.fingerprint != own.fingerprint:
             raise PanelMismatchError(
                 f"{path}: made for another panel:\n" + "\n".join(own.differences(panel))
             )

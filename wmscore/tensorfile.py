@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -25,7 +25,13 @@ def save_tensors(
 ) -> None:
     """Write tensors (from any device) and a JSON header as a file of some `kind`."""
     text = json.dumps({"kind": kind, "version": _VERSION, **header})
-    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    whole: dict[str, Tensor] = {}
+    written: set[int] = set()
+    for name, value in tensors.items():
+        own = value.detach().cpu().contiguous()
+        # One memory under two names is refused by safetensors.
+        whole[name] = own.clone() if own.untyped_storage().data_ptr() in written else own
+        written.add(own.untyped_storage().data_ptr())
     with atomic_file(path) as draft:
         save_file(whole, draft, {_HEADER: text})
 
@@ -38,7 +44,11 @@ def load_tensors(
     Raises:
         ValueError: the file is of another kind or version.
     """
-    with safe_open(path, framework="pt", device=device) as file:
+    try:
+        opened = safe_open(path, framework="pt", device=device)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected a wmscore {kind} file, got {error}") from None
+    with opened as file:
         header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
         found = (header.get("kind"), header.get("version"))
         if found != (kind, _VERSION):

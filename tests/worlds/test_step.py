@@ -93,3 +93,43 @@ def test_what_has_ended_does_not_come_back(items: list[Item]) -> None:
     rollouts = StepModel(Reviving()).rollout(items, 4)
     assert rollouts.valid[0].tolist() == [True, True, False, False, False]
     assert rollouts.frames[0, :, 0, 0, 0].tolist() == [0, 1, 1, 1, 1]
+
+
+class Fickle:
+    """Shows something of another kind from its first step on."""
+
+    name = "fickle"
+    capabilities = Capabilities(actions="discrete", fps=1.0, frame_size=(4, 4))
+
+    def __init__(self, later: StepOutput) -> None:
+        self.later = later
+
+    def reset(self, items: Sequence[Item]) -> StepOutput:
+        return StepOutput(
+            frames=torch.zeros(1, 3, 4, 4, dtype=torch.uint8), labels=torch.ones(1, 4, 4).long()
+        )
+
+    def step(self, actions: Tensor) -> StepOutput:
+        return self.later
+
+
+@pytest.mark.parametrize(
+    ("later", "message"),
+    [
+        (StepOutput(frames=torch.zeros(1, 3, 4, 4).byte()), "step 1, labels: expected"),
+        (StepOutput(frames=torch.ones(1, 3, 4, 4), labels=torch.ones(1, 4, 4).long()), "frames"),
+    ],
+)
+def test_a_step_of_another_kind_than_the_reset_is_refused(later: StepOutput, message: str):
+    item = Item(
+        panel="p",
+        scenario=0,
+        scenario_id="s",
+        initial_state_id="s",
+        seed=0,
+        branch=0,
+        actions=torch.zeros(2, dtype=torch.int64),
+        action_names=("noop",),
+    )
+    with pytest.raises(ValueError, match=message):
+        StepModel(Fickle(later)).rollout([item], 2)

@@ -378,7 +378,7 @@ def test_packaged_panel_keeps_its_promises(world: VizDoomWorld) -> None:
     assert truth.valid.all()
     commanded = truth.labels[truth.branch == 0]
     labelled = (commanded > 0).flatten(2).any(2).float().mean(1)
-    assert (labelled > 0.9).sum() == 7
+    assert (labelled > 0.9).all()
     items = panel_items(panel, [(0, panel.seeds[0])])
     redrawn = play(world, *(item_with(row, noise_seed=1) for row in items))[0]
     torch.testing.assert_close(redrawn[:, 0], truth.frames[truth.scenario == 0][:, 0])

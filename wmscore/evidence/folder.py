@@ -17,7 +17,7 @@ from wmscore.files import atomic_folder, safe_name, sha256_file
 from wmscore.manifest import PanelMismatchError
 from wmscore.scores import Scores
 
-__all__ = ["write_evidence"]
+__all__ = ["check_folder", "write_evidence"]
 
 
 def write_evidence(
@@ -80,7 +80,26 @@ def write_evidence(
     return traces
 
 
+def check_folder(folder: str | Path) -> None:
+    """Refuse a folder that holds anything but evidence, since writing replaces it whole.
+
+    Raises:
+        ValueError: it exists and holds other files than its `checksums.json` lists.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        return
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    listed: set[str] = set()
+    if "checksums.json" in found:
+        listed = {*json.loads((folder / "checksums.json").read_text("utf-8")), "checksums.json"}
+    if not folder.is_dir() or found - listed:
+        other = sorted(found - listed)[:3]
+        raise ValueError(f"folder: {folder} holds more than evidence ({other}); choose another")
+
+
 def _check(folder: Path, results: Sequence[Scores]) -> None:
+    check_folder(folder)
     if not results:
         raise ValueError("results: expected at least one Scores, got none")
     panel, models = results[0].panel, [scores.model for scores in results]
@@ -90,8 +109,6 @@ def _check(folder: Path, results: Sequence[Scores]) -> None:
         if scores.panel.fingerprint != panel.fingerprint:
             fields = "\n".join(panel.differences(scores.panel))
             raise PanelMismatchError(f"results: {scores.model!r} has another panel:\n{fields}")
-    if folder.exists() and not (folder / "checksums.json").exists():
-        raise ValueError(f"folder: {folder} exists and is no evidence folder; choose another")
 
 
 def _environment(results: Sequence[Scores]) -> dict[str, object]:

@@ -41,14 +41,16 @@ def ranked(results: Sequence[Scores]) -> list[Scores]:
     """Models by mean usable horizon, longest first; ties by mean score over all axes.
 
     The horizon is restricted to the panel's, so with one common horizon its mean is the
-    restricted mean survival time. A model without any judged row comes last.
+    restricted mean survival time. A row without a horizon counts as 0 here, so that no model
+    rises by what it does not show.
     """
 
     def key(scores: Scores) -> tuple[float, float]:
-        steps = scores.horizon.steps[scores.horizon.defined].double()
-        values = torch.stack([curve.values.nanmean() for curve in scores.axes.values()])
-        mean = float(steps.mean()) if len(steps) else -1.0
-        return (-mean, -float(values.nanmean()))
+        steps = scores.horizon.steps.double().clamp_min(0)
+        values = torch.stack(
+            [curve.values.nan_to_num(0.0).mean() for curve in scores.axes.values()]
+        )
+        return (-float(steps.mean()), -float(values.mean()))
 
     return sorted(results, key=key)
 

@@ -13,6 +13,7 @@ from wmscore.attribution import first_failure
 from wmscore.evidence.strip import paint_labels, write_strip
 from wmscore.evidence.video import write_video
 from wmscore.files import safe_name
+from wmscore.functional import Reason
 from wmscore.rollouts import Rollouts
 from wmscore.scores import Scores
 from wmscore.tensorfile import save_tensors
@@ -55,7 +56,7 @@ def choose_traces(results: Sequence[Scores], *, anchors: Sequence[str] = ()) -> 
     """The most telling rows, at least two where the panel has two rows.
 
     For each judged model (not an anchor) its first failure and its first object identity break,
-    in the order that the panel's `trace_to_save` asks for; then, if these are fewer than two, the
+    in the order that the panel's `trace_to_save` asks for; if these are fewer than two, also the
     rows with the lowest scores, of judged models before anchors.
     """
     judged = [scores for scores in results if scores.model not in anchors]
@@ -65,10 +66,11 @@ def choose_traces(results: Sequence[Scores], *, anchors: Sequence[str] = ()) -> 
     wanted = failures + breaks
     if results[0].panel.trace_to_save == "first_object_identity_break":
         wanted = breaks + failures
-    wanted += [t for scores in [*judged, *rest] for t in _lowest(scores)]
     chosen: dict[tuple[str, int], Trace] = {}
     for trace in wanted:
-        if len(chosen) < max(2, len(judged)):
+        chosen.setdefault((trace.model, trace.row), trace)
+    for trace in [t for scores in [*judged, *rest] for t in _lowest(scores)]:
+        if len(chosen) < 2:
             chosen.setdefault((trace.model, trace.row), trace)
     return list(chosen.values())
 
@@ -168,7 +170,8 @@ def _lowest(scores: Scores) -> list[Trace]:
     """Rows by their lowest score over axes and steps, most telling first."""
     worst = torch.stack([curve.values.nan_to_num(1.0) for curve in scores.axes.values()]).amin(0)
     low, steps = worst.min(1)
-    order = low.sort(stable=True).indices.tolist()
+    there = (scores.fault != int(Reason.MISSING)).nonzero().flatten().tolist()
     return [
-        _make(scores, r, int(steps[r]) + 1, f"lowest score {float(low[r]):.2f}") for r in order[:2]
+        _make(scores, r, int(steps[r]) + 1, f"lowest score {float(low[r]):.2f}")
+        for r in sorted(there, key=lambda r: float(low[r]))[:2]
     ]

@@ -41,8 +41,22 @@ def frame_chunks(*frames: Tensor, size: int) -> Iterator[tuple[Tensor, ...]]:
 def _frames_between(frames: Tensor, leading: torch.Size, start: int, stop: int) -> Tensor:
     if _is_one_run(frames):
         return frames.reshape(-1, *frames.shape[-3:])[start:stop]
-    index = torch.arange(start, stop, device=frames.device)
-    return frames[torch.unravel_index(index, leading)]
+    # Slices, not an index tensor: that would wait for the device at every piece.
+    *outer, length = leading
+    pieces = []
+    for row in range(start // length, (stop - 1) // length + 1):
+        line = frames[_place(row, outer)]
+        pieces.append(line[max(0, start - row * length) : stop - row * length])
+    return torch.cat(pieces)
+
+
+def _place(row: int, sizes: list[int]) -> tuple[int, ...]:
+    """Coordinates of a flat position, last dim fastest."""
+    place = []
+    for size in reversed(sizes):
+        row, index = divmod(row, size)
+        place.append(index)
+    return tuple(reversed(place))
 
 
 def _is_one_run(frames: Tensor) -> bool:

@@ -37,7 +37,9 @@ class _FrameMetric(Metric):
 
     def compute(self) -> Tensor:
         """All values so far, `[N]` in the order of the updates, or their plain mean."""
-        values = dim_zero_cat(self.values) if self.values else torch.zeros(0, dtype=torch.float64)
+        if isinstance(self.values, list) and not self.values:  # a tensor once ranks are joined
+            return torch.zeros(0, dtype=torch.float64)
+        values = dim_zero_cat(self.values)
         return values if self.reduction == "none" else values.mean()
 
 

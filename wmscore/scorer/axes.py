@@ -57,29 +57,33 @@ def action_response(groups: Groups) -> tuple[Tensor, Tensor, Curves]:
     preds, target = groups.preds, groups.target[:, 1:]
     sums = preds.new_zeros(*preds.shape[:2], 3, dtype=torch.float64)
     delta, error, count = (torch.zeros_like(sums[..., 0]) for _ in range(3))
-    usable = groups.shown & groups.finite
+    shown, finite = groups.shown.clone(), groups.finite.clone()
     for branch in groups.branches():
-        at = branch.place
+        at, other = branch.place, branch.rollouts.frames[:, 1:]
         own, there = preds[at], target[at]
-        sums[at] += F.response_products(own, branch.preds, there, branch.target)
-        delta[at] += F.delta_psnr(own, branch.preds, there, cap_db=F.PSNR_QUANTISATION_DB)
-        error[at] += F.mse(branch.preds, there)
+        sums[at] += F.response_products(own, other, there, branch.target[:, 1:])
+        delta[at] += F.delta_psnr(own, other, there, cap_db=F.PSNR_QUANTISATION_DB)
+        error[at] += F.mse(other, there)
         count[at] += 1
-        usable[at] &= branch.usable
+        shown[at] &= branch.shown
+        finite[at] &= branch.finite
     full = 255.0 if preds.dtype == torch.uint8 else 1.0
     found = F.response_from_products(sums, unit=preds.shape[2:].numel() * full**2 * count)
 
     # Without a generated response only the cosine is undefined; the agreement is 0.
     lack = found.reason.masked_fill(found.reason == int(Reason.NO_GENERATED_RESPONSE), 0)
-    lack = lack.masked_fill(~usable, int(Reason.NO_FRAME))
-    lack = torch.where(groups.reason != 0, groups.reason, lack)
+    lack = lack.masked_fill(~finite, int(Reason.NON_FINITE))
+    lack = lack.masked_fill(~shown, int(Reason.NO_FRAME))
     lack = lack.masked_fill(count == 0, int(Reason.NO_BRANCH))
     measures = {
         "agreement": found.agreement,
         "cosine": found.cosine,
         "gain": found.gain,
         "delta_psnr": delta / count,
-        "controllability": 1 - F.mse(preds, target) / (error / count),
+        # No error under other actions: nothing that the commanded ones could explain.
+        "controllability": (1 - F.mse(preds, target) / (error / count)).masked_fill(
+            error == 0, float("nan")
+        ),
     }
     curves = {}
     for name, values in measures.items():

@@ -70,6 +70,7 @@ class Scorer:
         self._parts: list[dict[str, Tensor]] = []
         self._identity: list[tuple[Tensor, ObjectIdentity]] = []
         self._model: str | None = None
+        self._info: dict[str, torch.Size] | None = None
 
     # ---- streaming -----------------------------------------------------------------------
 
@@ -87,20 +88,21 @@ class Scorer:
         first = torch.ones(len(code), dtype=torch.bool)
         first[order[1:]] = code[order[1:]] != code[order[:-1]]
         fresh = first & ~self._arrived.view(-1)[code]
-        self._repeated[slot[~fresh]] = True
-        self._arrived.view(-1)[code] = True
+        arrived = self._arrived.view(-1).index_fill(0, code, True).view_as(self._arrived)
 
         wanted = fresh & (rollouts.branch < self._needs[rollouts.scenario])
         batch = rollouts if bool(wanted.all()) else rollouts[wanted]
         if self._waiting is not None:
             batch = Rollouts.concat([self._waiting, batch])
-        slot = self._slots(batch)
-        complete = (self._arrived.sum(1)[slot] >= self._needs[batch.scenario]) & (
-            self._arrived[slot, 0]
-        )
-        self._waiting = None if bool(complete.all()) else batch[~complete]
+        place = self._slots(batch)
+        complete = (arrived.sum(1)[place] >= self._needs[batch.scenario]) & arrived[place, 0]
+        waiting = None if bool(complete.all()) else batch[~complete]
         if bool(complete.any()):
-            self._score(batch if self._waiting is None else batch[complete])
+            self._score(batch if waiting is None else batch[complete])
+        # Only now: a batch that was refused leaves no trace and may come again, corrected.
+        self._arrived, self._waiting, self._model = arrived, waiting, rollouts.model
+        self._info = {name: value.shape[1:] for name, value in rollouts.info.items()}
+        self._repeated[slot[~fresh]] = True
 
     def _check(self, rollouts: Rollouts) -> None:
         if rollouts.panel != self.panel.fingerprint:
@@ -108,12 +110,16 @@ class Scorer:
                 f"rollouts: made for panel {rollouts.panel[:12]}, but this scorer's panel is "
                 f"{self.panel.fingerprint[:12]} ({self.panel.name})"
             )
-        if self._model is None:
-            self._model = rollouts.model
-        elif rollouts.model != self._model:
+        if self._model is not None and rollouts.model != self._model:
             raise ValueError(
                 f"rollouts: expected model {self._model!r}, got {rollouts.model!r}; "
                 "use one Scorer per model"
+            )
+        info = {name: value.shape[1:] for name, value in rollouts.info.items()}
+        if self._info is not None and info != self._info:
+            raise ValueError(
+                f"rollouts.info: expected {sorted(self._info)} with the shapes of earlier "
+                f"batches, got {sorted(info)}"
             )
         if rollouts.reference is None:
             raise ValueError("rollouts: expected a reference; add one with `with_reference(truth)`")
@@ -147,6 +153,7 @@ class Scorer:
             "fault": evaluation_faults(groups),
             "shown": groups.shown,
         }
+        found: ObjectIdentity | None = None
         for name, value in groups.commanded.info.items():
             part[f"info.{name}"] = value.to(self.device)
         for spec in self.panel.axes:
@@ -154,15 +161,15 @@ class Scorer:
             if spec.axis == "perceptual_drift":
                 score, reason, curves = perceptual_drift(groups)
             elif spec.axis == "identity_persistence":
-                score, reason, identity = identity_persistence(groups)
-                if identity is not None:
-                    self._identity.append((part["slot"], identity))
+                score, reason, found = identity_persistence(groups)
             else:
                 score, reason, curves = action_response(groups)
             part |= {f"axes.{spec.axis}.values": score, f"axes.{spec.axis}.reason": reason}
             for name, (values, why) in curves.items():
                 part |= {f"measures.{name}.values": values, f"measures.{name}.reason": why}
         self._parts.append(part)
+        if found is not None:
+            self._identity.append((part["slot"], found))
 
     # ---- result --------------------------------------------------------------------------
 
@@ -209,6 +216,10 @@ class Scorer:
             valid=gather("shown", torch.zeros(rows, steps, dtype=torch.bool)),
             gated=torch.tensor([spec.gate for spec in self.panel.axes]),
         )
+        for spec, scored in zip(self.panel.axes, axes.values(), strict=True):
+            # A gate that the rollout gives nothing to judge by is not passed.
+            lacks = (scored.reason == int(Reason.NO_LABELS)).any(1) & spec.gate
+            fault.masked_fill_(lacks & (fault == 0), int(Reason.NO_LABELS))
         judged = fault == 0
         horizon = replace(
             horizon,

@@ -6,28 +6,38 @@ import torch
 from torch import Tensor
 
 from wmscore.functional import Reason
-from wmscore.scorer.groups import Groups, of_reference
+from wmscore.rollouts import Rollouts
+from wmscore.scorer.groups import Groups, finite_steps, of_reference
 
 __all__ = ["evaluation_faults"]
 
 
 def evaluation_faults(groups: Groups) -> Tensor:
-    """The first fault that applies to each commanded rollout, `[G]` uint8, 0 for none.
+    """The first fault of each group, `[G]` uint8, 0 for none; commanded rollouts before branches.
 
     Short (ends before its reference), non-finite frames, an initial frame that is not the given
     one, or one flat colour throughout where the reference is not.
     """
-    rollouts, target = groups.commanded, groups.target
+    fault = _faults(groups.commanded, groups.target)
+    for branch in groups.branches():
+        found = _faults(branch.rollouts, branch.target)
+        fault[branch.place] = torch.where(fault[branch.place] == 0, found, fault[branch.place])
+    return fault
+
+
+def _faults(rollouts: Rollouts, target: Tensor) -> Tensor:
+    """The first fault of each rollout `[B]`, beside its reference frames `[B, T+1, C, H, W]`."""
+    preds = rollouts.frames[:, 1:]
     expected = of_reference(rollouts, rollouts.reference_valid)
     start, given = rollouts.frames[:, 0].double(), target[:, 0].double()
     # Half a grey level: a float frame that is the given uint8 frame, whatever its precision.
     slack = 0.0 if rollouts.frames.dtype == torch.uint8 else 0.5 / 255
     found = {
         Reason.SHORT: (~rollouts.valid & expected).any(1),
-        Reason.NON_FINITE: (~groups.finite & rollouts.valid[:, 1:]).any(1),
+        Reason.NON_FINITE: (~finite_steps(preds) & rollouts.valid[:, 1:]).any(1),
         # Written so that a NaN in the initial frame counts as another frame.
         Reason.RESET_MISMATCH: ~((start - given).abs() <= slack).flatten(1).all(1),
-        Reason.CONSTANT: _is_flat(groups.preds) & ~_is_flat(target[:, 1:]),
+        Reason.CONSTANT: _is_flat(preds) & ~_is_flat(target[:, 1:]),
     }
     fault = torch.zeros(len(rollouts), dtype=torch.uint8, device=start.device)
     for reason, rows in found.items():

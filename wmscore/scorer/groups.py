@@ -43,7 +43,7 @@ class Groups:
         rows = rows[slot[rows].argsort()]
         commanded = batch if len(rows) == len(batch) else batch[rows]
         shown = _shown(commanded)
-        finite = _finite(commanded.frames[:, 1:])
+        finite = finite_steps(commanded.frames[:, 1:])
         reason = torch.zeros_like(shown, dtype=torch.uint8)
         reason.masked_fill_(~finite, int(Reason.NON_FINITE))
         reason.masked_fill_(~shown, int(Reason.NO_FRAME))
@@ -73,27 +73,30 @@ class Groups:
             place = torch.searchsorted(self.slot, self._row_slot[rows])
             yield Branch(
                 place=place.to(preds.device, non_blocking=True),
-                preds=preds,
-                target=of_reference(rollouts, rollouts.reference)[:, 1:],
-                usable=_shown(rollouts) & _finite(preds),
+                rollouts=rollouts,
+                target=of_reference(rollouts, rollouts.reference),
+                shown=_shown(rollouts),
+                finite=finite_steps(preds),
             )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Branch:
-    """One counterfactual script of `n` groups, steps 1..T.
+    """One counterfactual script of `n` groups.
 
     Attributes:
         place: `[n]` int64, which of the groups.
-        preds: `[n, T, C, H, W]` generated frames.
-        target: `[n, T, C, H, W]` reference frames under the same script.
-        usable: `[n, T]` bool, steps that exist in both and are finite.
+        rollouts: the `n` rollouts.
+        target: `[n, T+1, C, H, W]` reference frames under the same script.
+        shown: `[n, T]` bool, steps that both the rollout and its reference have.
+        finite: `[n, T]` bool, generated frames without NaN or infinite values.
     """
 
     place: Tensor
-    preds: Tensor
+    rollouts: Rollouts
     target: Tensor
-    usable: Tensor
+    shown: Tensor
+    finite: Tensor
 
 
 def of_reference(rollouts: Rollouts, value: Tensor | None) -> Tensor:
@@ -107,7 +110,7 @@ def _shown(rollouts: Rollouts) -> Tensor:
     return (rollouts.valid & of_reference(rollouts, rollouts.reference_valid))[:, 1:]
 
 
-def _finite(frames: Tensor) -> Tensor:
+def finite_steps(frames: Tensor) -> Tensor:
     """`[B, T]` bool: every value of the frame is finite."""
     if frames.dtype == torch.uint8:
         return torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)

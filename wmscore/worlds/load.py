@@ -43,6 +43,8 @@ def load_model(name: str) -> WorldModel:
     module, colon, factory = name.partition(":")
     if not (module and colon and factory):
         raise ValueError(f"model: expected 'module:factory', got {name!r}")
+    if not hasattr(importlib.import_module(module), factory):
+        raise ValueError(f"model: module {module!r} has no {factory!r}")
     model = getattr(importlib.import_module(module), factory)()
     if not isinstance(model, WorldModel):
         raise ValueError(

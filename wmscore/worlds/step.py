@@ -82,11 +82,15 @@ class StepModel:
         if out.labels is not None:
             labels = out.labels.new_empty((len(items), horizon + 1, *out.labels.shape[1:]))
         valid = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+        first = out
         for t in range(horizon + 1):
             if t:
                 out = self.stepper.step(actions[:, t - 1])
-                if out.alive is not None:
-                    valid[:, t] = valid[:, t - 1] & out.alive.to(valid.device)
+                self._check_like(out, first, t)
+            if out.alive is not None:
+                valid[:, t] = out.alive.to(valid.device)
+            if t:
+                valid[:, t] &= valid[:, t - 1]
             frames[:, t] = out.frames
             if labels is not None and out.labels is not None:
                 labels[:, t] = out.labels
@@ -108,6 +112,17 @@ class StepModel:
             model=self.name,
             panel=items[0].panel,
         )
+
+    def _check_like(self, out: StepOutput, first: StepOutput, step: int) -> None:
+        """Refuse a step that shows something of another kind than the reset did."""
+        for name in ("frames", "labels"):
+            now, then = getattr(out, name), getattr(first, name)
+            kinds = [None if x is None else (x.dtype, tuple(x.shape)) for x in (then, now)]
+            if kinds[0] != kinds[1]:
+                raise ValueError(
+                    f"stepper {self.name!r}, step {step}, {name}: expected {kinds[0]} as after "
+                    f"reset, got {kinds[1]}"
+                )
 
 
 def stack_actions(items: Sequence[Item], horizon: int) -> Tensor:
