@@ -47,7 +47,7 @@ install: $(VENV)/.built $(VENV)/.development
 clean:
 	cd csrc && rm -rf .cmake .ninja_* .skbuild-info.json CMakeCache.txt CMakeFiles CMakeInit.txt build.ninja \
 	  cmake_install.cmake install_manifest.txt
-	rm -rf build evidence benchmarks/out wmscore/*.so .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf build evidence .evidence.* benchmarks/out wmscore/*.so .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	rm -f $(VENV)/.built
 
 # The stamps: the environment, what wmscore needs, wmscore itself, what its developers need.

@@ -166,6 +166,24 @@ def test_a_fault_in_a_counterfactual_branch_is_a_fault_of_its_row(scene, branch)
             assert (scores.axes["action_response"].reason[1::2, 4] == reason).all()
 
 
+def test_a_branch_may_end_early_but_not_at_once(scene):
+    panel, truth = scene
+    for last, fault in ((9, 0), (0, Reason.SHORT)):
+        batches = []
+        for rollouts in replay(panel, WORLD, truth):
+            valid = rollouts.valid.clone()
+            valid[rollouts.branch == 1, last + 1 :] = False
+            batches.append(replace(rollouts, valid=valid))
+        scores = score_all(panel, batches)
+        assert (scores.fault == fault).all()
+        if not fault:
+            assert (scores.horizon.steps == last).all()
+            assert scores.horizon.censored.all()
+        reason = scores.axes["action_response"].reason
+        assert (reason[:, last:] == Reason.NO_FRAME).all()
+        assert not (reason[:, :last] == Reason.NO_FRAME).any()
+
+
 def test_a_refused_batch_leaves_no_trace(scene):
     panel, truth = scene
     (whole,) = replay(panel, WORLD, truth, batch_size=64)
@@ -181,6 +199,16 @@ def test_a_refused_batch_leaves_no_trace(scene):
     scorer.update(batches[0])
     with pytest.raises(ValueError, match=r"rollouts\.info: expected \[\]"):
         scorer.update(replace(batches[1], info={"k": torch.zeros(9)}))
+
+
+def test_float_frames_outside_their_range_are_an_evaluation_fault(scene):
+    panel, truth = scene
+    batches = []
+    for rollouts in replay(panel, WORLD, truth):
+        floats, reference = rollouts.frames.float() / 255, rollouts.reference.float() / 255
+        floats[rollouts.seed == 0, 3:] = floats[rollouts.seed == 0, 3:] * 2 - 0.5
+        batches.append(replace(rollouts, frames=floats, reference=reference))
+    assert score_all(panel, batches).fault.tolist() == [Reason.OUT_OF_RANGE, 0] * 3
 
 
 def test_a_flat_rollout_is_an_evaluation_fault(scene):

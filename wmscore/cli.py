@@ -9,13 +9,16 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wmscore.extras import require
 
+if TYPE_CHECKING:
+    from wmscore.manifest import Panel
+
 __all__ = ["main"]
 
-_FILE_WIDTH = 120  # of tables that go to a file or a pipe
+_FILE_WIDTH = 130  # of tables that go to a file or a pipe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--batch-size", type=int, default=8, help="panel rows per batch")
 
     play = command("replay", _replay, "roll a model out over a panel, into a folder")
-    play.add_argument("panel", help="panel JSON, or the chapter's manifest")
+    play.add_argument("panel", help="panel JSON, or 'sprites' or 'vizdoom'")
     play.add_argument("--model", required=True, help="module:factory, or 'world' for the truth")
     play.add_argument("--out", required=True, help="folder for rollouts; must not exist")
     play.add_argument("--batch-size", type=int, default=8)
@@ -93,12 +96,11 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from wmscore.manifest import Panel
     from wmscore.recordings import record
     from wmscore.worlds.load import load_model, load_world
 
     sys.path.insert(0, str(Path.cwd()))  # a model may live in a file right here
-    panel = Panel.load(args.panel)
+    panel = _panel(args.panel)
     world = load_world(panel)
     model = world if args.model == "world" else load_model(args.model)
     progress = _progress()
@@ -118,12 +120,11 @@ def _replay(args: argparse.Namespace) -> int:
 
 def _score(args: argparse.Namespace) -> int:
     from wmscore.evidence import check_folder, write_evidence
-    from wmscore.manifest import Panel
     from wmscore.recordings import Recording
     from wmscore.scorer import Scorer
 
     check_folder(args.out)
-    panel = Panel.load(args.panel) if args.panel else None
+    panel = _panel(args.panel) if args.panel else None
     recordings = [Recording(folder, panel) for folder in args.rollouts]
     results = []
     for recording in recordings:
@@ -139,6 +140,13 @@ def _score(args: argparse.Namespace) -> int:
     _print_results(_console(), results, roles)
     _console().print(f"Evidence: {args.out}")
     return 0
+
+
+def _panel(name: str) -> Panel:
+    """A file, or the name of a packaged panel where no file has it."""
+    from wmscore.manifest import Panel
+
+    return Panel.load(name) if Path(name).exists() else Panel.packaged(name)
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -172,6 +180,8 @@ def _print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
 
     table, box = require("rich.table", "harness"), require("rich.box", "harness")
     escape = require("rich.markup", "harness").escape
+    panel = results[0].panel
+    console.print(f"Panel {panel.name}, fingerprint {panel.fingerprint[:12]}", highlight=False)
     parts = [
         (
             "Matched metrics (axes: median [quartiles] over rows of the mean score)",
@@ -188,7 +198,8 @@ def _print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
             collapse_padding=True,
         )
         for i, name in enumerate(head):
-            grid.add_column(name, justify="left" if i in (0, len(head) - 1) else "right")
+            side = "left" if i in (0, len(head) - 1) else "right"
+            grid.add_column(name, justify=side, no_wrap=i == 0)
         for line in body:
             grid.add_row(*map(escape, line))
         console.print(grid)

@@ -289,7 +289,7 @@ class Panel(_Frozen):
         folder = importlib.resources.files("wmscore") / "panels"
         names = sorted(f.name.removesuffix(".json") for f in folder.iterdir())
         if name not in names:
-            raise ValueError(f"name: expected one of {names}, got {name!r}")
+            raise ValueError(f"panel: expected a file or one of {names}, got {name!r}")
         return cls.from_dict(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
 
     @classmethod
@@ -512,5 +512,7 @@ def _differences(path: str, mine: Any, theirs: Any) -> Iterator[str]:
     elif isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
         for i, (a, b) in enumerate(zip(mine, theirs, strict=True)):
             yield from _differences(f"{path}[{i}]", a, b)
+    elif isinstance(mine, list) and isinstance(theirs, list):
+        yield f"{path}: {len(mine)} items != {len(theirs)} items"
     elif type(mine) is not type(theirs) or mine != theirs:  # 1 and 1.0 are different text
         yield f"{path}: {mine!r} != {theirs!r}"

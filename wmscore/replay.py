@@ -164,6 +164,11 @@ def _check_batch_size(batch_size: int) -> None:
 def _answer(model: WorldModel, items: Sequence[Item], panel: Panel) -> Rollouts:
     """Roll out, and refuse an answer to another question."""
     rollouts = model.rollout(items, panel.contract.horizon)
+    if not isinstance(rollouts, Rollouts):
+        raise TypeError(
+            f"model {model.name!r}: expected rollout() to return Rollouts, "
+            f"got {type(rollouts).__name__}"
+        )
     for key in ("scenario", "seed", "branch"):
         asked = [getattr(item, key) for item in items]
         if getattr(rollouts, key).tolist() != asked:

@@ -37,6 +37,11 @@ class Curve:
     high: float = 1.0
     higher_is_better: bool = True
 
+    def __repr__(self) -> str:
+        """Shape and what is undefined, no values."""
+        rows, steps = self.values.shape
+        return f"Curve([{rows}, {steps}], unit={self.unit!r}, undefined={self.undefined()})"
+
     def undefined(self) -> dict[str, int]:
         """How many values are undefined, by reason."""
         counts = torch.bincount(self.reason.flatten().long(), minlength=len(Reason)).tolist()
@@ -70,6 +75,13 @@ class Scores:
     info: dict[str, Tensor] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Model, panel and size, no values; `table()` shows the results."""
+        return (
+            f"Scores(model={self.model!r}, panel={self.panel.name!r}, rows={len(self)}, "
+            f"axes={list(self.axes)}, horizon={self.horizon_text()}, faults={self.faults()})"
+        )
+
     def __len__(self) -> int:
         """Number of rows `R` = scenarios x seeds."""
         return self.fault.shape[0]
@@ -91,6 +103,18 @@ class Scores:
             raise ValueError(f"row: no scenario {scenario_id!r} with seed {seed} in the panel")
         return ids.index(scenario_id) * len(self.panel.seeds) + self.panel.seeds.index(seed)
 
+    def failing_steps(self) -> Tensor:
+        """Share of the steps at which some gated axis is below its threshold, `[R]` float64.
+
+        Beside the horizon, since failures shorter than the patience end no horizon: a score that
+        comes and goes has many. NaN for a row without a horizon.
+        """
+        below = torch.stack(
+            [(self.axes[spec.axis].values < spec.threshold) & spec.gate for spec in self.panel.axes]
+        ).any(0)
+        share = below.double().mean(1)
+        return share.masked_fill(~self.horizon.defined, float("nan"))
+
     def failing_axis(self, row: int) -> str | None:
         """The axis that ends a row's usable horizon, or None when it is censored or undefined."""
         index = int(self.horizon.axis[row])
@@ -105,7 +129,7 @@ class Scores:
 
     def records(self) -> list[dict[str, Any]]:
         """One flat record per row: the lines of the matched metric table."""
-        horizon = self.horizon
+        horizon, failing = self.horizon, self.failing_steps()
         lines: list[dict[str, Any]] = []
         for r, (s, seed) in enumerate(self.panel.rows()):
             fault = Reason(int(self.fault[r]))
@@ -117,6 +141,7 @@ class Scores:
                 "horizon_steps": int(horizon.steps[r]) if horizon.defined[r] else "",
                 "horizon_censored": bool(horizon.censored[r]) if horizon.defined[r] else "",
                 "first_failing_axis": self.failing_axis(r) or "",
+                "failing_steps_share": float(failing[r]) if horizon.defined[r] else "",
             }
             for a, (axis, curve) in enumerate(self.axes.items()):
                 known = curve.values[r][~curve.values[r].isnan()]
@@ -168,7 +193,10 @@ class Scores:
         return "\n".join(lines)
 
     def horizon_text(self, rows: slice = slice(None)) -> str:
-        """Median usable horizon of some rows, `>= T` where the median is censored."""
+        """Median usable horizon of some rows, with `>=` where the median row is censored.
+
+        A row that was censored early counts with the steps that it was seen for.
+        """
         defined = self.horizon.defined[rows]
         steps = self.horizon.steps[rows][defined]
         if not len(steps):

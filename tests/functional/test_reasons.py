@@ -20,8 +20,9 @@ def test_codes_are_stable() -> None:
         "SHORT",
         "RESET_MISMATCH",
         "CONSTANT",
+        "OUT_OF_RANGE",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == list(range(13))
+    assert [int(reason) for reason in sorted(Reason)] == list(range(14))
 
 
 def test_each_reason_has_its_own_line() -> None:

@@ -31,10 +31,10 @@ def write_curves(path: Path, results: Sequence[Scores], roles: Mapping[str, str]
             style = "--" if scores.model in roles else "-"
             plot.plot(steps, middle, style, color=f"C{i}", label=scores.model)
             plot.fill_between(steps, low, high, color=f"C{i}", alpha=0.12, linewidth=0)
-        plot.axhline(spec.threshold, color="black", linewidth=0.8)
+        plot.axhline(spec.threshold, color="black", linewidth=0.8, label="threshold")
         plot.set(title=spec.axis.replace("_", " "), xlabel="step", ylim=(-0.02, 1.02))
     figure.axes[0].set_ylabel("score (median and quartiles over rows)")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7)
     with atomic_file(path) as draft:
         # No date or version inside: the same scores give the same bytes.
         figure.savefig(draft, format="png", dpi=100, metadata={"Software": None})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from wmscore.attribution import attribute, first_failure
 from wmscore.evidence.table import horizon_table, summary_table
 from wmscore.evidence.traces import Trace
@@ -83,6 +85,13 @@ def _section(
         lines.append(
             f"- **How common:** {ended} of {len(scores)} rows end within {panel.contract.horizon} "
             f"steps; median usable horizon {scores.horizon_text()}."
+        )
+    curves = torch.cat([curve.values.nan_to_num(-1.0) for curve in scores.axes.values()], 1)
+    distinct = len(torch.unique(curves, dim=0))
+    if distinct < len(scores):
+        lines.append(
+            f"- **Independent evidence:** {distinct} of {len(scores)} rows are distinct; a model "
+            "that does not use its seed repeats itself."
         )
     breaks = [(b, r) for r in range(len(scores)) if (b := scores.identity_break(r))]
     if breaks:

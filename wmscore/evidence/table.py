@@ -58,13 +58,19 @@ def ranked(results: Sequence[Scores]) -> list[Scores]:
 def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None) -> Table:
     """One line per model: horizon, how it ended, and each axis' score with its quartiles.
 
-    Scores are means over defined steps per row, then median [quartiles] over rows. A cell may
-    hold a line break.
+    "never failed": rows in which no axis stayed below its threshold for its patience. "steps
+    below": mean share of steps at which some gated axis is below, however briefly. Axes: means
+    over defined steps per row, then median [quartiles] over rows. A cell may hold a line break.
     """
     panel = results[0].panel
     axes = [spec.axis for spec in panel.axes]
     head = ["model", "role", f"horizon\nof {panel.contract.horizon}, mean", "median"]
-    head += ["never\nfailed", *(axis.replace("_", "\n") for axis in axes), "ended by"]
+    head += [
+        "never\nfailed",
+        "steps\nbelow",
+        *(axis.replace("_", "\n") for axis in axes),
+        "ended by",
+    ]
     body = []
     for scores in ranked(results):
         horizon = scores.horizon
@@ -79,6 +85,7 @@ def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None
                 f"{float(steps.mean()):.1f}" if len(steps) else "undefined",
                 scores.horizon_text(),
                 f"{int(horizon.censored.sum())}/{len(scores)}",
+                f"{float(scores.failing_steps().nanmean()):.0%}" if len(steps) else "undefined",
                 *(_axis_cell(scores, axis) for axis in axes),
                 "\n".join(ended) or "-",
             ]

@@ -27,6 +27,7 @@ class Reason(IntEnum):
     SHORT = 10
     RESET_MISMATCH = 11
     CONSTANT = 12
+    OUT_OF_RANGE = 13
 
     @property
     def description(self) -> str:
@@ -48,5 +49,6 @@ _DESCRIPTIONS = {
     Reason.DUPLICATE_ROW: "the row arrived more than once",
     Reason.SHORT: "the rollout ends before its reference does",
     Reason.RESET_MISMATCH: "frame 0 is not the initial observation that was given",
+    Reason.OUT_OF_RANGE: "a floating-point frame has values outside 0..1",
     Reason.CONSTANT: "all pixels of the generated frame are equal while the reference's are not",
 }

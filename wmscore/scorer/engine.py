@@ -54,6 +54,10 @@ class Scorer:
         """Start with no rows."""
         self.panel = panel
         self.device = torch.device(device)
+        try:
+            torch.empty(0, device=self.device)
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(f"device: {device} cannot be used here: {error}") from None
         branches = [len(scenario.scripts) for scenario in panel.scenarios]
         self._respond = any(spec.axis == "action_response" for spec in panel.axes)
         self._needs = torch.tensor(branches if self._respond else [1] * len(branches))
@@ -209,17 +213,24 @@ class Scorer:
             for name in names
             if name in MEASURES
         }
+        shown = gather("shown", torch.zeros(rows, steps, dtype=torch.bool))
+        judged_steps = shown.clone()
+        for spec, scored in zip(self.panel.axes, axes.values(), strict=True):
+            # A gate is not passed by giving it nothing to judge: labels or branches left out.
+            undefined = (scored.reason != 0).all(1) & (fault == 0) & spec.gate
+            cut = (scored.reason == int(Reason.NO_FRAME)) & shown
+            lost = (scored.reason == int(Reason.NO_LABELS)).any(1)
+            fault.masked_fill_(undefined & cut.any(1), int(Reason.SHORT))
+            fault.masked_fill_(undefined & lost, int(Reason.NO_LABELS))
+            # Nor by letting a branch end: the horizon is censored where a gate lost its frames.
+            judged_steps &= ~(cut & spec.gate)
         horizon = F.usable_horizon(
             torch.stack([c.values for c in axes.values()]),
             torch.tensor([spec.threshold for spec in self.panel.axes], dtype=torch.float64),
             patience=torch.tensor([spec.patience for spec in self.panel.axes]),
-            valid=gather("shown", torch.zeros(rows, steps, dtype=torch.bool)),
+            valid=judged_steps,
             gated=torch.tensor([spec.gate for spec in self.panel.axes]),
         )
-        for spec, scored in zip(self.panel.axes, axes.values(), strict=True):
-            # A gate that the rollout gives nothing to judge by is not passed.
-            lacks = (scored.reason == int(Reason.NO_LABELS)).any(1) & spec.gate
-            fault.masked_fill_(lacks & (fault == 0), int(Reason.NO_LABELS))
         judged = fault == 0
         horizon = replace(
             horizon,

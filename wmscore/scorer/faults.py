@@ -11,21 +11,25 @@ from wmscore.scorer.groups import Groups, finite_steps, of_reference
 
 __all__ = ["evaluation_faults"]
 
+_ROUNDING = 1e-2  # one step of bfloat16 just above 1 is 0.008
+
 
 def evaluation_faults(groups: Groups) -> Tensor:
     """The first fault of each group, `[G]` uint8, 0 for none; commanded rollouts before branches.
 
-    Short (ends before its reference), non-finite frames, an initial frame that is not the given
-    one, or one flat colour throughout where the reference is not.
+    Short (ends before its reference), frames that are not finite or outside their range, an
+    initial frame that is not the given one, or one flat colour throughout where the reference is
+    not. A counterfactual branch may end early (chance can kill the player there): its later steps
+    are undefined, and counted.
     """
     fault = _faults(groups.commanded, groups.target)
     for branch in groups.branches():
-        found = _faults(branch.rollouts, branch.target)
+        found = _faults(branch.rollouts, branch.target, may_end=True)
         fault[branch.place] = torch.where(fault[branch.place] == 0, found, fault[branch.place])
     return fault
 
 
-def _faults(rollouts: Rollouts, target: Tensor) -> Tensor:
+def _faults(rollouts: Rollouts, target: Tensor, *, may_end: bool = False) -> Tensor:
     """The first fault of each rollout `[B]`, beside its reference frames `[B, T+1, C, H, W]`."""
     preds = rollouts.frames[:, 1:]
     expected = of_reference(rollouts, rollouts.reference_valid)
@@ -33,8 +37,9 @@ def _faults(rollouts: Rollouts, target: Tensor) -> Tensor:
     # Half a grey level: a float frame that is the given uint8 frame, whatever its precision.
     slack = 0.0 if rollouts.frames.dtype == torch.uint8 else 0.5 / 255
     found = {
-        Reason.SHORT: (~rollouts.valid & expected).any(1),
+        Reason.SHORT: (~rollouts.valid & expected).any(1) & (not may_end),
         Reason.NON_FINITE: (~finite_steps(preds) & rollouts.valid[:, 1:]).any(1),
+        Reason.OUT_OF_RANGE: _is_out_of_range(rollouts.frames),
         # Written so that a NaN in the initial frame counts as another frame.
         Reason.RESET_MISMATCH: ~((start - given).abs() <= slack).flatten(1).all(1),
         Reason.CONSTANT: _is_flat(preds) & ~_is_flat(target[:, 1:]),
@@ -43,6 +48,14 @@ def _faults(rollouts: Rollouts, target: Tensor) -> Tensor:
     for reason, rows in found.items():
         fault.masked_fill_(rows & (fault == 0), int(reason))
     return fault
+
+
+def _is_out_of_range(frames: Tensor) -> Tensor:
+    """`[B]` bool: floating-point values outside [0, 1] by more than rounding."""
+    if frames.dtype == torch.uint8:
+        return torch.zeros(len(frames), dtype=torch.bool, device=frames.device)
+    pixels = frames.flatten(1)
+    return (pixels.amin(1) < -_ROUNDING) | (pixels.amax(1) > 1 + _ROUNDING)
 
 
 def _is_flat(frames: Tensor) -> Tensor:

@@ -20,7 +20,11 @@ def load_world(panel: Panel) -> WorldModel:
     """
     name = panel.contract.world
     if name is None:
-        raise ValueError("contract.world: expected 'vizdoom', 'sprites' or 'module:factory'")
+        raise ValueError(
+            f"contract.world: panel {panel.name!r} names no world; save it with "
+            "`Panel.load(...).save(path)` and set contract.world to 'vizdoom', 'sprites' or "
+            "'module:factory'"
+        )
     size = panel.contract.observation
     shape: dict[str, Any] = {} if size is None else {"height": size.height, "width": size.width}
     if name == "vizdoom":
