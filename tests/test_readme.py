@@ -29,7 +29,9 @@ def test_the_library_example_is_short():
 
 def test_shell_commands_parse():
     lines = [line for block in blocks("sh") for line in block.splitlines()]
-    commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("wmscore ")]
+    commands = [
+        shlex.split(line, comments=True)[1:] for line in lines if line.startswith("wmscore ")
+    ]
     assert len(commands) >= 4
     for command in commands:
         _parser().parse_args(command)
