@@ -254,8 +254,31 @@ def test_batch_size_order_and_splitting_do_not_matter(scene, fault):
     assert_same(score(scene, model, batch_size=1), once)
     (whole,) = replay(panel, model, truth, batch_size=64)
     shuffled = whole[torch.randperm(len(whole), generator=torch.Generator().manual_seed(1))]
+    assert_same(score_all(panel, [shuffled]), once)
     assert_same(score_all(panel, shuffled.split(1)), once)
     assert_same(score_all(panel, shuffled.split(5)), once)
+
+
+def test_action_response_pools_all_branches(scene):
+    panel, truth = scene
+    model = faults.Faulty(WORLD, faults.DelayedActions(2))
+    scores = score(scene, model)
+    (whole,) = replay(panel, model, truth, batch_size=64)
+    for row, (scenario, seed) in enumerate(panel.rows()):
+        group = whole[(whole.scenario == scenario) & (whole.seed == seed)]
+        preds = group.frames.double().numpy()
+        target = group.reference[group.reference_index].double().numpy()
+        both = energy = reference = 0.0
+        for branch in (1, 2):
+            dp = (preds[branch] - preds[0])[1:].reshape(16, -1)
+            dg = (target[branch] - target[0])[1:].reshape(16, -1)
+            both = both + (dp * dg).sum(1)
+            energy = energy + (dp**2).sum(1) + (dg**2).sum(1)
+            reference = reference + (dg**2).sum(1)
+        known = scores.measures["agreement"].reason[row] == 0
+        assert known.tolist() == (reference / (2 * dg.shape[1]) >= 1 / 6).tolist()
+        wanted = torch.from_numpy(2 * both / energy)[known]
+        torch.testing.assert_close(scores.measures["agreement"].values[row][known], wanted)
 
 
 def test_groups_that_are_whole_are_not_held_back(scene):
