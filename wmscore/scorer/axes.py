@@ -58,7 +58,7 @@ def action_response(groups: Groups) -> tuple[Tensor, Tensor, Curves]:
     sums = preds.new_zeros(*preds.shape[:2], 3, dtype=torch.float64)
     delta, error, count = (torch.zeros_like(sums[..., 0]) for _ in range(3))
     shown, finite = groups.shown.clone(), groups.finite.clone()
-    for branch in groups.branches():
+    for branch in groups.branches:
         at, other = branch.place, branch.rollouts.frames[:, 1:]
         own, there = preds[at], target[at]
         sums[at] += F.response_products(own, other, there, branch.target[:, 1:])

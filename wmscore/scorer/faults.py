@@ -23,7 +23,7 @@ def evaluation_faults(groups: Groups) -> Tensor:
     are undefined, and counted.
     """
     fault = _faults(groups.commanded, groups.target)
-    for branch in groups.branches():
+    for branch in groups.branches:
         found = _faults(branch.rollouts, branch.target, may_end=True)
         fault[branch.place] = torch.where(fault[branch.place] == 0, found, fault[branch.place])
     return fault

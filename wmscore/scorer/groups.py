@@ -25,6 +25,7 @@ class Groups:
         shown: `[G, T]` bool, steps that both the rollout and its reference have.
         finite: `[G, T]` bool, generated frames without NaN or infinite values.
         reason: `[G, T]` uint8, why a step cannot be scored by any axis, 0 where it can.
+        branches: the counterfactual scripts, one number at a time, of the groups that have it.
     """
 
     slot: Tensor
@@ -33,8 +34,7 @@ class Groups:
     shown: Tensor
     finite: Tensor
     reason: Tensor
-    _batch: Rollouts
-    _row_slot: Tensor
+    branches: tuple[Branch, ...]
 
     @classmethod
     def arrange(cls, batch: Rollouts, slot: Tensor) -> Groups:
@@ -54,30 +54,13 @@ class Groups:
             shown=shown,
             finite=finite,
             reason=reason,
-            _batch=batch,
-            _row_slot=slot,
+            branches=tuple(_branches(batch, slot, slot[rows])),
         )
 
     @property
     def preds(self) -> Tensor:
         """Generated frames of steps 1..T, `[G, T, C, H, W]`."""
         return self.commanded.frames[:, 1:]
-
-    def branches(self) -> Iterator[Branch]:
-        """The other branches, one script number at a time, for the groups that have it."""
-        for k in range(1, int(self._batch.branch.max()) + 1):
-            rows = (self._batch.branch == k).nonzero().squeeze(1)
-            rollouts = self._batch[rows]
-            preds = rollouts.frames[:, 1:]
-            # `slot` is sorted and holds each group once, so this is the group's place in it.
-            place = torch.searchsorted(self.slot, self._row_slot[rows])
-            yield Branch(
-                place=place.to(preds.device, non_blocking=True),
-                rollouts=rollouts,
-                target=of_reference(rollouts, rollouts.reference),
-                shown=_shown(rollouts),
-                finite=finite_steps(preds),
-            )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,6 +80,21 @@ class Branch:
     target: Tensor
     shown: Tensor
     finite: Tensor
+
+
+def _branches(batch: Rollouts, slot: Tensor, groups: Tensor) -> Iterator[Branch]:
+    """The rows of each script number but 0; `groups` `[G]` are the sorted panel rows."""
+    for k in range(1, int(batch.branch.max()) + 1):
+        rows = (batch.branch == k).nonzero().squeeze(1)
+        rollouts = batch[rows]
+        place = torch.searchsorted(groups, slot[rows])
+        yield Branch(
+            place=place.to(batch.device, non_blocking=True),
+            rollouts=rollouts,
+            target=of_reference(rollouts, rollouts.reference),
+            shown=_shown(rollouts),
+            finite=finite_steps(rollouts.frames[:, 1:]),
+        )
 
 
 def of_reference(rollouts: Rollouts, value: Tensor | None) -> Tensor:

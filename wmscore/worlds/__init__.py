@@ -1,7 +1,7 @@
 """World models: the protocol, lifters, real and synthetic worlds, and baselines."""
 
 from wmscore.worlds.baselines import ActionBlind, Frozen, OtherSeed
-from wmscore.worlds.protocol import Capabilities, Item, WorldModel
+from wmscore.worlds.protocol import Capabilities, Item, WorldModel, item_keys
 from wmscore.worlds.sprites import SpriteWorld
 from wmscore.worlds.step import StepModel, StepOutput, Stepper
 
@@ -16,4 +16,5 @@ __all__ = [
     "StepOutput",
     "Stepper",
     "WorldModel",
+    "item_keys",
 ]

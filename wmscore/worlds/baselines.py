@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from wmscore.rollouts import Rollouts
-from wmscore.worlds.protocol import Capabilities, Item, WorldModel
+from wmscore.worlds.protocol import Capabilities, Item, WorldModel, item_keys
 from wmscore.worlds.step import stack_actions
 
 __all__ = ["ActionBlind", "Frozen", "OtherSeed", "noop_script", "roll_out_edited"]
@@ -62,11 +62,8 @@ class Frozen:
                 torch.stack(labels)[:, None].expand(repeat[:4]).contiguous() if labels else None
             ),
             actions=actions.to(still.device),
-            scenario=torch.tensor([item.scenario for item in items]),
-            seed=torch.tensor([item.seed for item in items]),
-            branch=torch.tensor([item.branch for item in items]),
             model=self.name,
-            panel=items[0].panel,
+            **item_keys(items),
         )
 
 
@@ -159,9 +156,6 @@ def roll_out_edited(
     return replace(
         rollouts,
         actions=commanded.to(rollouts.actions.device),
-        scenario=torch.tensor([item.scenario for item in items]),
-        seed=torch.tensor([item.seed for item in items]),
-        branch=torch.tensor([item.branch for item in items]),
         model=name,
-        panel=items[0].panel,
+        **item_keys(items),
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from wmscore.rollouts import Rollouts
 
-__all__ = ["Capabilities", "Item", "WorldModel"]
+__all__ = ["Capabilities", "Item", "ItemKeys", "WorldModel", "item_keys"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,25 @@ class Item:
     frame: Tensor | None = None
     labels: Tensor | None = None
     prompt: str | None = None
+
+
+class ItemKeys(TypedDict):
+    """The keys of `Rollouts` that answer some items."""
+
+    scenario: Tensor
+    seed: Tensor
+    branch: Tensor
+    panel: str
+
+
+def item_keys(items: Sequence[Item]) -> ItemKeys:
+    """The keys that rollouts of `items` carry; items of one call belong to one panel."""
+    return {
+        "scenario": torch.tensor([item.scenario for item in items]),
+        "seed": torch.tensor([item.seed for item in items]),
+        "branch": torch.tensor([item.branch for item in items]),
+        "panel": items[0].panel,
+    }
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wmscore.rollouts import Rollouts
-from wmscore.worlds.protocol import Capabilities, Item
+from wmscore.worlds.protocol import Capabilities, Item, item_keys
 
 __all__ = ["StepModel", "StepOutput", "Stepper"]
 
@@ -106,11 +106,8 @@ class StepModel:
             labels=labels,
             valid=valid,
             actions=actions.to(frames.device),
-            scenario=torch.tensor([item.scenario for item in items]),
-            seed=torch.tensor([item.seed for item in items]),
-            branch=torch.tensor([item.branch for item in items]),
             model=self.name,
-            panel=items[0].panel,
+            **item_keys(items),
         )
 
     def _check_like(self, out: StepOutput, first: StepOutput, step: int) -> None:

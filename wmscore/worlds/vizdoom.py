@@ -21,7 +21,7 @@ import torch
 from wmscore.rollouts import Rollouts
 from wmscore.worlds.doom_game import ACTIONS, SCENARIOS, DoomGame, screen_resolution
 from wmscore.worlds.doom_savegame import redraw_randomness
-from wmscore.worlds.protocol import Capabilities, Item
+from wmscore.worlds.protocol import Capabilities, Item, item_keys
 from wmscore.worlds.step import stack_actions
 
 __all__ = ["VizDoomWorld"]
@@ -147,11 +147,8 @@ class VizDoomWorld:
             labels=labels,
             valid=valid,
             actions=actions,
-            scenario=torch.tensor([item.scenario for item in items]),
-            seed=torch.tensor([item.seed for item in items]),
-            branch=torch.tensor([item.branch for item in items]),
             model=self.name,
-            panel=items[0].panel,
+            **item_keys(items),
         )
 
     def _shares(self, plays: Sequence[_Play]) -> list[list[int]]:
