@@ -18,6 +18,16 @@ struct Frames {
   int64_t pixel;
 };
 
+// Frames [N, C, H, W] of any strides: row y of image n, channel c starts at
+// data[n * image + c * channel + y * row], and its pixels are `pixel` elements apart.
+struct Images {
+  const void* data;
+  int64_t image;
+  int64_t channel;
+  int64_t row;
+  int64_t pixel;
+};
+
 }  // namespace wmscore
 
 extern "C" {

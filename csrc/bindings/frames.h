@@ -63,4 +63,10 @@ inline Frames view_of(const Tensor& frames) {
   return {frames.const_data_ptr(), frames.stride(0), frames.stride(1), pixel_stride(frames)};
 }
 
+// Frames of any strides. The view lives as long as the tensor.
+inline Images images_of(const Tensor& frames) {
+  return {frames.const_data_ptr(), frames.stride(0), frames.stride(1), frames.stride(2),
+          frames.stride(3)};
+}
+
 }  // namespace wmscore

@@ -31,6 +31,22 @@ class Frames(ctypes.Structure):
         return cls(frames.data_ptr(), image, channel, pixel)
 
 
+class Images(ctypes.Structure):
+    """`wmscore::Images` of kernels.h."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("image", ctypes.c_int64),
+        ("channel", ctypes.c_int64),
+        ("row", ctypes.c_int64),
+        ("pixel", ctypes.c_int64),
+    ]
+
+    @classmethod
+    def of(cls, frames: torch.Tensor) -> "Images":
+        return cls(frames.data_ptr(), *frames.stride())
+
+
 @cache
 def _compile(op: str, folder: Path) -> ctypes.CDLL:
     library = folder / f"{op}.so"

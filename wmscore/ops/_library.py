@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -64,15 +64,19 @@ def kernels() -> Kernels:
     )
 
 
-def op(check: Callable[..., None]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def op(
+    check: Callable[..., None], *, backward: Callable[..., tuple[Tensor | None, ...]] | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Register a torch function as an op that compiled kernels may override per device.
 
-    The function must neither write to its arguments nor return a view of one. The op has no
-    gradient: arguments that require one are refused rather than cut off silently.
+    The function must neither write to its arguments nor return a view of one. Without `backward`
+    the op has no gradient: arguments that require one are refused rather than cut off silently.
 
     Args:
         check: called with the arguments first; raises TypeError or ValueError in the user's words.
             It looks at shapes, dtypes and devices only, never at values.
+        backward: called with the gradients of the results and then with the op's arguments; returns
+            one gradient for each argument, None where there is none.
 
     Returns:
         A decorator. The decorated function checks, then lets torch's dispatcher choose the kernel;
@@ -89,12 +93,14 @@ def op(check: Callable[..., None]) -> Callable[[Callable[P, R]], Callable[P, R]]
             name, function, "CompositeExplicitAutograd"
         )
         _ops.append(name)
+        if backward is not None:
+            _differentiate(name, backward)
         overload = getattr(getattr(torch.ops, _NAMESPACE), name).default
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             check(*args, **kwargs)
-            if torch.is_grad_enabled():
+            if backward is None and torch.is_grad_enabled():
                 for value in (*args, *kwargs.values()):
                     if isinstance(value, Tensor) and value.requires_grad:
                         raise RuntimeError(
@@ -107,6 +113,21 @@ def op(check: Callable[..., None]) -> Callable[[Callable[P, R]], Callable[P, R]]
         return call
 
     return register
+
+
+def _differentiate(name: str, backward: Callable[..., tuple[Tensor | None, ...]]) -> None:
+    """Give an op its gradient: what it needs of the inputs is saved as they are."""
+
+    def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*(value for value in inputs if isinstance(value, Tensor)))
+        ctx.others = [None if isinstance(value, Tensor) else (value,) for value in inputs]
+
+    def run(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        saved = iter(ctx.saved_tensors)
+        inputs = [next(saved) if other is None else other[0] for other in ctx.others]
+        return backward(*gradients, *inputs)
+
+    torch.library.register_autograd(f"{_NAMESPACE}::{name}", run, setup_context=setup, lib=_library)
 
 
 def load() -> None:
