@@ -2,7 +2,16 @@
 
 from wmscore.ops._library import Kernels, kernels, load
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
+from wmscore.ops.frame_ssim import FrameSsim, frame_ssim, frame_ssim_backward
 
-__all__ = ["FrameErrors", "Kernels", "frame_errors", "kernels"]
+__all__ = [
+    "FrameErrors",
+    "FrameSsim",
+    "Kernels",
+    "frame_errors",
+    "frame_ssim",
+    "frame_ssim_backward",
+    "kernels",
+]
 
 load()
