@@ -35,6 +35,8 @@ WMSCORE_HOST_DEVICE inline uint32_t bits_from_float(float value) {
 
 WMSCORE_HOST_DEVICE inline uint8_t widen(uint8_t value) { return value; }
 
+WMSCORE_HOST_DEVICE inline uint16_t widen(uint16_t value) { return value; }
+
 WMSCORE_HOST_DEVICE inline double widen(double value) { return value; }
 
 WMSCORE_HOST_DEVICE inline float widen(float value) { return value; }
