@@ -66,4 +66,37 @@ WMSCORE_HOST_DEVICE inline float widen(Half value) {
 #endif
 }
 
+// To the nearest, ties to even.
+WMSCORE_HOST_DEVICE inline void narrow(float value, float& out) { out = value; }
+
+WMSCORE_HOST_DEVICE inline void narrow(double value, double& out) { out = value; }
+
+WMSCORE_HOST_DEVICE inline void narrow(float value, Bfloat16& out) {
+  const uint32_t bits = bits_from_float(value);
+  const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  const uint32_t rounded = bits + 0x7fffu + (bits >> 16 & 1u);
+  out.bits = static_cast<uint16_t>(is_nan ? 0x7fc0u : rounded >> 16);
+}
+
+WMSCORE_HOST_DEVICE inline void narrow(float value, Half& out) {
+#ifdef __CUDA_ARCH__
+  out.bits = __half_as_ushort(__float2half_rn(value));
+#else
+  const uint32_t sign = bits_from_float(value) >> 16 & 0x8000u;
+  const uint32_t magnitude = bits_from_float(value) & 0x7fffffffu;
+  uint32_t bits;
+  if (magnitude > 0x7f800000u) {
+    bits = 0x7e00u;  // NaN
+  } else if (magnitude >= 0x477ff000u) {
+    bits = 0x7c00u;  // 65520 and more: infinite
+  } else if (magnitude < 0x38800000u) {
+    // Below 2^-14: adding 0.5 leaves multiples of 2^-24 in the last bits of the sum.
+    bits = bits_from_float(float_from_bits(magnitude) + 0.5f) - 0x3f000000u;
+  } else {
+    bits = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13;
+  }
+  out.bits = static_cast<uint16_t>(sign | bits);
+#endif
+}
+
 }  // namespace wmscore

@@ -69,4 +69,19 @@ void wmscore_frame_ssim_cpu(wmscore::Element element, wmscore::Plane preds, wmsc
                             int32_t level, int64_t band, void* halved_preds, void* halved_target,
                             double* sums);
 
+// Both gradients of one band of rows of one plane at one level, the sums of its three results above
+// (as means) having the gradients `of_means`. There are wmscore_frame_ssim_backward_bands of them.
+// `coarse_preds` and `coarse_target` are the next level's gradients, contiguous, float or double,
+// or null at the last one. The gradients have the type of the frames and are contiguous planes.
+int64_t wmscore_frame_ssim_backward_bands(int64_t height);
+void wmscore_frame_ssim_backward_cpu(wmscore::Element element, wmscore::Plane preds,
+                                     wmscore::Plane target, int64_t height, int64_t width,
+                                     double data_range, bool uniform, const double* of_means,
+                                     const void* coarse_preds, const void* coarse_target,
+                                     int64_t band, void* of_preds, void* of_target);
+
+// A plane of floating pixels at half the size, as above.
+void wmscore_halve_cpu(wmscore::Element element, wmscore::Plane plane, int64_t height,
+                       int64_t width, void* halved);
+
 }  // extern "C"
