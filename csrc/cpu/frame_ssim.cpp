@@ -39,13 +39,14 @@ struct Workspace {
 template <typename Real>
 WMSCORE_INLINE void add_deficits(const Vector<Real> (&moments)[kMoments][kMaxSteps],
                                  const Vector<Real>* weight, int steps,
-                                 const Constants<Real>& constants, Vector<Real>& ssim,
-                                 Vector<Real>& contrast_structure) {
+                                 const Constants<Real>& constants, const Shift<Real>& shift,
+                                 Vector<Real>& ssim, Vector<Real>& contrast_structure) {
   for (int j = 0; j < steps; ++j) {
-    const Vector<Real> mean_s = moments[0][j] + constants.shift;
-    const Vector<Real> mean_d_squared = moments[1][j] * moments[1][j];
+    const Vector<Real> mean_s = moments[0][j] + shift.sum;
+    const Vector<Real> mean_d = moments[1][j] + shift.difference;
+    const Vector<Real> mean_d_squared = mean_d * mean_d;
     const Vector<Real> var_s = moments[2][j] - moments[0][j] * moments[0][j];
-    const Vector<Real> var_d = moments[3][j] - mean_d_squared;
+    const Vector<Real> var_d = moments[3][j] - moments[1][j] * moments[1][j];
     const Vector<Real> brightness = mean_s * mean_s + mean_d_squared + constants.c1;
     const Vector<Real> contrast = var_s + var_d + constants.c2;
     const Vector<Real> share = weight[j] / (brightness * contrast);  // one division for both
@@ -54,6 +55,25 @@ WMSCORE_INLINE void add_deficits(const Vector<Real> (&moments)[kMoments][kMaxSte
     contrast_structure += of_contrast;
     ssim += of_luminance + of_contrast - of_luminance * of_contrast;
   }
+}
+
+// The pixel in the middle of each segment, in a row in the middle of the band.
+template <typename T, typename Real>
+WMSCORE_INLINE Shift<Real> shift_of(const Rows<T>& preds, const Rows<T>& target, int64_t row,
+                                    int64_t start, int columns, int steps,
+                                    const Constants<Real>& constants, Wide<T>* x_scratch,
+                                    Wide<T>* y_scratch) {
+  const Wide<T>* x = pixels_of(preds, row, start, columns, x_scratch);
+  const Wide<T>* y = pixels_of(target, row, start, columns, y_scratch);
+  Shift<Real> shift;
+  for (int i = 0; i < kLanes<Real>; ++i) {
+    const int middle = std::min(i * steps + (steps + kGaussianWindow) / 2, columns - 1);
+    const Real p = static_cast<Real>(x[middle]) * constants.scale;
+    const Real t = static_cast<Real>(y[middle]) * constants.scale;
+    shift.sum[i] = p + t;
+    shift.difference[i] = p - t;
+  }
+  return shift;
 }
 
 // The deficits of the output rows [first, last), summed.
@@ -79,6 +99,8 @@ WMSCORE_INLINE void add_similarity(const Rows<T>& preds, const Rows<T>& target, 
     for (int j = 0; j < steps; ++j) {
       for (int i = 0; i < kLanes<Real>; ++i) work.weight[j][i] = i * steps + j < count ? 2 : 0;
     }
+    const Shift<Real> shift = shift_of(preds, target, (first + last + kWindow - 1) / 2, start,
+                                       columns, steps, constants, work.preds, work.target);
     double totals[2][kLanes<Real>] = {};
     for (int64_t row = first; row < last + kWindow - 1; ++row) {
       const Wide<T>* x = pixels_of(preds, row, start, columns, work.preds);
@@ -89,7 +111,7 @@ WMSCORE_INLINE void add_similarity(const Rows<T>& preds, const Rows<T>& target, 
         x = work.preds;
         y = work.target;
       }
-      to_lanes(x, y, steps, span, constants, work.lanes);
+      to_lanes(x, y, steps, span, constants, shift, work.lanes);
       auto& blurred = work.ring[(row - first) % kRing];
       for (int m = 0; m < kMoments; ++m)
         blur_along<kWindow>(taps, work.lanes[m], steps, blurred[m]);
@@ -106,7 +128,7 @@ WMSCORE_INLINE void add_similarity(const Rows<T>& preds, const Rows<T>& target, 
       }
       Vector<Real> sums[2] = {};
       for (int64_t r = top; r <= newest; ++r)
-        add_deficits(work.moments[r - top], work.weight, steps, constants, sums[0], sums[1]);
+        add_deficits(work.moments[r - top], work.weight, steps, constants, shift, sums[0], sums[1]);
       for (int i = 0; i < kLanes<Real>; ++i) {
         totals[0][i] += sums[0][i];
         totals[1][i] += sums[1][i];

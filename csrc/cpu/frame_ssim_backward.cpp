@@ -127,6 +127,7 @@ WMSCORE_INLINE void run_window(const Rows<T>& preds, const Rows<T>& target, int6
   constexpr int kRing = kWindow + 1;
   Real taps[kWindow / 2 + 1];
   std::copy_n(constants.taps, kWindow / 2 + 1, taps);
+  const Shift<Real> shift = {Vector<Real>{} + constants.shift, {}};
   const int64_t position_rows = height - kReach, position_columns = width - kReach;
   const double positions = static_cast<double>(position_rows * position_columns);
   const Real of_ssim = static_cast<Real>(of_means[0] / positions);
@@ -156,7 +157,7 @@ WMSCORE_INLINE void run_window(const Rows<T>& preds, const Rows<T>& target, int6
             padded_pixels_of(preds, next_row, start - kReach, columns, width, work.preds);
         const Wide<T>* y =
             padded_pixels_of(target, next_row, start - kReach, columns, width, work.target);
-        to_lanes(x, y, steps, span, constants, work.lanes);
+        to_lanes(x, y, steps, span, constants, shift, work.lanes);
         for (int m = 0; m < kMoments; ++m)
           blur_along<kWindow>(taps, work.lanes[m], map_steps, work.blurred[next_row % kRing][m]);
         for (int m = 0; m < 2; ++m)

@@ -7,7 +7,9 @@
 // symmetric pixels before they multiply.
 //
 // Moments are those of the sum and of the difference of both frames, as in the torch function: the
-// difference of similar frames is small, and with it every rounding error.
+// difference of similar frames is small, and with it every rounding error. Each lane takes a
+// constant off its sums and its differences, for where frames are flat their squares must not
+// cancel: of E[d^2] - E[d]^2 for d = 255 float32 leaves an error of 7e-5 in SSIM.
 #pragma once
 
 #include <algorithm>
@@ -87,10 +89,17 @@ WMSCORE_INLINE void halve(const Rows<T>& rows, int64_t height, int64_t width, in
 
 // ---- from pixels to lanes ------------------------------------------------------------------
 
+template <typename Real>
+struct Shift {
+  Vector<Real> sum, difference;
+};
+
 // lanes[m] is moment m; `Lanes` is an array of arrays of vectors.
 template <typename Real, typename Lanes>
-WMSCORE_INLINE void store_moments(const Vector<Real>& sum, const Vector<Real>& difference, int j,
-                                  Lanes& lanes) {
+WMSCORE_INLINE void store_moments(const Vector<Real>& preds, const Vector<Real>& target,
+                                  const Shift<Real>& shift, int j, Lanes& lanes) {
+  const Vector<Real> sum = preds + target - shift.sum;
+  const Vector<Real> difference = preds - target - shift.difference;
   lanes[0][j] = sum;
   lanes[1][j] = difference;
   lanes[2][j] = sum * sum;
@@ -100,7 +109,7 @@ WMSCORE_INLINE void store_moments(const Vector<Real>& sum, const Vector<Real>& d
 // Column j of segment i, i * steps + j of the strip, goes to lane i of vector j.
 template <typename Lanes>
 WMSCORE_INLINE void to_lanes(const uint8_t* x, const uint8_t* y, int steps, int span,
-                             const Constants<float>&, Lanes& lanes) {
+                             const Constants<float>&, const Shift<float>& shift, Lanes& lanes) {
   for (int j = 0; j < span; j += 8) {
     UShorts8 pairs[8];  // a byte of x, then one of y
     for (int i = 0; i < 8; ++i) {
@@ -114,15 +123,15 @@ WMSCORE_INLINE void to_lanes(const uint8_t* x, const uint8_t* y, int steps, int 
     for (int i = 0; i < 8; ++i) {
       const Shorts8 p = reinterpret_cast<Shorts8>(pairs[i] & 255);
       const Shorts8 t = reinterpret_cast<Shorts8>(pairs[i] >> 8);
-      store_moments<float>(__builtin_convertvector(p + t - 255, Vector<float>),
-                           __builtin_convertvector(p - t, Vector<float>), j + i, lanes);
+      store_moments<float>(__builtin_convertvector(p, Vector<float>),
+                           __builtin_convertvector(t, Vector<float>), shift, j + i, lanes);
     }
   }
 }
 
 template <typename Lanes>
 WMSCORE_INLINE void to_lanes(const uint16_t* x, const uint16_t* y, int steps, int span,
-                             const Constants<float>& constants, Lanes& lanes) {
+                             const Constants<float>&, const Shift<float>& shift, Lanes& lanes) {
   for (int j = 0; j < span; j += 8) {
     UShorts8 p[8], t[8];
     for (int i = 0; i < 8; ++i) {
@@ -131,17 +140,18 @@ WMSCORE_INLINE void to_lanes(const uint16_t* x, const uint16_t* y, int steps, in
     }
     transpose(p);
     transpose(t);
-    for (int i = 0; i < 8; ++i) {  // both convert exactly, and so do sum and difference
+    for (int i = 0; i < 8; ++i) {
       const Vector<float> preds = __builtin_convertvector(p[i], Vector<float>);
       const Vector<float> target = __builtin_convertvector(t[i], Vector<float>);
-      store_moments<float>(preds + target - constants.shift, preds - target, j + i, lanes);
+      store_moments<float>(preds, target, shift, j + i, lanes);
     }
   }
 }
 
 template <typename Real, typename Lanes>
 WMSCORE_INLINE void to_lanes(const Real* x, const Real* y, int steps, int span,
-                             const Constants<Real>& constants, Lanes& lanes) {
+                             const Constants<Real>& constants, const Shift<Real>& shift,
+                             Lanes& lanes) {
   for (int j = 0; j < span; j += kLanes<Real>) {
     Vector<Real> p[kLanes<Real>], t[kLanes<Real>];
     for (int i = 0; i < kLanes<Real>; ++i) load(p[i], x + i * steps + j);
@@ -149,8 +159,7 @@ WMSCORE_INLINE void to_lanes(const Real* x, const Real* y, int steps, int span,
     for (int i = 0; i < kLanes<Real>; ++i) load(t[i], y + i * steps + j);
     transpose(t);
     for (int i = 0; i < kLanes<Real>; ++i) {
-      const Vector<Real> preds = p[i] * constants.scale, target = t[i] * constants.scale;
-      store_moments<Real>(preds + target - constants.shift, preds - target, j + i, lanes);
+      store_moments<Real>(p[i] * constants.scale, t[i] * constants.scale, shift, j + i, lanes);
     }
   }
 }

@@ -21,8 +21,8 @@ using Wide = decltype(widen(std::declval<T>()));
 template <typename T>
 using RealOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-// Integers are taken as they are, other pixels in units of the data range. `shift` comes off the
-// sum of both pixels and keeps its square small; `c1` and `c2` are twice those of the formula.
+// Integers are taken as they are, other pixels in units of the data range. `shift` is the middle of
+// the range of the sum of two pixels; `c1` and `c2` are twice those of the formula.
 template <typename Real>
 struct Constants {
   Real taps[kGaussianWindow / 2 + 1];  // from the end of the window to its centre

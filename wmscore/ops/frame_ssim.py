@@ -11,7 +11,7 @@ from torch.nn.functional import avg_pool2d
 from wmscore.ops._check import check_frame_pair
 from wmscore.ops._library import op
 
-__all__ = ["FrameSsim", "frame_ssim", "frame_ssim_backward"]
+__all__ = ["FrameSsim", "frame_ssim", "frame_ssim_backward", "similarity_maps"]
 
 _GAUSSIAN_WINDOW, _GAUSSIAN_SIGMA = 11, 1.5
 _UNIFORM_WINDOW = 7
@@ -152,7 +152,7 @@ def frame_ssim(
     for scale in range(scales):
         if scale:
             x, y = _halve(x), _halve(y)
-        luminance, contrast_structure = _similarity(_moments(x, y, uniform), data_range)
+        luminance, contrast_structure = similarity_maps(x, y, data_range, uniform)
         columns = [
             (luminance * contrast_structure).mean((2, 3)),
             contrast_structure.mean((2, 3)),
@@ -160,6 +160,13 @@ def frame_ssim(
         ]
         rows.append(torch.stack(columns, dim=-1))
     return torch.stack(rows, dim=2)
+
+
+def similarity_maps(
+    x: Tensor, y: Tensor, data_range: float, uniform: bool
+) -> tuple[Tensor, Tensor]:
+    """Luminance and contrast-structure of frames `[N, C, H, W]` in float64, where windows fit."""
+    return _similarity(_moments(x, y, uniform), data_range)
 
 
 def _moments(x: Tensor, y: Tensor, uniform: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -214,7 +221,9 @@ def _scale_gradient(
 
 def _halve(frames: Tensor) -> Tensor:
     """`[N, C, H, W]` to `[N, C, ceil(H / 2), ceil(W / 2)]`."""
-    return avg_pool2d(frames, 2, ceil_mode=True, count_include_pad=False)
+    planes = frames.flatten(0, 1)[:, None]  # so that there may be no channels
+    halved = avg_pool2d(planes, 2, ceil_mode=True, count_include_pad=False)
+    return halved.view(*frames.shape[:2], *halved.shape[2:])
 
 
 def _halve_backward(gradient: Tensor, shape: torch.Size) -> Tensor:
