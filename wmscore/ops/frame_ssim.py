@@ -93,7 +93,7 @@ def frame_ssim_backward(
         own = _scale_gradient(gradient[:, :, scale], x, y, data_range, uniform)
         of_preds = own[0] + _halve_backward(of_preds, x.shape)
         of_target = own[1] + _halve_backward(of_target, y.shape)
-    return of_preds.to(preds.dtype), of_target.to(preds.dtype)
+    return of_preds.to(preds.dtype).contiguous(), of_target.to(preds.dtype).contiguous()
 
 
 def _backward(
