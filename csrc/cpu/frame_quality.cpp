@@ -23,6 +23,7 @@ constexpr int32_t kStrip = 256;
 template <>
 constexpr int32_t kStrip<uint8_t> = 1024;
 static_assert(kStrip<uint8_t> % kGrid == 0 && kStrip<double> % kGrid == 0);
+static_assert(kStrip<uint8_t> / 32 * 3 <= 255, "Avx2Rows counts clipped values in bytes");
 static_assert(kStrip<uint8_t> * 255 * 255 * 2 <= INT32_MAX, "a row's sums must fit 32 bits");
 
 // Sums over one row of a strip, in plain C++. Values are uint8 or float or double.
@@ -176,7 +177,7 @@ WMSCORE_INLINE Luma luma_of(const T* red, int64_t channel) {
 // row y - 1.
 template <typename T, typename RowSums, typename Sum>
 WMSCORE_INLINE void add_band(const Images& frames, const Images& previous, int64_t image,
-                             int64_t height, int64_t width, int64_t start, int64_t end, Sum* sums) {
+                             int64_t width, int64_t start, int64_t end, Sum* sums) {
   using Luma = typename RowSums::Luma;
   constexpr int32_t kStripWidth = kStrip<T>;
   constexpr int32_t kLeft = 32 / sizeof(Luma);   // the pixel left of the strip, and alignment
@@ -185,7 +186,6 @@ WMSCORE_INLINE void add_band(const Images& frames, const Images& previous, int64
   Wide<T> previous_block[kStripWidth];
   alignas(32) Luma buffers[3][kLeft + kStripWidth + kRight] = {};
   RowSums rows;
-  (void)height;
   for (int64_t x = 0; x < width; x += kStripWidth) {
     const int32_t count = static_cast<int32_t>(std::min<int64_t>(kStripWidth, width - x));
     const bool has_left = x > 0;
@@ -242,8 +242,8 @@ WMSCORE_INLINE void add_bands(const Images& frames, const Images& previous, int6
   for (int64_t item = first; item < last; ++item) {
     const int64_t image = item / bands;
     const int64_t start = (item - image * bands) * rows;
-    add_band<T, RowSums>(frames, previous, image, height, width, start,
-                         std::min(start + rows, height), sums + item * kQualityColumns);
+    add_band<T, RowSums>(frames, previous, image, width, start, std::min(start + rows, height),
+                         sums + item * kQualityColumns);
   }
 }
 
