@@ -12,7 +12,11 @@ from wmscore.ops._library import op
 
 __all__ = ["QualitySums", "frame_quality"]
 
-_LUMA = (77, 150, 29)  # BT.601's 0.299, 0.587, 0.114 times 256: 255 of each gives 65280, no rounding
+_LUMA = (
+    77,
+    150,
+    29,
+)  # BT.601's 0.299, 0.587, 0.114 times 256: 255 of each gives 65280, no rounding
 _GRID = 8
 
 
