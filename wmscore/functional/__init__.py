@@ -12,6 +12,7 @@ from wmscore.functional.horizon import (
 from wmscore.functional.identity import IdentityState, ObjectIdentity, object_identity
 from wmscore.functional.overlap import LabelOverlap, label_ids, label_overlap
 from wmscore.functional.perceptual import PSNR_QUANTISATION_DB, mse, psnr, ssim
+from wmscore.functional.quality import FrameQuality, frame_quality, rollout_quality
 from wmscore.functional.reasons import Reason
 from wmscore.functional.response import (
     MIN_RESPONSE,
@@ -28,6 +29,7 @@ __all__ = [
     "PSNR_QUANTISATION_DB",
     "CounterfactualResponse",
     "FirstCrossing",
+    "FrameQuality",
     "IdentityState",
     "LabelOverlap",
     "ObjectIdentity",
@@ -38,6 +40,7 @@ __all__ = [
     "delta_psnr",
     "first_crossing",
     "first_run",
+    "frame_quality",
     "label_ids",
     "label_overlap",
     "mse",
@@ -45,6 +48,7 @@ __all__ = [
     "psnr",
     "response_from_products",
     "response_products",
+    "rollout_quality",
     "ssim",
     "usable_horizon",
 ]

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-__all__ = ["frame_chunks", "piece_elements"]
+__all__ = ["frame_chunks", "is_one_run", "piece_elements"]
 
 
 def piece_elements(device: torch.device) -> int:
@@ -39,7 +39,7 @@ def frame_chunks(*frames: Tensor, size: int) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _frames_between(frames: Tensor, leading: torch.Size, start: int, stop: int) -> Tensor:
-    if _is_one_run(frames):
+    if is_one_run(frames):
         return frames.reshape(-1, *frames.shape[-3:])[start:stop]
     # Slices, not an index tensor: that would wait for the device at every piece.
     *outer, length = leading
@@ -59,7 +59,8 @@ def _place(row: int, sizes: list[int]) -> tuple[int, ...]:
     return tuple(reversed(place))
 
 
-def _is_one_run(frames: Tensor) -> bool:
+def is_one_run(frames: Tensor) -> bool:
+    """Whether the leading dims of ``[..., C, H, W]`` flatten to one as a view."""
     sizes, strides = frames.shape[:-3], frames.stride()[:-3]
     dims = [(size, stride) for size, stride in zip(sizes, strides, strict=True) if size != 1]
     return all(outer[1] == inner[0] * inner[1] for outer, inner in pairwise(dims))
