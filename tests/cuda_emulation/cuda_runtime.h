@@ -221,3 +221,11 @@ inline unsigned int __vabsdiffu4(unsigned int a, unsigned int b) {
   }
   return result;
 }
+
+inline unsigned int __vsadu4(unsigned int a, unsigned int b) {
+  return __dp4a(__vabsdiffu4(a, b), 0x01010101u, 0);
+}
+
+inline unsigned int __sad(int a, int b, unsigned int c) {
+  return c + static_cast<unsigned int>(std::abs(static_cast<int64_t>(a) - b));
+}

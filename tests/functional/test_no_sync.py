@@ -10,10 +10,12 @@ from wmscore.functional import (
     counterfactual_response,
     delta_psnr,
     first_crossing,
+    frame_quality,
     label_overlap,
     mse,
     object_identity,
     psnr,
+    rollout_quality,
     ssim,
     usable_horizon,
 )
@@ -33,6 +35,12 @@ def test_frames() -> None:
         assert counterfactual_response(*pair, *pair).agreement.shape == (2, 3)
         assert delta_psnr(*pair, pair[0], cap_db=58.0).shape == (2, 3)
         assert controllability(*pair, pair[0]).shape == (2, 3)
+        for quality in (
+            frame_quality(pair[0], previous=pair[1]),
+            rollout_quality(frames(dtype)),
+            rollout_quality(frames(dtype)[:, :, :1].mT),
+        ):
+            assert quality.colourfulness.shape == quality.reason["change"].shape == (2, 3)
 
 
 def test_labels_with_given_ids() -> None:

@@ -12,6 +12,7 @@ from wmscore.functional.horizon import (
 from wmscore.functional.identity import IdentityState, ObjectIdentity, object_identity
 from wmscore.functional.overlap import LabelOverlap, label_ids, label_overlap
 from wmscore.functional.perceptual import PSNR_QUANTISATION_DB, mse, psnr
+from wmscore.functional.quality import FrameQuality, frame_quality, rollout_quality
 from wmscore.functional.reasons import Reason
 from wmscore.functional.response import (
     MIN_RESPONSE,
@@ -37,6 +38,7 @@ __all__ = [
     "PSNR_QUANTISATION_DB",
     "CounterfactualResponse",
     "FirstCrossing",
+    "FrameQuality",
     "IdentityState",
     "LabelOverlap",
     "MultiScaleSsim",
@@ -48,6 +50,7 @@ __all__ = [
     "delta_psnr",
     "first_crossing",
     "first_run",
+    "frame_quality",
     "label_ids",
     "label_overlap",
     "ms_ssim",
@@ -57,6 +60,7 @@ __all__ = [
     "psnr",
     "response_from_products",
     "response_products",
+    "rollout_quality",
     "ssim",
     "ssim_map",
     "usable_horizon",

@@ -28,6 +28,8 @@ class Reason(IntEnum):
     RESET_MISMATCH = 11
     CONSTANT = 12
     OUT_OF_RANGE = 13
+    TOO_SMALL = 14
+    NO_PREVIOUS = 15
 
     @property
     def description(self) -> str:
@@ -51,4 +53,6 @@ _DESCRIPTIONS = {
     Reason.RESET_MISMATCH: "frame 0 is not the initial observation that was given",
     Reason.OUT_OF_RANGE: "a floating-point frame has values outside 0..1",
     Reason.CONSTANT: "all pixels of the generated frame are equal while the reference's are not",
+    Reason.TOO_SMALL: "the frame is so small that no pixel has the neighbours the value needs",
+    Reason.NO_PREVIOUS: "no frame before this one was given to compare it with",
 }
