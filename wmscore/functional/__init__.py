@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wmscore.functional.haarpsi import haarpsi, haarpsi_name, haarpsi_reason
 from wmscore.functional.horizon import (
     FirstCrossing,
     UsableHorizon,
@@ -38,6 +39,9 @@ __all__ = [
     "delta_psnr",
     "first_crossing",
     "first_run",
+    "haarpsi",
+    "haarpsi_name",
+    "haarpsi_reason",
     "label_ids",
     "label_overlap",
     "mse",

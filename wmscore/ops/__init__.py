@@ -2,13 +2,17 @@
 
 from wmscore.ops._library import Kernels, kernels, load
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
+from wmscore.ops.frame_haarpsi import HAARPSI_ALPHA, FrameHaarpsi, frame_haarpsi
 from wmscore.ops.frame_ssim import FrameSsim, frame_ssim, frame_ssim_backward
 
 __all__ = [
+    "HAARPSI_ALPHA",
     "FrameErrors",
+    "FrameHaarpsi",
     "FrameSsim",
     "Kernels",
     "frame_errors",
+    "frame_haarpsi",
     "frame_ssim",
     "frame_ssim_backward",
     "kernels",
