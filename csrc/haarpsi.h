@@ -1,7 +1,6 @@
 // What the HaarPSI kernels share: its constants, the colour matrix and the similarity of responses.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 
 #include "half.h"
@@ -28,11 +27,15 @@ constexpr double kHaarpsiWeight = 1.0 / (8.0 * kHaarpsiUnit);  // of a plain sum
 constexpr int kHaarpsiBefore = 3;
 constexpr int kHaarpsiAfter = 4;
 
+// F is float or a vector of floats.
+
+template <typename F>
 struct Yiq {
-  float y, i, q;
+  F y, i, q;
 };
 
-WMSCORE_HOST_DEVICE inline Yiq yiq_of(float red, float green, float blue) {
+template <typename F>
+WMSCORE_HOST_DEVICE inline Yiq<F> yiq_of(F red, F green, F blue) {
   constexpr float k = kHaarpsiThousandth;
   return {299.0f * k * red + 587.0f * k * green + 114.0f * k * blue,
           596.0f * k * red - 274.0f * k * green - 322.0f * k * blue,
@@ -40,12 +43,13 @@ WMSCORE_HOST_DEVICE inline Yiq yiq_of(float red, float green, float blue) {
 }
 
 // The responses of a window from the sums of its quarters, up to their sign.
+template <typename F>
 struct Haar {
-  float vertical, horizontal;
+  F vertical, horizontal;
 };
 
-WMSCORE_HOST_DEVICE inline Haar haar_of(float top_left, float top_right, float bottom_left,
-                                        float bottom_right) {
+template <typename F>
+WMSCORE_HOST_DEVICE inline Haar<F> haar_of(F top_left, F top_right, F bottom_left, F bottom_right) {
   return {(bottom_left + bottom_right) - (top_left + top_right),
           (top_right + bottom_right) - (top_left + bottom_left)};
 }
@@ -53,10 +57,10 @@ WMSCORE_HOST_DEVICE inline Haar haar_of(float top_left, float top_right, float b
 // sigmoid(4.2) - sigmoid(4.2 s) for s = 1 - twice / 2, twice in 0..2: a product that is exactly 0
 // for s = 1 and within 4e-7 of the value, relatively, everywhere. The polynomial in v = twice - 1
 // is the Chebyshev interpolation of degree 13 of (sigmoid(4.2) - sigmoid(2.1 - 2.1 v)) / (v + 1).
-WMSCORE_HOST_DEVICE inline float sigmoid_loss(float twice) {
-  const float v = twice - 1.0f;
-  float p = 5.7624115e-05f;
-  p = p * v + 1.933923e-05f;
+template <typename F>
+WMSCORE_HOST_DEVICE inline F sigmoid_loss(F twice) {
+  const F v = twice - 1.0f;
+  F p = 5.7624115e-05f * v + 1.933923e-05f;
   p = p * v - 3.495927e-04f;
   p = p * v - 4.2611716e-04f;
   p = p * v + 5.570688e-04f;
@@ -72,16 +76,18 @@ WMSCORE_HOST_DEVICE inline float sigmoid_loss(float twice) {
   return twice * p;
 }
 
-// The loss at one pixel of a map whose similarity is the mean of two: a1 is compared with b1, and
-// a2 with b2. 1 - (2 |a b| + C) / (a² + b² + C) = (|a| - |b|)² / (a² + b² + C).
-WMSCORE_HOST_DEVICE inline float haarpsi_loss(float a1, float b1, float c1, float a2, float b2,
-                                              float c2) {
-  const float difference1 = fabsf(a1) - fabsf(b1);
-  const float difference2 = fabsf(a2) - fabsf(b2);
-  const float energy1 = a1 * a1 + b1 * b1 + c1;
-  const float energy2 = a2 * a2 + b2 * b2 + c2;
-  return sigmoid_loss((difference1 * difference1 * energy2 + difference2 * difference2 * energy1) /
-                      (energy1 * energy2));
+// The loss at one pixel of a map whose similarity is the mean of two: magnitude a1 is compared with
+// b1, and a2 with b2. 1 - (2 a b + C) / (a² + b² + C) = (a - b)² / (a² + b² + C), and the fractions
+// are added before they are divided.
+template <typename F>
+WMSCORE_HOST_DEVICE inline F haarpsi_loss(F a1, F b1, float c1, F a2, F b2, float c2) {
+  const F difference1 = a1 - b1;
+  const F difference2 = a2 - b2;
+  const F energy1 = a1 * a1 + b1 * b1 + c1;
+  const F energy2 = a2 * a2 + b2 * b2 + c2;
+  return sigmoid_loss<F>(
+      (difference1 * difference1 * energy2 + difference2 * difference2 * energy1) /
+      (energy1 * energy2));
 }
 
 }  // namespace wmscore

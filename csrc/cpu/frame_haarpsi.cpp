@@ -3,7 +3,8 @@
 // responses are differences of sums that are themselves made of four smaller ones.
 #include <algorithm>
 #include <cstdint>
-#include <utility>
+#include <cstring>
+#include <type_traits>
 
 #include "../haarpsi.h"
 #include "../kernels.h"
@@ -24,28 +25,50 @@ constexpr int kTileColumns = 256;
 
 constexpr int kBefore = wmscore::kHaarpsiBefore;
 constexpr int kAfter = wmscore::kHaarpsiAfter;
-constexpr int kStride = kTileColumns + kBefore + kAfter + 1;
 
-// The newest rows of a map. Column x of a row is the plane's column left - kBefore + x of a tile
-// that starts at `left`.
+// Vectors are written out: compilers would run the first and the last pixels of every row one by
+// one. The baseline clone splits them.
+constexpr int kLanes = 8;
+typedef float Vector __attribute__((vector_size(4 * kLanes)));
+typedef int32_t Lanes __attribute__((vector_size(4 * kLanes)));
+
+WMSCORE_INLINE Vector load(const float* data) {
+  Vector vector;
+  std::memcpy(&vector, data, sizeof vector);
+  return vector;
+}
+
+WMSCORE_INLINE void store(Vector vector, float* data) { std::memcpy(data, &vector, sizeof vector); }
+
+WMSCORE_INLINE Vector magnitude(Vector value) {
+  return reinterpret_cast<Vector>(reinterpret_cast<Lanes>(value) & 0x7fffffff);
+}
+
+WMSCORE_INLINE Vector larger(Vector a, Vector b) { return a > b ? a : b; }
+
+// Room for the columns of a tile, its margins, and what whole vectors read beyond them.
+constexpr int kStride = kTileColumns + 3 * kLanes;
+static_assert(kBefore + kAfter < kLanes);
+
+// The newest kRows rows of a map of both frames. Column x is the plane's column left - kBefore + x
+// of a tile that starts at `left`; the map is 0 outside the plane.
+template <int kRows>
 struct Ring {
-  static constexpr int kRows = 8;  // a power of 2, and no fewer than a window needs
-  static_assert(kRows > kBefore + kAfter && kStride % 8 == 0);
-  alignas(32) float rows[kRows][kStride];
+  static_assert((kRows & (kRows - 1)) == 0);
+  struct Row {
+    alignas(32) float of[2][kStride];  // preds, target
+  };
+  Row rows[kRows];
 
-  float* operator[](int64_t y) { return rows[y & (kRows - 1)]; }
+  Row& operator[](int64_t y) { return rows[y & (kRows - 1)]; }
 };
 
-// The sums over windows of 1, 2 x 2 and 4 x 4 pixels that start at a pixel.
-struct Luma {
-  Ring box1, box2, box4;
-};
-
-// Two frames: preds and target.
 struct Rings {
-  Luma luma[2];
-  Ring i[2], q[2];
-  Ring chroma_loss;
+  // Luma: sums over windows of 1, 2 x 2 and 4 x 4 pixels that start at a pixel.
+  Ring<8> box1, box2, box4;
+  Ring<2> i, q;
+  alignas(32) float chroma_loss[8][kStride];  // of column left + x
+  static_assert(kBefore + kAfter < 8);
 };
 
 // The plane, a frame that is halved or not, and a tile of it.
@@ -127,25 +150,19 @@ WMSCORE_INLINE void read_channel(const T* channel, const Images& images, const P
   read_halved_row(first_row, second_row, pixels, count, kScale, levels);
 }
 
-// Row y of the plane with the margins of a tile, in the units of haarpsi.h; 0 outside the plane.
+// Row y of the plane with the margins of a tile, in the units of haarpsi.h. Columns outside the
+// plane are left as they are.
 template <typename T, int kChannels>
 WMSCORE_INLINE void read_plane(const T* frame, const Images& images, const Plane& plane,
                                const Tile& tile, int64_t y, float* luma, float* i, float* q) {
-  const int columns = tile.columns + kBefore + kAfter;
+  if (y < 0 || y >= plane.height) {
+    for (float* const row : {luma, i, q}) std::memset(row, 0, sizeof(float) * kStride);
+    return;
+  }
   const int64_t first = std::max<int64_t>(0, tile.left - kBefore);
   const int64_t last = std::min(plane.width, tile.left + tile.columns + kAfter);
   const int before = static_cast<int>(first - (tile.left - kBefore));
-  const int count = y < 0 || y >= plane.height ? 0 : static_cast<int>(last - first);
-  const auto clear_margins = [&](float* row) {
-    std::fill(row, row + before, 0.0f);
-    std::fill(row + before + count, row + columns, 0.0f);
-  };
-  clear_margins(luma);
-  if constexpr (kChannels == 3) {
-    clear_margins(i);
-    clear_margins(q);
-  }
-  if (count == 0) return;
+  const int count = static_cast<int>(last - first);
   float levels[kChannels][kStride];
   for (int k = 0; k < kChannels; ++k)
     read_channel(frame + k * images.channel, images, plane, y, first, count, levels[k]);
@@ -156,7 +173,7 @@ WMSCORE_INLINE void read_plane(const T* frame, const Images& images, const Plane
     i += before;
     q += before;
     for (int x = 0; x < count; ++x) {
-      const wmscore::Yiq yiq = wmscore::yiq_of(levels[0][x], levels[1][x], levels[2][x]);
+      const auto yiq = wmscore::yiq_of(levels[0][x], levels[1][x], levels[2][x]);
       luma[x] = yiq.y;
       i[x] = yiq.i;
       q[x] = yiq.q;
@@ -164,102 +181,107 @@ WMSCORE_INLINE void read_plane(const T* frame, const Images& images, const Plane
   }
 }
 
-// Sums of four sums that lie kSide apart.
+// Sums of four sums that lie kSide apart, from column x.
 template <int kSide>
-WMSCORE_INLINE void add_boxes(const float* __restrict top, const float* __restrict bottom,
-                              int count, float* __restrict boxes) {
-  for (int x = 0; x < count; ++x)
-    boxes[x] = (top[x] + bottom[x]) + (top[x + kSide] + bottom[x + kSide]);
+WMSCORE_INLINE Vector box(const float* top, const float* bottom, int x) {
+  return (load(top + x) + load(bottom + x)) + (load(top + x + kSide) + load(bottom + x + kSide));
 }
 
-WMSCORE_INLINE float box2(const float* top, const float* bottom, int x) {
-  return (top[x] + bottom[x]) + (top[x + 1] + bottom[x + 1]);
+// A row of windows from two rows of those of half the size.
+template <int kSide, typename Row>
+WMSCORE_INLINE void add_boxes(const Row& top, const Row& bottom, int columns, Row& boxes) {
+  for (int x = 0; x < columns + kBefore + kAfter; x += kLanes) {
+    for (int frame = 0; frame < 2; ++frame)
+      store(box<kSide>(top.of[frame], bottom.of[frame], x), boxes.of[frame] + x);
+  }
 }
 
-// The loss of chroma at each pixel of row y, whose I and Q and those of the next row have come.
-WMSCORE_INLINE void compare_chroma(Rings& rings, int64_t y, int columns) {
-  const float* i[2][2];
-  const float* q[2][2];
-  for (int frame = 0; frame < 2; ++frame) {
-    for (int row = 0; row < 2; ++row) {
-      i[frame][row] = rings.i[frame][y + row] + kBefore;
-      q[frame][row] = rings.q[frame][y + row] + kBefore;
+// The loss of chroma at each pixel of a row, from this row and the next one.
+template <typename Row>
+WMSCORE_INLINE void compare_chroma(const Row& i, const Row& next_i, const Row& q, const Row& next_q,
+                                   int columns, float* loss) {
+  constexpr float kC = wmscore::kHaarpsiChromaC;
+  for (int x = 0; x < columns; x += kLanes) {
+    Vector means[2][2];  // times 4
+    for (int frame = 0; frame < 2; ++frame) {
+      means[0][frame] = magnitude(box<1>(i.of[frame], next_i.of[frame], kBefore + x));
+      means[1][frame] = magnitude(box<1>(q.of[frame], next_q.of[frame], kBefore + x));
     }
-  }
-  float* __restrict const loss = rings.chroma_loss[y];
-  for (int x = 0; x < columns; ++x) {
-    loss[x] = wmscore::haarpsi_loss(box2(i[0][0], i[0][1], x), box2(i[1][0], i[1][1], x),
-                                    wmscore::kHaarpsiChromaC, box2(q[0][0], q[0][1], x),
-                                    box2(q[1][0], q[1][1], x), wmscore::kHaarpsiChromaC);
+    store(wmscore::haarpsi_loss<Vector>(means[0][0], means[0][1], kC, means[1][0], means[1][1], kC),
+          loss + x);
   }
 }
 
-// The response at column x of windows that consist of four sums of kSide x kSide, one row of them
-// at `top` and one at `bottom`.
+// The magnitudes of the responses at column x of windows that consist of four sums over kSide x
+// kSide pixels, two of them at the row `top` and two at `bottom`.
 template <int kSide>
-WMSCORE_INLINE wmscore::Haar response(const float* top, const float* bottom, int x) {
+WMSCORE_INLINE wmscore::Haar<Vector> respond(const float* top, const float* bottom, int x) {
   const int left = x + kBefore + 1 - kSide;
   const int right = x + kBefore + 1;
-  return wmscore::haar_of(top[left], top[right], bottom[left], bottom[right]);
+  const auto haar = wmscore::haar_of<Vector>(load(top + left), load(top + right),
+                                             load(bottom + left), load(bottom + right));
+  return {magnitude(haar.vertical), magnitude(haar.horizontal)};
 }
-
-WMSCORE_INLINE float larger(float a, float b) { return a > b ? a : b; }
 
 // Adds row y, all of whose windows have come.
 template <int kChannels>
 WMSCORE_INLINE void add_row(Rings& rings, int64_t y, int columns, double* sums) {
-  const float* top[2][3];
-  const float* bottom[2][3];
-  for (int frame = 0; frame < 2; ++frame) {
-    Luma& luma = rings.luma[frame];
-    top[frame][0] = luma.box1[y];
-    top[frame][1] = luma.box2[y - 1];
-    top[frame][2] = luma.box4[y - 3];
-    bottom[frame][0] = luma.box1[y + 1];
-    bottom[frame][1] = luma.box2[y + 1];
-    bottom[frame][2] = luma.box4[y + 1];
+  constexpr float kFineC = wmscore::kHaarpsiFineC;
+  constexpr float kMiddleC = wmscore::kHaarpsiMiddleC;
+  const auto& top1 = rings.box1[y];
+  const auto& bottom1 = rings.box1[y + 1];
+  const auto& top2 = rings.box2[y - 1];
+  const auto& bottom2 = rings.box2[y + 1];
+  const auto& top4 = rings.box4[y - 3];
+  const auto& bottom4 = rings.box4[y + 1];
+  const float* const chroma_loss = rings.chroma_loss[y % 8];
+  constexpr Lanes kLane = {0, 1, 2, 3, 4, 5, 6, 7};
+  Vector weights = {}, losses = {};
+  for (int x = 0; x < columns; x += kLanes) {
+    const auto p1 = respond<1>(top1.of[0], bottom1.of[0], x);
+    const auto t1 = respond<1>(top1.of[1], bottom1.of[1], x);
+    const auto p2 = respond<2>(top2.of[0], bottom2.of[0], x);
+    const auto t2 = respond<2>(top2.of[1], bottom2.of[1], x);
+    const auto p4 = respond<4>(top4.of[0], bottom4.of[0], x);
+    const auto t4 = respond<4>(top4.of[1], bottom4.of[1], x);
+    const Vector vertical = larger(p4.vertical, t4.vertical);
+    const Vector horizontal = larger(p4.horizontal, t4.horizontal);
+    const Vector weight = vertical + horizontal;
+    Vector loss =
+        vertical * wmscore::haarpsi_loss<Vector>(p1.vertical, t1.vertical, kFineC, p2.vertical,
+                                                 t2.vertical, kMiddleC) +
+        horizontal * wmscore::haarpsi_loss<Vector>(p1.horizontal, t1.horizontal, kFineC,
+                                                   p2.horizontal, t2.horizontal, kMiddleC);
+    if constexpr (kChannels == 3) loss += 0.5f * weight * load(chroma_loss + x);
+    const Lanes inside = kLane < columns - x;
+    weights += inside ? weight : 0.0f;
+    losses += inside ? loss : 0.0f;
   }
-  const float* const chroma_loss = rings.chroma_loss[y];
-  float weight = 0, loss = 0;
-#pragma omp simd reduction(+ : weight, loss)
-  for (int x = 0; x < columns; ++x) {
-    const wmscore::Haar p1 = response<1>(top[0][0], bottom[0][0], x);
-    const wmscore::Haar t1 = response<1>(top[1][0], bottom[1][0], x);
-    const wmscore::Haar p2 = response<2>(top[0][1], bottom[0][1], x);
-    const wmscore::Haar t2 = response<2>(top[1][1], bottom[1][1], x);
-    const wmscore::Haar p4 = response<4>(top[0][2], bottom[0][2], x);
-    const wmscore::Haar t4 = response<4>(top[1][2], bottom[1][2], x);
-    const float vertical = larger(fabsf(p4.vertical), fabsf(t4.vertical));
-    const float horizontal = larger(fabsf(p4.horizontal), fabsf(t4.horizontal));
-    weight += vertical + horizontal;
-    loss += vertical * wmscore::haarpsi_loss(p1.vertical, t1.vertical, wmscore::kHaarpsiFineC,
-                                             p2.vertical, t2.vertical, wmscore::kHaarpsiMiddleC);
-    loss +=
-        horizontal * wmscore::haarpsi_loss(p1.horizontal, t1.horizontal, wmscore::kHaarpsiFineC,
-                                           p2.horizontal, t2.horizontal, wmscore::kHaarpsiMiddleC);
-    if constexpr (kChannels == 3) loss += 0.5f * (vertical + horizontal) * chroma_loss[x];
+  for (int lane = 0; lane < kLanes; ++lane) {
+    sums[0] += weights[lane];
+    sums[1] += losses[lane];
   }
-  sums[0] += weight;
-  sums[1] += loss;
 }
 
 template <typename T, int kChannels>
 WMSCORE_INLINE void add_tile(const T* const (&frames)[2], const Images (&images)[2],
                              const Plane& plane, const Tile& tile, Rings& rings, double* sums) {
   const int columns = tile.columns;
+  const int64_t start = tile.top - kBefore;
   double totals[kStatistics] = {};
-  for (int64_t y = tile.top - kBefore; y < tile.bottom + kAfter; ++y) {
+  for (int64_t y = start; y < tile.bottom + kAfter; ++y) {
     for (int frame = 0; frame < 2; ++frame) {
-      Luma& luma = rings.luma[frame];
-      read_plane<T, kChannels>(frames[frame], images[frame], plane, tile, y, luma.box1[y],
-                               rings.i[frame][y], rings.q[frame][y]);
-      // What y completes: it is the last row of these windows.
-      if (y >= tile.top - kBefore + 1)
-        add_boxes<1>(luma.box1[y - 1], luma.box1[y], columns + 6, luma.box2[y - 1]);
-      if (y >= tile.top - kBefore + 3)
-        add_boxes<2>(luma.box2[y - 3], luma.box2[y - 1], columns + 4, luma.box4[y - 3]);
+      read_plane<T, kChannels>(frames[frame], images[frame], plane, tile, y,
+                               rings.box1[y].of[frame], rings.i[y].of[frame], rings.q[y].of[frame]);
     }
-    if (kChannels == 3 && y > tile.top) compare_chroma(rings, y - 1, columns);
+    // What y completes: it is the last row of these windows.
+    if (y > start) add_boxes<1>(rings.box1[y - 1], rings.box1[y], columns, rings.box2[y - 1]);
+    if (y > start + 2)
+      add_boxes<2>(rings.box2[y - 3], rings.box2[y - 1], columns, rings.box4[y - 3]);
+    if (kChannels == 3 && y > tile.top) {
+      compare_chroma(rings.i[y - 1], rings.i[y], rings.q[y - 1], rings.q[y], columns,
+                     rings.chroma_loss[(y - 1) % 8]);
+    }
     if (y >= tile.top + kAfter) add_row<kChannels>(rings, y - kAfter, columns, totals);
   }
   sums[0] = (kChannels == 3 ? 1.5 : 1.0) * wmscore::kHaarpsiWeight * totals[0];
@@ -280,6 +302,8 @@ WMSCORE_INLINE void add_tiles(const Images& preds, const Images& target, const P
     tile.bottom = std::min(plane.height, tile.top + kTileRows);
     tile.left = (index - down * plane.tiles_across) * kTileColumns;
     tile.columns = static_cast<int>(std::min<int64_t>(kTileColumns, plane.width - tile.left));
+    // Sets the columns outside the plane to 0, where they stay while the columns are the same.
+    if (item == first || plane.tiles_across > 1) std::memset(&rings, 0, sizeof rings);
     const T* const frames[2] = {static_cast<const T*>(preds.data) + image * preds.image,
                                 static_cast<const T*>(target.data) + image * target.image};
     add_tile<T, kChannels>(frames, images, plane, tile, rings, partials + item * kStatistics);
