@@ -1,6 +1,6 @@
 """frame_haarpsi: CPU and CUDA kernel against the torch function, and what follows by hand.
 
-The torch function is compared with the paper's definition in tests/functional/test_haarpsi.py.
+The torch function is compared with the paper's definition in tests/functional/test_haar.py.
 """
 
 import ctypes

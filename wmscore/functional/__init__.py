@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wmscore.functional.haarpsi import haarpsi, haarpsi_name, haarpsi_reason
+from wmscore.functional.haar import haarpsi, haarpsi_name, haarpsi_reason
 from wmscore.functional.horizon import (
     FirstCrossing,
     UsableHorizon,

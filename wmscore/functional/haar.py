@@ -33,8 +33,9 @@ def haarpsi(
     magnitudes of the Haar responses of luma at the two finest scales, or the local means of I and
     Q; :math:`w` is the larger response at the third scale, so that structure counts and flat
     regions do not. See :func:`wmscore.ops.frame_haarpsi` for each term. The definition, its
-    constants and its borders are those of the authors' code; ``piq.haarpsi`` uses other digits of
-    the colour matrix and differs by some 1e-5.
+    constants and its borders are those of the authors' code. ``piq.haarpsi`` has other digits in
+    the colour matrix: it differs by about 1e-5, and by up to 1e-3 for frames that lost their
+    colour.
 
     The authors always halve the frames first, for the viewing distance of photographs. World
     models also work on frames of 64 pixels, where nothing of that remains, so by default frames
@@ -83,7 +84,9 @@ def haarpsi(
     if _is_too_small(height, width, shift):
         return preds.new_full(preds.shape[:-3], torch.nan, dtype=torch.float64)
     pairs = frame_chunks(preds, target, size=_piece_size(preds))
-    scores = [_best_score(*pair, halve, shift) for pair in pairs]
+    scores = [
+        _best_score(some_preds, some_target, halve, shift) for some_preds, some_target in pairs
+    ]
     if not scores:
         return preds.new_empty(preds.shape[:-3], dtype=torch.float64)
     return torch.cat(scores).reshape(preds.shape[:-3])
