@@ -236,6 +236,7 @@ WMSCORE_INLINE void add_row(Rings& rings, int64_t y, int columns, double* sums) 
   const auto& bottom4 = rings.box4[y + 1];
   const float* const chroma_loss = rings.chroma_loss[y % 8];
   constexpr Lanes kLane = {0, 1, 2, 3, 4, 5, 6, 7};
+  constexpr Vector kZero = {};
   Vector weights = {}, losses = {};
   for (int x = 0; x < columns; x += kLanes) {
     const auto p1 = respond<1>(top1.of[0], bottom1.of[0], x);
@@ -254,8 +255,8 @@ WMSCORE_INLINE void add_row(Rings& rings, int64_t y, int columns, double* sums) 
                                                    p2.horizontal, t2.horizontal, kMiddleC);
     if constexpr (kChannels == 3) loss += 0.5f * weight * load(chroma_loss + x);
     const Lanes inside = kLane < columns - x;
-    weights += inside ? weight : 0.0f;
-    losses += inside ? loss : 0.0f;
+    weights += inside ? weight : kZero;
+    losses += inside ? loss : kZero;
   }
   for (int lane = 0; lane < kLanes; ++lane) {
     sums[0] += weights[lane];

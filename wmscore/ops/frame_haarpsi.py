@@ -70,8 +70,9 @@ def frame_haarpsi(preds: Tensor, target: Tensor, subsample: bool) -> Tensor:
         `[N, 2]` float64, the columns of `FrameHaarpsi`: `weight = Σ w` in levels, 0 only where both
         frames have no luma at all (which for frames in range means black), and
         `loss = Σ w (σ(α) - σ(αs))`, 0 for equal frames. Kernels compute in float32 and sum in
-        float64: both columns are within 1e-6 of the float64 function, relative to their own size.
-        A NaN or infinite value makes the loss NaN. It has no gradient.
+        float64: the weight is within 1e-6 of the float64 function relatively, the loss within 1e-6
+        of itself plus 1e-9 of the weight, and the score within 1e-6. A NaN or infinite value makes
+        the loss NaN. It has no gradient.
 
     Raises:
         TypeError: not tensors, or not of one supported dtype.
