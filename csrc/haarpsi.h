@@ -5,6 +5,13 @@
 
 #include "half.h"
 
+// Vectors must not be passed through a call: how that is done depends on the processor.
+#if defined(__GNUC__) && !defined(__CUDACC__)
+#define WMSCORE_HAARPSI inline __attribute__((always_inline))
+#else
+#define WMSCORE_HAARPSI WMSCORE_HOST_DEVICE inline
+#endif
+
 namespace wmscore {
 
 // Planes are kept in units of 1000 / 1024 of a level, so that for uint8 frames the matrix, whose
@@ -35,7 +42,7 @@ struct Yiq {
 };
 
 template <typename F>
-WMSCORE_HOST_DEVICE inline Yiq<F> yiq_of(F red, F green, F blue) {
+WMSCORE_HAARPSI Yiq<F> yiq_of(F red, F green, F blue) {
   constexpr float k = kHaarpsiThousandth;
   return {299.0f * k * red + 587.0f * k * green + 114.0f * k * blue,
           596.0f * k * red - 274.0f * k * green - 322.0f * k * blue,
@@ -49,7 +56,7 @@ struct Haar {
 };
 
 template <typename F>
-WMSCORE_HOST_DEVICE inline Haar<F> haar_of(F top_left, F top_right, F bottom_left, F bottom_right) {
+WMSCORE_HAARPSI Haar<F> haar_of(F top_left, F top_right, F bottom_left, F bottom_right) {
   return {(bottom_left + bottom_right) - (top_left + top_right),
           (top_right + bottom_right) - (top_left + bottom_left)};
 }
@@ -58,7 +65,7 @@ WMSCORE_HOST_DEVICE inline Haar<F> haar_of(F top_left, F top_right, F bottom_lef
 // for s = 1 and within 4e-7 of the value, relatively, everywhere. The polynomial in v = twice - 1
 // is the Chebyshev interpolation of degree 13 of (sigmoid(4.2) - sigmoid(2.1 - 2.1 v)) / (v + 1).
 template <typename F>
-WMSCORE_HOST_DEVICE inline F sigmoid_loss(F twice) {
+WMSCORE_HAARPSI F sigmoid_loss(F twice) {
   const F v = twice - 1.0f;
   F p = 5.7624115e-05f * v + 1.933923e-05f;
   p = p * v - 3.495927e-04f;
@@ -80,7 +87,7 @@ WMSCORE_HOST_DEVICE inline F sigmoid_loss(F twice) {
 // b1, and a2 with b2. 1 - (2 a b + C) / (a² + b² + C) = (a - b)² / (a² + b² + C), and the fractions
 // are added before they are divided.
 template <typename F>
-WMSCORE_HOST_DEVICE inline F haarpsi_loss(F a1, F b1, float c1, F a2, F b2, float c2) {
+WMSCORE_HAARPSI F haarpsi_loss(F a1, F b1, float c1, F a2, F b2, float c2) {
   const F difference1 = a1 - b1;
   const F difference2 = a2 - b2;
   const F energy1 = a1 * a1 + b1 * b1 + c1;

@@ -9,6 +9,7 @@
 #include "../haarpsi.h"
 #include "../kernels.h"
 #include "clones.h"
+#include "vectors.h"
 
 namespace {
 
@@ -27,14 +28,14 @@ constexpr int kBefore = wmscore::kHaarpsiBefore;
 constexpr int kAfter = wmscore::kHaarpsiAfter;
 
 // Vectors are written out: compilers would run the first and the last pixels of every row one by
-// one. The baseline clone splits them.
-constexpr int kLanes = 8;
-typedef float Vector __attribute__((vector_size(4 * kLanes)));
-typedef int32_t Lanes __attribute__((vector_size(4 * kLanes)));
+// one. The functions that take and return them by value are all inlined.
+using Vector = wmscore::Vector<float>;
+constexpr int kLanes = wmscore::kLanes<float>;
+typedef int32_t Lanes __attribute__((vector_size(sizeof(Vector))));
 
 WMSCORE_INLINE Vector load(const float* data) {
   Vector vector;
-  std::memcpy(&vector, data, sizeof vector);
+  wmscore::load(vector, data);
   return vector;
 }
 
@@ -353,5 +354,7 @@ void wmscore_frame_haarpsi_cpu(Element element, Images preds, Images target, int
       return run(luma_float32, rgb_float32);
     case Element::kFloat64:
       return run(luma_float64, rgb_float64);
+    case Element::kUint16:
+      return;  // of pyramids only
   }
 }

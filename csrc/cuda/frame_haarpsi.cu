@@ -296,6 +296,8 @@ int32_t wmscore_frame_haarpsi_cuda(Element element, Images preds, Images target,
       return run<float>(preds, target, images, channels, plane, partials, sums, stream);
     case Element::kFloat64:
       return run<double>(preds, target, images, channels, plane, partials, sums, stream);
+    case Element::kUint16:  // of pyramids only
+      break;
   }
   return cudaErrorInvalidValue;
 }

@@ -17,7 +17,7 @@ from scipy.signal import convolve2d
 from torch import Tensor
 from torch.testing import assert_close
 
-from wmscore.functional import Reason, haar, haarpsi, haarpsi_name, haarpsi_reason
+from wmscore.functional import Reason, _chunks, haar, haarpsi, haarpsi_name, haarpsi_reason
 from wmscore.metrics import HaarPSI
 from wmscore.ops import frame_haarpsi
 
@@ -145,7 +145,7 @@ def test_the_torch_function_equals_the_paper(monkeypatch: pytest.MonkeyPatch) ->
         return frame_haarpsi.__wrapped__(preds, target, subsample)
 
     monkeypatch.setattr(haar, "frame_haarpsi", watched)
-    monkeypatch.setattr(haar, "_has_kernel", lambda device: False)
+    monkeypatch.setattr(_chunks, "has_kernel", lambda op, device: False)
     for channels, subsample in product((1, 3), (False, True)):
         preds, target = crops(65, channels, count=40)
         oracle = [
@@ -251,7 +251,7 @@ def test_leading_dims_and_batch_independence() -> None:
 def test_frames_in_several_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     preds, target = crops(24)
     whole = haarpsi(preds, target, shift=1)
-    monkeypatch.setattr(haar, "_piece_size", lambda frames: 4)
+    monkeypatch.setattr(haar, "call_frames", lambda op, *frames: 4)
     assert haarpsi(preds, target, shift=1).equal(whole)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import product
 from math import exp
 
@@ -10,9 +9,9 @@ import torch
 from torch import Tensor
 
 from wmscore.functional._check import check_frames
-from wmscore.functional._chunks import frame_chunks, piece_elements
+from wmscore.functional._chunks import call_frames, frame_chunks, join_pieces
 from wmscore.functional.reasons import Reason
-from wmscore.ops import HAARPSI_ALPHA, FrameHaarpsi, frame_haarpsi, kernels
+from wmscore.ops import HAARPSI_ALPHA, FrameHaarpsi, frame_haarpsi
 
 __all__ = ["haarpsi", "haarpsi_name", "haarpsi_reason"]
 
@@ -83,13 +82,9 @@ def haarpsi(
     halve = _subsamples(height, width, subsample)
     if _is_too_small(height, width, shift):
         return preds.new_full(preds.shape[:-3], torch.nan, dtype=torch.float64)
-    pairs = frame_chunks(preds, target, size=_piece_size(preds))
-    scores = [
-        _best_score(some_preds, some_target, halve, shift) for some_preds, some_target in pairs
-    ]
-    if not scores:
-        return preds.new_empty(preds.shape[:-3], dtype=torch.float64)
-    return torch.cat(scores).reshape(preds.shape[:-3])
+    size = call_frames("frame_haarpsi", preds, target)
+    scores = [_best_score(p, t, halve, shift) for p, t in frame_chunks(preds, target, size=size)]
+    return join_pieces(scores, preds)
 
 
 def haarpsi_name(height: int, width: int, *, subsample: bool | None = None, shift: int = 0) -> str:
@@ -183,17 +178,3 @@ def _check_shift(shift: int) -> None:
         raise TypeError(f"shift must be an int, got {type(shift).__name__}")
     if shift < 0:
         raise ValueError(f"shift must be 0 or more, got {shift}")
-
-
-def _piece_size(frames: Tensor) -> int:
-    """Frames in a call: a kernel needs no temporaries and takes many; the torch function does."""
-    values = frames.shape[-3:].numel()
-    if not _has_kernel(frames.device.type):
-        return piece_elements(frames.device) // values
-    piece = 1 << 22 if frames.device.type == "cpu" else 1 << 26
-    return piece // (values * frames.element_size())
-
-
-@cache
-def _has_kernel(device: str) -> bool:
-    return device in kernels().ops["frame_haarpsi"]

@@ -1,6 +1,6 @@
 """Fused ops on frames: torch functions, overridden by compiled kernels where they were built."""
 
-from wmscore.ops._library import Kernels, kernels, load
+from wmscore.ops._library import Kernels, has_kernel, kernels, load
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
 from wmscore.ops.frame_haarpsi import HAARPSI_ALPHA, FrameHaarpsi, frame_haarpsi
 from wmscore.ops.frame_ssim import FrameSsim, frame_ssim, frame_ssim_backward
@@ -15,6 +15,7 @@ __all__ = [
     "frame_haarpsi",
     "frame_ssim",
     "frame_ssim_backward",
+    "has_kernel",
     "kernels",
 ]
 

@@ -11,11 +11,12 @@ from torch.nn.functional import avg_pool2d
 from wmscore.ops._check import check_frame_pair
 from wmscore.ops._library import op
 
-__all__ = ["FrameSsim", "frame_ssim", "frame_ssim_backward"]
+__all__ = ["FrameSsim", "frame_ssim", "frame_ssim_backward", "similarity_maps"]
 
 _GAUSSIAN_WINDOW, _GAUSSIAN_SIGMA = 11, 1.5
 _UNIFORM_WINDOW = 7
 _K1, _K2 = 0.01, 0.03
+_MAX_SCALES = 5
 _BAND = 32  # outputs of a matrix product: the band is 42 x 32, so that little of it is zero
 
 
@@ -33,8 +34,8 @@ def _check(
     check_frame_pair(preds, target)
     if not data_range > 0:
         raise ValueError(f"data_range must be above 0, got {data_range}")
-    if scales < 1:
-        raise ValueError(f"scales must be at least 1, got {scales}")
+    if not 1 <= scales <= _MAX_SCALES:
+        raise ValueError(f"scales must be in 1..{_MAX_SCALES}, got {scales}")
     window = _UNIFORM_WINDOW if uniform else _GAUSSIAN_WINDOW
     least = (window - 1) * 2 ** (scales - 1) + 1
     if min(preds.shape[2:]) < least:
@@ -86,15 +87,13 @@ def frame_ssim_backward(
     pyramid = [(preds.double(), target.double())]
     for _ in range(scales - 1):
         pyramid.append((_halve(pyramid[-1][0]), _halve(pyramid[-1][1])))
-    grads = None
-    for (x, y), of_scale in zip(pyramid[::-1], gradient.unbind(2)[::-1], strict=True):
-        own = _scale_gradient(of_scale, x, y, data_range, uniform)
-        if grads is None:
-            grads = own
-        else:
-            grads = tuple(_halve_backward(g, o.shape) + o for g, o in zip(grads, own, strict=True))
-    assert grads is not None
-    return grads[0].to(preds.dtype), grads[1].to(preds.dtype)
+    of_preds, of_target = _scale_gradient(gradient[:, :, -1], *pyramid[-1], data_range, uniform)
+    for scale in range(scales - 2, -1, -1):
+        x, y = pyramid[scale]
+        own = _scale_gradient(gradient[:, :, scale], x, y, data_range, uniform)
+        of_preds = own[0] + _halve_backward(of_preds, x.shape)
+        of_target = own[1] + _halve_backward(of_target, y.shape)
+    return of_preds.to(preds.dtype).contiguous(), of_target.to(preds.dtype).contiguous()
 
 
 def _backward(
@@ -124,14 +123,15 @@ def frame_ssim(
         target: frames of the same shape, dtype and device.
         data_range: R, above 0: 255 for uint8, 1 for floats in 0..1.
         uniform: the uniform window instead of the Gaussian one.
-        scales: how many, from the full size down. Sides must be at least
+        scales: how many, 1 to 5, from the full size down. Sides must be at least
             `(window - 1) * 2^(scales - 1) + 1` pixels.
 
     Returns:
         `[N, C, scales, 3]` float64, the columns of `FrameSsim`: SSIM in [-1, 1], contrast-structure
         in [-1, 1] (1 for equal frames, higher is better) and a sum in units of the data, 0 or more
-        (exact for uint8 at the first scale). Kernels keep within 1e-6 of the float64 function for
-        frames within the range. A NaN makes its plane NaN. Differentiable for floating frames.
+        (exact for uint8). Of frames within the range, kernels compute the first two within 1e-6,
+        and for floating frames the third within 1e-5 of itself. A NaN makes its plane NaN.
+        Differentiable for floating frames.
 
     Raises:
         TypeError: not tensors, or not of one supported dtype.
@@ -152,7 +152,7 @@ def frame_ssim(
     for scale in range(scales):
         if scale:
             x, y = _halve(x), _halve(y)
-        luminance, contrast_structure = _similarity(_moments(x, y, uniform), data_range)
+        luminance, contrast_structure = similarity_maps(x, y, data_range, uniform)
         columns = [
             (luminance * contrast_structure).mean((2, 3)),
             contrast_structure.mean((2, 3)),
@@ -160,6 +160,13 @@ def frame_ssim(
         ]
         rows.append(torch.stack(columns, dim=-1))
     return torch.stack(rows, dim=2)
+
+
+def similarity_maps(
+    x: Tensor, y: Tensor, data_range: float, uniform: bool
+) -> tuple[Tensor, Tensor]:
+    """Luminance and contrast-structure of frames `[N, C, H, W]` in float64, where windows fit."""
+    return _similarity(_moments(x, y, uniform), data_range)
 
 
 def _moments(x: Tensor, y: Tensor, uniform: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -214,7 +221,9 @@ def _scale_gradient(
 
 def _halve(frames: Tensor) -> Tensor:
     """`[N, C, H, W]` to `[N, C, ceil(H / 2), ceil(W / 2)]`."""
-    return avg_pool2d(frames, 2, ceil_mode=True, count_include_pad=False)
+    planes = frames.flatten(0, 1)[:, None]  # so that there may be no channels
+    halved = avg_pool2d(planes, 2, ceil_mode=True, count_include_pad=False)
+    return halved.view(*frames.shape[:2], *halved.shape[2:])
 
 
 def _halve_backward(gradient: Tensor, shape: torch.Size) -> Tensor:
