@@ -103,4 +103,23 @@ int32_t wmscore_frame_quality_cuda(wmscore::Element element, wmscore::Images fra
                                    wmscore::Images previous, int64_t count, int64_t height,
                                    int64_t width, void* partials, void* sums, void* stream);
 
+// HaarPSI's sum of weights and weighted loss of each frame. A frame (after halving, if `subsample`)
+// is cut into wmscore_frame_haarpsi_cpu_tiles tiles, which depend on its size alone; `partials` is
+// [images, tiles, 2], to be summed over the tiles in order. Computes the tiles first <= n * tiles +
+// tile < last. Frames have 1 or 3 channels.
+int64_t wmscore_frame_haarpsi_cpu_tiles(int64_t height, int64_t width, bool subsample);
+void wmscore_frame_haarpsi_cpu(wmscore::Element element, wmscore::Images preds,
+                               wmscore::Images target, int64_t channels, int64_t height,
+                               int64_t width, bool subsample, int64_t first, int64_t last,
+                               double* partials);
+
+// The same for all frames, summed into `sums`, [images, 2], on a device. `partials` is scratch of
+// [images, wmscore_frame_haarpsi_tiles(...), 2], unused when there is one tile. Returns a
+// cudaError_t.
+int64_t wmscore_frame_haarpsi_tiles(int64_t height, int64_t width, bool subsample);
+int32_t wmscore_frame_haarpsi_cuda(wmscore::Element element, wmscore::Images preds,
+                                   wmscore::Images target, int64_t images, int64_t channels,
+                                   int64_t height, int64_t width, bool subsample, double* partials,
+                                   double* sums, void* stream);
+
 }  // extern "C"

@@ -285,5 +285,7 @@ void wmscore_frame_quality_cpu(Element element, Images frames, Images previous, 
       return add_float32(frames, previous, height, width, first, last, sums);
     case Element::kFloat64:
       return add_float64(frames, previous, height, width, first, last, sums);
+    case Element::kUint16:
+      return;  // of pyramids only
   }
 }

@@ -11,6 +11,8 @@ from wmscore.functional import (
     delta_psnr,
     first_crossing,
     frame_quality,
+    haarpsi,
+    haarpsi_reason,
     label_overlap,
     mse,
     object_identity,
@@ -32,6 +34,9 @@ def test_frames() -> None:
             value = metric(*pair)
             assert value.shape == (2, 3)
             assert value.device.type == "meta"
+        score = haarpsi(*pair, shift=1)
+        assert score.shape == haarpsi_reason(score, 20, 24, shift=1).shape == (2, 3)
+        assert score.device.type == "meta"
         assert counterfactual_response(*pair, *pair).agreement.shape == (2, 3)
         assert delta_psnr(*pair, pair[0], cap_db=58.0).shape == (2, 3)
         assert controllability(*pair, pair[0]).shape == (2, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wmscore.functional.haar import haarpsi, haarpsi_name, haarpsi_reason
 from wmscore.functional.horizon import (
     FirstCrossing,
     UsableHorizon,
@@ -51,6 +52,9 @@ __all__ = [
     "first_crossing",
     "first_run",
     "frame_quality",
+    "haarpsi",
+    "haarpsi_name",
+    "haarpsi_reason",
     "label_ids",
     "label_overlap",
     "ms_ssim",

@@ -53,6 +53,6 @@ _DESCRIPTIONS = {
     Reason.RESET_MISMATCH: "frame 0 is not the initial observation that was given",
     Reason.OUT_OF_RANGE: "a floating-point frame has values outside 0..1",
     Reason.CONSTANT: "all pixels of the generated frame are equal while the reference's are not",
-    Reason.TOO_SMALL: "the frame is so small that no pixel has the neighbours the value needs",
+    Reason.TOO_SMALL: "the frame is smaller than the smallest on which the value is defined",
     Reason.NO_PREVIOUS: "no frame before this one was given to compare it with",
 }
