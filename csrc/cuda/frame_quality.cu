@@ -498,6 +498,8 @@ int32_t wmscore_frame_quality_cuda(Element element, Images frames, Images previo
     case Element::kFloat64:
       return run<double, Strided<double>>(frames, previous, count, height, width, partials, sums,
                                           stream);
+    case Element::kUint16:  // of pyramids only
+      break;
   }
   return cudaErrorInvalidValue;
 }
