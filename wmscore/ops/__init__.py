@@ -2,7 +2,8 @@
 
 from wmscore.ops._library import Kernels, kernels, load
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
+from wmscore.ops.frame_flip import frame_flip
 
-__all__ = ["FrameErrors", "Kernels", "frame_errors", "kernels"]
+__all__ = ["FrameErrors", "Kernels", "frame_errors", "frame_flip", "kernels"]
 
 load()
