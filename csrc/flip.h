@@ -98,7 +98,9 @@ WMSCORE_PIXEL float cube_root(float x) {
   // a division, which take the error e to 2 e^2.
   const float third = static_cast<float>(static_cast<int32_t>(bits_from_float(x))) * (1.0f / 3);
   float r = float_from_bits(static_cast<uint32_t>(static_cast<int32_t>(1419967116.0f - third)));
-  for (int step = 0; step < 3; ++step) r *= 4.0f / 3 - (x * r) * (r * r) * (1.0f / 3);
+  r *= 4.0f / 3 - (x * r) * (r * r) * (1.0f / 3);
+  r *= 4.0f / 3 - (x * r) * (r * r) * (1.0f / 3);
+  r *= 4.0f / 3 - (x * r) * (r * r) * (1.0f / 3);
   return x * (r * r);
 #endif
 }

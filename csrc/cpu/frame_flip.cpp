@@ -255,16 +255,19 @@ WMSCORE_INLINE void filter_rows_along(const ColumnRows& rows, int x, const FlipF
   }
 }
 
+WMSCORE_INLINE float pixel_error(const Filtered& preds, const Filtered& target, int x,
+                                 float largest_difference) {
+  return wmscore::flip_error(wmscore::seen_lab({preds.y[x], preds.cx[x], preds.cz[x]}),
+                             wmscore::seen_lab({target.y[x], target.cx[x], target.cz[x]}),
+                             preds.edge[x], target.edge[x], preds.point[x], target.point[x],
+                             largest_difference);
+}
+
 WMSCORE_INLINE double sum_errors(const Filtered& preds, const Filtered& target, int columns,
                                  float largest_difference) {
   double sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int x = 0; x < columns; ++x) {
-    sum += wmscore::flip_error(wmscore::seen_lab({preds.y[x], preds.cx[x], preds.cz[x]}),
-                               wmscore::seen_lab({target.y[x], target.cx[x], target.cz[x]}),
-                               preds.edge[x], target.edge[x], preds.point[x], target.point[x],
-                               largest_difference);
-  }
+  for (int x = 0; x < columns; ++x) sum += pixel_error(preds, target, x, largest_difference);
   return sum;
 }
 
