@@ -192,7 +192,7 @@ inline double sum_of_halves(const double* taps, int reach) {
 
 // A filter that sums to 1, without the taps that float32 does not feel. Returns its reach.
 inline int32_t unit_taps(double a, double b, double pixels_per_degree, int reach, FlipTaps& out) {
-  double taps[kFlipReach + 1];
+  double taps[kFlipReach + 1] = {};
   gaussian_taps(a, b, pixels_per_degree, reach, taps);
   const double sum = sum_of_halves(taps, reach);
   int32_t last = 0;
@@ -216,7 +216,7 @@ inline FlipFilters flip_filters(double pixels_per_degree) {
   unit_taps(1.0, 0.0047, pixels_per_degree, reach, filters.brightness);
   filters.chroma_reach = unit_taps(1.0, 0.0053, pixels_per_degree, reach, filters.red_green);
 
-  double wide[kFlipReach + 1], narrow[kFlipReach + 1];
+  double wide[kFlipReach + 1] = {}, narrow[kFlipReach + 1] = {};
   gaussian_taps(34.1, 0.04, pixels_per_degree, reach, wide);
   gaussian_taps(13.5, 0.025, pixels_per_degree, reach, narrow);
   // Over both dims the two products sum to 1.
@@ -226,7 +226,7 @@ inline FlipFilters flip_filters(double pixels_per_degree) {
     filters.blue_yellow[1][k] = static_cast<float>(narrow[k] / length);
   }
 
-  double smooth[kFlipReach + 1], edge[kFlipReach + 1], point[kFlipReach + 1];
+  double smooth[kFlipReach + 1] = {}, edge[kFlipReach + 1] = {}, point[kFlipReach + 1] = {};
   double edge_half = 0, positive = 0, negative = 0;
   for (int k = 0; k <= feature_reach; ++k) {
     const double ratio = k / deviation;

@@ -15,6 +15,9 @@
 #include "../kernels.h"
 #include "clones.h"
 
+// Vectors go from function to function, but all of them become one.
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 namespace {
 
 using wmscore::Bfloat16;
@@ -28,9 +31,11 @@ using wmscore::kFlipReach;
 constexpr int64_t kBandRows = 64;  // fixed, so that the sums do not depend on the threads
 constexpr int kStrip = 256;        // columns of a strip, at most
 
-// Columns that are filtered together: weights are loaded once for all.
+// Columns that are filtered together, so that a tap is loaded once for all and no sum waits for
+// itself. Where several filters share their pixels, half a block has sums enough.
 constexpr int kLanes = 8;
-constexpr int kVectors = 2;
+constexpr int kVectors = 4;
+constexpr int kHalf = kVectors / 2;
 constexpr int kBlock = kLanes * kVectors;
 constexpr int kRow = (kStrip + 2 * kFlipReach + kBlock - 1) / kBlock * kBlock;
 
@@ -113,8 +118,8 @@ WMSCORE_INLINE float read_row(const Images& frames, int64_t image, int64_t row, 
   const int left = static_cast<int>(begin - first);
   float poison = 0;
   for (int c = 0; c < 3; ++c) {
-    const T* data = static_cast<const T*>(frames.data) + image * frames.image +
-                    c * frames.channel + row * frames.row + begin * frames.pixel;
+    const T* data = static_cast<const T*>(frames.data) + image * frames.image + c * frames.channel +
+                    row * frames.row + begin * frames.pixel;
     poison += linearize(data, frames.pixel, count, table, linear[c]);
   }
 #pragma omp simd
@@ -126,7 +131,7 @@ WMSCORE_INLINE float read_row(const Images& frames, int64_t image, int64_t row, 
     out[kCz][left + i] = colour.cz;
   }
   const int padded = (columns + kBlock - 1) / kBlock * kBlock;
-  for (float(&plane)[kRow] : out) {
+  for (float (&plane)[kRow] : out) {
     std::fill(plane, plane + left, plane[left]);
     std::fill(plane + left + count, plane + padded, plane[left + count - 1]);
   }
@@ -143,7 +148,8 @@ struct Neighbours {
 WMSCORE_INLINE void filter_down(const Neighbours& rows, Plane plane, int x, const FlipTaps& taps,
                                 int reach, float* out) {
   Vector sum[kVectors];
-  for (int v = 0; v < kVectors; ++v) sum[v] = taps[0] * load(&(*rows.above[0])[plane][x + v * kLanes]);
+  for (int v = 0; v < kVectors; ++v)
+    sum[v] = taps[0] * load(&(*rows.above[0])[plane][x + v * kLanes]);
   for (int k = 1; k <= reach; ++k) {
     const float* above = &(*rows.above[k])[plane][x];
     const float* below = &(*rows.below[k])[plane][x];
@@ -153,11 +159,11 @@ WMSCORE_INLINE void filter_down(const Neighbours& rows, Plane plane, int x, cons
   for (int v = 0; v < kVectors; ++v) store(out + x + v * kLanes, sum[v]);
 }
 
-// The same with two filters.
+// Half a block of one plane with two symmetric filters.
 WMSCORE_INLINE void filter_down(const Neighbours& rows, Plane plane, int x,
                                 const FlipTaps (&taps)[2], int reach, float* out0, float* out1) {
-  Vector sum0[kVectors], sum1[kVectors];
-  for (int v = 0; v < kVectors; ++v) {
+  Vector sum0[kHalf], sum1[kHalf];
+  for (int v = 0; v < kHalf; ++v) {
     const Vector centre = load(&(*rows.above[0])[plane][x + v * kLanes]);
     sum0[v] = taps[0][0] * centre;
     sum1[v] = taps[1][0] * centre;
@@ -165,23 +171,23 @@ WMSCORE_INLINE void filter_down(const Neighbours& rows, Plane plane, int x,
   for (int k = 1; k <= reach; ++k) {
     const float* above = &(*rows.above[k])[plane][x];
     const float* below = &(*rows.below[k])[plane][x];
-    for (int v = 0; v < kVectors; ++v) {
+    for (int v = 0; v < kHalf; ++v) {
       const Vector both = load(above + v * kLanes) + load(below + v * kLanes);
       sum0[v] += taps[0][k] * both;
       sum1[v] += taps[1][k] * both;
     }
   }
-  for (int v = 0; v < kVectors; ++v) {
+  for (int v = 0; v < kHalf; ++v) {
     store(out0 + x + v * kLanes, sum0[v]);
     store(out1 + x + v * kLanes, sum1[v]);
   }
 }
 
-// Brightness with its four filters.
+// Half a block of brightness with its four filters.
 WMSCORE_INLINE void filter_brightness_down(const Neighbours& rows, int x,
                                            const FlipFilters& filters, ColumnRows& out) {
-  Vector centre[kVectors], seen[kVectors], smooth[kVectors], edge[kVectors], point[kVectors];
-  for (int v = 0; v < kVectors; ++v) {
+  Vector centre[kHalf], seen[kHalf], smooth[kHalf], edge[kHalf], point[kHalf];
+  for (int v = 0; v < kHalf; ++v) {
     centre[v] = load(&(*rows.above[0])[kY][x + v * kLanes]);
     seen[v] = filters.brightness[0] * centre[v];
     smooth[v] = filters.smooth[0] * centre[v];
@@ -190,7 +196,7 @@ WMSCORE_INLINE void filter_brightness_down(const Neighbours& rows, int x,
   for (int k = 1; k <= filters.feature_reach; ++k) {
     const float* above = &(*rows.above[k])[kY][x];
     const float* below = &(*rows.below[k])[kY][x];
-    for (int v = 0; v < kVectors; ++v) {
+    for (int v = 0; v < kHalf; ++v) {
       const Vector a = load(above + v * kLanes), b = load(below + v * kLanes);
       const Vector both = a + b;
       seen[v] += filters.brightness[k] * both;
@@ -201,7 +207,7 @@ WMSCORE_INLINE void filter_brightness_down(const Neighbours& rows, int x,
       point[v] += filters.point[k] * (both - 2.0f * centre[v]);
     }
   }
-  for (int v = 0; v < kVectors; ++v) {
+  for (int v = 0; v < kHalf; ++v) {
     const int i = x + v * kLanes;
     store(&out[kSeenY][i], seen[v]);
     store(&out[kSmooth][i], smooth[v]);
@@ -210,7 +216,8 @@ WMSCORE_INLINE void filter_brightness_down(const Neighbours& rows, int x,
   }
 }
 
-// Columns x .. x + kBlock of one row with one symmetric filter; `row` starts at the centre of x = 0.
+// Columns x .. x + kBlock of one row with one symmetric filter; `row` starts at the centre of x =
+// 0.
 WMSCORE_INLINE void filter_along(const float* row, int x, const FlipTaps& taps, int reach,
                                  Vector (&sum)[kVectors]) {
   for (int v = 0; v < kVectors; ++v) sum[v] += taps[0] * load(row + x + v * kLanes);
@@ -218,6 +225,19 @@ WMSCORE_INLINE void filter_along(const float* row, int x, const FlipTaps& taps, 
     for (int v = 0; v < kVectors; ++v) {
       const float* centre = row + x + v * kLanes;
       sum[v] += taps[k] * (load(centre - k) + load(centre + k));
+    }
+  }
+}
+
+// The same with both derivatives.
+WMSCORE_INLINE void filter_features_along(const float* row, int x, const FlipFilters& filters,
+                                          Vector (&edge)[kVectors], Vector (&point)[kVectors]) {
+  for (int k = 1; k <= filters.feature_reach; ++k) {
+    for (int v = 0; v < kVectors; ++v) {
+      const float* centre = row + x + v * kLanes;
+      const Vector a = load(centre - k), b = load(centre + k);
+      edge[v] += filters.edge[k] * (a - b);
+      point[v] += filters.point[k] * (a + b - 2.0f * load(centre));
     }
   }
 }
@@ -236,19 +256,11 @@ WMSCORE_INLINE void filter_rows_along(const ColumnRows& rows, int x, const FlipF
     store(out.cz + x + v * kLanes, cz[v]);
   }
 
-  Vector edge_x[kVectors] = {}, point_x[kVectors] = {};
   Vector edge_y[kVectors] = {}, point_y[kVectors] = {};
-  for (int v = 0; v < kVectors; ++v) {
-    const float* row = rows[kSmooth] + reach + x + v * kLanes;
-    const Vector centre = load(row);
-    for (int k = 1; k <= filters.feature_reach; ++k) {
-      const Vector a = load(row - k), b = load(row + k);
-      edge_x[v] += filters.edge[k] * (a - b);
-      point_x[v] += filters.point[k] * (a + b - 2.0f * centre);
-    }
-  }
   filter_along(rows[kEdge] + reach, x, filters.smooth, filters.feature_reach, edge_y);
   filter_along(rows[kPoint] + reach, x, filters.smooth, filters.feature_reach, point_y);
+  Vector edge_x[kVectors] = {}, point_x[kVectors] = {};
+  filter_features_along(rows[kSmooth] + reach, x, filters, edge_x, point_x);
   for (int v = 0; v < kVectors; ++v) {
     store(out.edge + x + v * kLanes, edge_x[v] * edge_x[v] + edge_y[v] * edge_y[v]);
     store(out.point + x + v * kLanes, point_x[v] * point_x[v] + point_y[v] * point_y[v]);
@@ -296,10 +308,12 @@ WMSCORE_INLINE double sum_strip(const Images& preds, const Images& target, int64
         rows.below[k] = &work.ring[i][std::min(y + k, height - 1) % slots];
       }
       for (int x = 0; x < columns + 2 * reach; x += kBlock) {
-        filter_brightness_down(rows, x, filters, work.columns);
         filter_down(rows, kCx, x, filters.red_green, filters.chroma_reach, work.columns[kSeenCx]);
-        filter_down(rows, kCz, x, filters.blue_yellow, reach, work.columns[kWideCz],
-                    work.columns[kNarrowCz]);
+        for (int half = x; half < x + kBlock; half += kBlock / 2) {
+          filter_brightness_down(rows, half, filters, work.columns);
+          filter_down(rows, kCz, half, filters.blue_yellow, reach, work.columns[kWideCz],
+                      work.columns[kNarrowCz]);
+        }
       }
       for (int x = 0; x < columns; x += kBlock)
         filter_rows_along(work.columns, x, filters, work.filtered[i]);
@@ -329,11 +343,11 @@ WMSCORE_INLINE void sum_bands(const Images& preds, const Images& target, int64_t
 }
 
 // The attribute takes no template, hence one function for each type.
-#define WMSCORE_SUM_BANDS(name, T)                                                                \
-  WMSCORE_CLONES void name(const Images& preds, const Images& target, int64_t height,             \
-                           int64_t width, const FlipFilters& filters, const float* table,         \
-                           int64_t first, int64_t last, Work& work, double* sums) {               \
-    sum_bands<T>(preds, target, height, width, filters, table, first, last, work, sums);          \
+#define WMSCORE_SUM_BANDS(name, T)                                                        \
+  WMSCORE_CLONES void name(const Images& preds, const Images& target, int64_t height,     \
+                           int64_t width, const FlipFilters& filters, const float* table, \
+                           int64_t first, int64_t last, Work& work, double* sums) {       \
+    sum_bands<T>(preds, target, height, width, filters, table, first, last, work, sums);  \
   }
 WMSCORE_SUM_BANDS(sum_uint8, uint8_t)
 WMSCORE_SUM_BANDS(sum_float16, Half)
