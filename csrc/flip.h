@@ -42,9 +42,15 @@ struct Opponent {
   float y, cx, cz;
 };
 
-// CIELAB with Hunt's adjustment.
+// CIELAB with Hunt's adjustment: colours fade in the dark.
 struct HuntLab {
   float lightness, a, b;
+};
+
+// What the eye makes of a pixel: its colour, and how much of an edge and of a point it is.
+struct Seen {
+  HuntLab lab;
+  float edge, point;
 };
 
 // Powers. On a device its library has them; on a CPU the library's do not vectorise.
@@ -136,22 +142,36 @@ WMSCORE_PIXEL float lab_curve(float t) {
   return t > kKnee ? bright : dark;
 }
 
+// A product that no sum absorbs. Where the difference of two products is taken, one of them would
+// otherwise be rounded and the other one not, and equal pixels would differ. (A CPU kernel stores
+// them first.)
+WMSCORE_PIXEL float rounded_product(float a, float b) {
+#ifdef __CUDA_ARCH__
+  return __fmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
+
 WMSCORE_PIXEL HuntLab hunt_lab(float r, float g, float b) {
   const Opponent linear = opponent_of_linear(r, g, b);
   const float x = lab_curve(linear.y + linear.cx);
   const float y = lab_curve(linear.y);
   const float z = lab_curve(linear.y - linear.cz);
   const float lightness = 116.0f * y - 16.0f;
-  return {lightness, lightness * (5.0f * (x - y)), lightness * (2.0f * (y - z))};
+  return {lightness, rounded_product(lightness, 5.0f * (x - y)),
+          rounded_product(lightness, 2.0f * (y - z))};
 }
 
-// What is seen of a filtered colour: only what a display can show.
-WMSCORE_PIXEL HuntLab seen_lab(const Opponent& colour) {
+// From a filtered colour, of which only what a display can show counts, and from the squared
+// lengths of the gradients of the two detectors.
+WMSCORE_PIXEL Seen seen_of(const Opponent& colour, float edge_squared, float point_squared) {
   // The inverse of linear RGB to XYZ, for (y + cx, y, y - cz): its rows sum to 1.
   const float y = colour.y, cx = colour.cx, cz = colour.cz;
-  return hunt_lab(clamp01(y + 3.0803419882804604f * cx + 0.5429430187916752f * cz),
-                  clamp01(y - 0.9211783961651235f * cx - 0.04524841246994758f * cz),
-                  clamp01(y + 0.05288129287554324f * cx - 1.1511299132483668f * cz));
+  return {hunt_lab(clamp01(y + 3.0803419882804604f * cx + 0.5429430187916752f * cz),
+                   clamp01(y - 0.9211783961651235f * cx - 0.04524841246994758f * cz),
+                   clamp01(y + 0.05288129287554324f * cx - 1.1511299132483668f * cz)),
+          sqrtf(edge_squared), sqrtf(point_squared)};
 }
 
 // HyAB distance to the power of 0.7.
@@ -160,17 +180,15 @@ WMSCORE_PIXEL float colour_difference(const HuntLab& preds, const HuntLab& targe
   return power(fabsf(preds.lightness - target.lightness) + sqrtf(a * a + b * b), 0.7f);
 }
 
-// Error of a pixel from its colours and from the squared lengths of both detectors' gradients.
-WMSCORE_PIXEL float flip_error(const HuntLab& preds, const HuntLab& target, float preds_edge,
-                               float target_edge, float preds_point, float target_point,
-                               float largest_difference) {
+// Error of a pixel; `largest_difference` is that of two colours.
+WMSCORE_PIXEL float flip_error(const Seen& preds, const Seen& target, float largest_difference) {
   constexpr float kKnee = 0.4f, kErrorAtKnee = 0.95f;
-  const float share = colour_difference(preds, target) / largest_difference;
+  const float share = colour_difference(preds.lab, target.lab) / largest_difference;
   const float small = share * (kErrorAtKnee / kKnee);
   const float large = kErrorAtKnee + (share - kKnee) * ((1 - kErrorAtKnee) / (1 - kKnee));
   const float colour = share < kKnee ? small : large;
-  const float edge = fabsf(sqrtf(preds_edge) - sqrtf(target_edge));
-  const float point = fabsf(sqrtf(preds_point) - sqrtf(target_point));
+  const float edge = fabsf(preds.edge - target.edge);
+  const float point = fabsf(preds.point - target.point);
   const float feature = sqrtf((edge > point ? edge : point) * 0.7071067812f);
   return power(colour, 1.0f - feature);
 }

@@ -58,9 +58,10 @@ using PlaneRows = float[kPlanes][kRow];
 enum Column { kSeenY, kSeenCx, kWideCz, kNarrowCz, kSmooth, kEdge, kPoint, kColumns };
 using ColumnRows = float[kColumns][kRow];
 
-// Rows of one frame, filtered both ways: opponent colours and squared lengths of the gradients.
+// A row of one frame, filtered both ways: opponent colours and squared lengths of the gradients;
+// then what is seen of them.
 struct Filtered {
-  float y[kStrip], cx[kStrip], cz[kStrip], edge[kStrip], point[kStrip];
+  float colour[3][kStrip], edge[kStrip], point[kStrip];
 };
 
 struct Work {
@@ -251,9 +252,9 @@ WMSCORE_INLINE void filter_rows_along(const ColumnRows& rows, int x, const FlipF
   filter_along(rows[kWideCz] + reach, x, filters.blue_yellow[0], reach, cz);
   filter_along(rows[kNarrowCz] + reach, x, filters.blue_yellow[1], reach, cz);
   for (int v = 0; v < kVectors; ++v) {
-    store(out.y + x + v * kLanes, y[v]);
-    store(out.cx + x + v * kLanes, cx[v]);
-    store(out.cz + x + v * kLanes, cz[v]);
+    store(out.colour[0] + x + v * kLanes, y[v]);
+    store(out.colour[1] + x + v * kLanes, cx[v]);
+    store(out.colour[2] + x + v * kLanes, cz[v]);
   }
 
   Vector edge_y[kVectors] = {}, point_y[kVectors] = {};
@@ -267,16 +268,32 @@ WMSCORE_INLINE void filter_rows_along(const ColumnRows& rows, int x, const FlipF
   }
 }
 
-WMSCORE_INLINE float pixel_error(const Filtered& preds, const Filtered& target, int x,
-                                 float largest_difference) {
-  return wmscore::flip_error(wmscore::seen_lab({preds.y[x], preds.cx[x], preds.cz[x]}),
-                             wmscore::seen_lab({target.y[x], target.cx[x], target.cz[x]}),
-                             preds.edge[x], target.edge[x], preds.point[x], target.point[x],
-                             largest_difference);
+WMSCORE_INLINE void see_pixel(Filtered& row, int x) {
+  const wmscore::Seen seen = wmscore::seen_of(
+      {row.colour[0][x], row.colour[1][x], row.colour[2][x]}, row.edge[x], row.point[x]);
+  row.colour[0][x] = seen.lab.lightness;
+  row.colour[1][x] = seen.lab.a;
+  row.colour[2][x] = seen.lab.b;
+  row.edge[x] = seen.edge;
+  row.point[x] = seen.point;
 }
 
-WMSCORE_INLINE double sum_errors(const Filtered& preds, const Filtered& target, int columns,
+WMSCORE_INLINE float pixel_error(const Filtered& preds, const Filtered& target, int x,
                                  float largest_difference) {
+  return wmscore::flip_error(
+      {{preds.colour[0][x], preds.colour[1][x], preds.colour[2][x]}, preds.edge[x], preds.point[x]},
+      {{target.colour[0][x], target.colour[1][x], target.colour[2][x]},
+       target.edge[x],
+       target.point[x]},
+      largest_difference);
+}
+
+WMSCORE_INLINE double sum_errors(Filtered& preds, Filtered& target, int columns,
+                                 float largest_difference) {
+  for (Filtered* row : {&preds, &target}) {
+#pragma omp simd
+    for (int x = 0; x < columns; ++x) see_pixel(*row, x);
+  }
   double sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int x = 0; x < columns; ++x) sum += pixel_error(preds, target, x, largest_difference);

@@ -19,7 +19,7 @@ using wmscore::FlipFilters;
 using wmscore::FlipTaps;
 using wmscore::Half;
 using wmscore::Images;
-using wmscore::kFlipReach;
+using wmscore::Seen;
 
 // Pixels that a thread computes at a time, in a line: each sample that it reads serves all of them.
 constexpr int kRun = 4;
@@ -180,17 +180,11 @@ __device__ void filter_colour_down(const FlipFilters& filters, const Layout& lay
   }
 }
 
-// What the error of a pixel needs of one frame, for the pixels of this thread.
-struct Seen {
-  wmscore::HuntLab lab[kRun];
-  float edge[kRun], point[kRun];  // squared lengths of the gradients
-};
-
 template <typename T>
-__device__ void filter_tile(const Images& frames, int64_t image, int64_t top, int64_t left,
-                            int64_t height, int64_t width, const FlipFilters& filters,
-                            const Layout& layout, const float* table, float* planes, float* columns,
-                            Seen& seen) {
+__device__ void see_tile(const Images& frames, int64_t image, int64_t top, int64_t left,
+                         int64_t height, int64_t width, const FlipFilters& filters,
+                         const Layout& layout, const float* table, float* planes, float* columns,
+                         Seen (&seen)[kRun]) {
   read_tile<T>(frames, image, top, left, height, width, filters.reach, layout, table, planes);
   __syncthreads();
   filter_brightness_down(filters, layout, planes, columns);
@@ -211,9 +205,8 @@ __device__ void filter_tile(const Images& frames, int64_t image, int64_t top, in
   add_filtered(centre + 2 * layout.column(), 1, filters.blue_yellow[1], filters.reach, cz);
 #pragma unroll
   for (int i = 0; i < kRun; ++i) {
-    seen.lab[i] = wmscore::seen_lab({y[i], cx[i], cz[i]});
-    seen.edge[i] = edge_x[i] * edge_x[i] + edge_y[i] * edge_y[i];
-    seen.point[i] = point_x[i] * point_x[i] + point_y[i] * point_y[i];
+    seen[i] = wmscore::seen_of({y[i], cx[i], cz[i]}, edge_x[i] * edge_x[i] + edge_y[i] * edge_y[i],
+                               point_x[i] * point_x[i] + point_y[i] * point_y[i]);
   }
 }
 
@@ -256,19 +249,18 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t tile = item - image * tiles;
     const int64_t top = tile / across * kTileHeight;
     const int64_t left = tile % across * kTileWidth;
-    Seen of_preds, of_target;
-    filter_tile<T>(preds, image, top, left, height, width, filters, layout, table, planes, columns,
-                   of_preds);
-    filter_tile<T>(target, image, top, left, height, width, filters, layout, table, planes, columns,
-                   of_target);
+    Seen of_preds[kRun], of_target[kRun];
+    see_tile<T>(preds, image, top, left, height, width, filters, layout, table, planes, columns,
+                of_preds);
+    see_tile<T>(target, image, top, left, height, width, filters, layout, table, planes, columns,
+                of_target);
     const int64_t y = top + threadIdx.x / (kTileWidth / kRun);
     const int64_t x = left + threadIdx.x % (kTileWidth / kRun) * kRun;
     double sum = 0;
 #pragma unroll
     for (int i = 0; i < kRun; ++i) {
-      const float error = wmscore::flip_error(of_preds.lab[i], of_target.lab[i], of_preds.edge[i],
-                                              of_target.edge[i], of_preds.point[i],
-                                              of_target.point[i], filters.largest_difference);
+      const float error =
+          wmscore::flip_error(of_preds[i], of_target[i], filters.largest_difference);
       if (y < height && x + i < width) sum += error;
     }
     const double total = reduce_block(sum);
