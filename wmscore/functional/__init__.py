@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wmscore.functional.flip import FLIP_PIXELS_PER_DEGREE, flip, flip_map
 from wmscore.functional.horizon import (
     FirstCrossing,
     UsableHorizon,
@@ -24,6 +25,7 @@ from wmscore.functional.response import (
 )
 
 __all__ = [
+    "FLIP_PIXELS_PER_DEGREE",
     "MIN_RESPONSE",
     "PSNR_QUANTISATION_DB",
     "CounterfactualResponse",
@@ -38,6 +40,8 @@ __all__ = [
     "delta_psnr",
     "first_crossing",
     "first_run",
+    "flip",
+    "flip_map",
     "label_ids",
     "label_overlap",
     "mse",
