@@ -122,4 +122,20 @@ int32_t wmscore_frame_haarpsi_cuda(wmscore::Element element, wmscore::Images pre
                                    int64_t height, int64_t width, bool subsample, double* partials,
                                    double* sums, void* stream);
 
+// Sums of the FLIP errors of sRGB frames [N, 3, height, width] at 1..200 pixels per degree. Rows
+// are summed in bands: `sums` is [images, wmscore_frame_flip_bands(height)]. Computes the bands
+// first <= n * bands + b < last.
+int64_t wmscore_frame_flip_bands(int64_t height);
+void wmscore_frame_flip_cpu(wmscore::Element element, wmscore::Images preds, wmscore::Images target,
+                            int64_t height, int64_t width, double pixels_per_degree, int64_t first,
+                            int64_t last, double* sums);
+
+// Their mean, on a device: `means` is [images]. A frame is cut into tiles; `partials` is scratch of
+// [images, wmscore_frame_flip_tiles(height, width)]. Returns a cudaError_t.
+int64_t wmscore_frame_flip_tiles(int64_t height, int64_t width);
+int32_t wmscore_frame_flip_cuda(wmscore::Element element, wmscore::Images preds,
+                                wmscore::Images target, int64_t images, int64_t height,
+                                int64_t width, double pixels_per_degree, double* partials,
+                                double* means, void* stream);
+
 }  // extern "C"

@@ -5,6 +5,7 @@
 // clang-format off
 #define WMSCORE_CPU_OPS(OP) \
   OP(frame_errors) \
+  OP(frame_flip) \
   OP(frame_haarpsi) \
   OP(frame_quality) \
   OP(frame_ssim) \

@@ -5,6 +5,7 @@
 // clang-format off
 #define WMSCORE_CUDA_OPS(OP) \
   OP(frame_errors) \
+  OP(frame_flip) \
   OP(frame_haarpsi) \
   OP(frame_quality)
 // clang-format on

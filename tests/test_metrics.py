@@ -4,11 +4,18 @@ import pytest
 import torch
 
 from wmscore import functional as F
-from wmscore.metrics import PSNR, SSIM, HaarPSI
+from wmscore.metrics import FLIP, PSNR, SSIM, HaarPSI, MultiScaleSSIM
 
 
 @pytest.mark.parametrize(
-    ("metric", "function"), [(PSNR, F.psnr), (SSIM, F.ssim), (HaarPSI, F.haarpsi)]
+    ("metric", "function"),
+    [
+        (PSNR, F.psnr),
+        (SSIM, F.ssim),
+        (HaarPSI, F.haarpsi),
+        (FLIP, F.flip),
+        (MultiScaleSSIM, lambda preds, target: F.ms_ssim(preds, target).values),
+    ],
 )
 def test_class_and_function_agree_in_pieces(metric, function):
     generator = torch.Generator().manual_seed(0)

@@ -8,6 +8,7 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -20,7 +21,8 @@
 #define __global__
 #define __device__
 #define __host__
-#define __shared__ static  // blocks run one at a time
+#define __shared__ thread_local  // static, since blocks run one at a time; or extern, see below
+#define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __restrict__
 
@@ -146,6 +148,17 @@ struct cudaLaunchConfig_t {
   cudaStream_t stream = nullptr;
 };
 
+// What a kernel that declares `extern __shared__ float dynamic_shared[];` gets: NaN at first, in as
+// many bytes as every device has.
+inline thread_local float dynamic_shared[99 * 1024 / sizeof(float)];
+
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+
+template <typename Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
+  return static_cast<size_t>(bytes) <= sizeof dynamic_shared ? cudaSuccess : cudaErrorInvalidValue;
+}
+
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
@@ -153,7 +166,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   const dim3 threads = config->blockDim;
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffff || grid.y > 65535 ||
       grid.z > 65535 || threads.x * threads.y * threads.z == 0 ||
-      threads.x * threads.y * threads.z > 1024) {
+      threads.x * threads.y * threads.z > 1024 ||
+      config->dynamicSmemBytes > sizeof dynamic_shared) {
     return cudaErrorInvalidConfiguration;
   }
   ::gridDim = grid;
@@ -163,6 +177,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     for (unsigned int y = 0; y < grid.y; ++y) {
       for (unsigned int x = 0; x < grid.x; ++x) {
         blockIdx = dim3(x, y, z);
+        std::fill_n(dynamic_shared, config->dynamicSmemBytes / sizeof(float), NAN);
         emulation::run_block(body);
       }
     }

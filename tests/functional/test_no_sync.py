@@ -10,6 +10,8 @@ from wmscore.functional import (
     counterfactual_response,
     delta_psnr,
     first_crossing,
+    flip,
+    flip_map,
     frame_quality,
     haarpsi,
     haarpsi_reason,
@@ -30,13 +32,14 @@ def frames(dtype: torch.dtype = torch.uint8) -> Tensor:
 def test_frames() -> None:
     for dtype in (torch.uint8, torch.float16, torch.float32):
         pair = frames(dtype)[:, 1:], frames(dtype)[:, 1:]  # not one run in memory
-        for metric in (mse, psnr, ssim):
+        for metric in (mse, psnr, ssim, flip):
             value = metric(*pair)
             assert value.shape == (2, 3)
             assert value.device.type == "meta"
         score = haarpsi(*pair, shift=1)
         assert score.shape == haarpsi_reason(score, 20, 24, shift=1).shape == (2, 3)
         assert score.device.type == "meta"
+        assert flip_map(*pair).shape == (2, 3, 20, 24)
         assert counterfactual_response(*pair, *pair).agreement.shape == (2, 3)
         assert delta_psnr(*pair, pair[0], cap_db=58.0).shape == (2, 3)
         assert controllability(*pair, pair[0]).shape == (2, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wmscore.functional.flip import FLIP_PIXELS_PER_DEGREE, flip, flip_map
 from wmscore.functional.haar import haarpsi, haarpsi_name, haarpsi_reason
 from wmscore.functional.horizon import (
     FirstCrossing,
@@ -34,6 +35,7 @@ from wmscore.functional.similarity import (
 )
 
 __all__ = [
+    "FLIP_PIXELS_PER_DEGREE",
     "MIN_RESPONSE",
     "MS_SSIM_WEIGHTS",
     "PSNR_QUANTISATION_DB",
@@ -55,6 +57,8 @@ __all__ = [
     "haarpsi",
     "haarpsi_name",
     "haarpsi_reason",
+    "flip",
+    "flip_map",
     "label_ids",
     "label_overlap",
     "ms_ssim",

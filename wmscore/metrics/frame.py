@@ -11,8 +11,9 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from wmscore import functional as F
+from wmscore.functional.flip import check_pixels_per_degree
 
-__all__ = ["PSNR", "SSIM", "HaarPSI"]
+__all__ = ["FLIP", "PSNR", "SSIM", "HaarPSI", "MultiScaleSSIM"]
 
 
 class _FrameMetric(Metric):
@@ -33,7 +34,7 @@ class _FrameMetric(Metric):
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add frames `[..., C, H, W]`; see the functional of the same name for dtypes."""
-        self.values.append(type(self)._measure(preds, target).double().flatten())
+        self.values.append(self._measure(preds, target).double().flatten())
 
     def compute(self) -> Tensor:
         """All values so far, `[N]` in the order of the updates, or their plain mean."""
@@ -104,3 +105,52 @@ class HaarPSI(_FrameMetric):
         """Add frames `[..., C, H, W]`; see the functional of the same name for dtypes."""
         scores = F.haarpsi(preds, target, subsample=self.subsample, shift=self.shift)
         self.values.append(scores.flatten())
+
+
+class MultiScaleSSIM(_FrameMetric):
+    """Multi-scale structural similarity of every frame, in [0, 1]; see `functional.ms_ssim`.
+
+    Frames below 161 pixels have fewer scales, and then it is another measure, so keep to one size:
+    `wmscore.functional.ms_ssim_scales` tells how many.
+
+    Args:
+        scales: 1 to 5; None takes as many as fit.
+        reduction: "none" returns one value per frame, "mean" their mean.
+        kwargs: passed to `torchmetrics.Metric`.
+    """
+
+    def __init__(self, *, scales: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scales = scales
+
+    def _measure(self, preds: Tensor, target: Tensor) -> Tensor:
+        return F.ms_ssim(preds, target, scales=self.scales).values
+
+
+class FLIP(_FrameMetric):
+    """FLIP error of every frame, in [0, 1], lower is better; see `wmscore.functional.flip`.
+
+    Args:
+        pixels_per_degree: pixels per degree of visual angle, 1..200.
+        reduction: "none" returns one value per frame, "mean" their mean.
+        kwargs: passed to `torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = FLIP()
+        >>> metric.update(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8))
+        >>> round(metric.compute().item(), 4)
+        0.9674
+    """
+
+    higher_is_better = False
+
+    def __init__(
+        self, *, pixels_per_degree: float = F.FLIP_PIXELS_PER_DEGREE, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        check_pixels_per_degree(pixels_per_degree)
+        self.pixels_per_degree = pixels_per_degree
+
+    def _measure(self, preds: Tensor, target: Tensor) -> Tensor:
+        return F.flip(preds, target, pixels_per_degree=self.pixels_per_degree)

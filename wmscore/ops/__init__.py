@@ -2,6 +2,7 @@
 
 from wmscore.ops._library import Kernels, has_kernel, kernels, load
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
+from wmscore.ops.frame_flip import frame_flip
 from wmscore.ops.frame_haarpsi import HAARPSI_ALPHA, FrameHaarpsi, frame_haarpsi
 from wmscore.ops.frame_quality import QualitySums, frame_quality
 from wmscore.ops.frame_ssim import FrameSsim, frame_ssim, frame_ssim_backward
@@ -14,6 +15,7 @@ __all__ = [
     "Kernels",
     "QualitySums",
     "frame_errors",
+    "frame_flip",
     "frame_haarpsi",
     "frame_quality",
     "frame_ssim",
