@@ -116,6 +116,18 @@ def test_channels_last_of_any_channel_count(channels, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("shape", [(1, 3, 520, 513), (1, 3, 1100, 256)], ids=str)
+def test_large_planes_of_the_largest_error(run, shape, layout, device):
+    """Longer than any running sum of 32 bits lasts, and than float32 rows do."""
+    black = torch.zeros(shape, dtype=torch.uint8, device=device)
+    black, white = (LAYOUTS[layout](x) for x in (black, torch.full_like(black, 255)))
+    pixels = shape[2] * shape[3]
+    expected = [pixels * 65025, pixels * 255, 0, pixels * 255, 0, pixels * 65025]
+    assert run(black, white).tolist() == [[expected] * 3]
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_uint8_does_not_wrap(run, device):
     black = torch.zeros(1, 1, 16, 16, dtype=torch.uint8, device=device)
     white = torch.full_like(black, 255)
