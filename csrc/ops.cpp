@@ -4,7 +4,8 @@
 
 // clang-format off
 #define WMSCORE_CPU_OPS(OP) \
-  OP(frame_errors)
+  OP(frame_errors) \
+  OP(frame_region_errors)
 // clang-format on
 
 #define DECLARE(op) void op##_cpu(StableIValue* stack, uint64_t inputs, uint64_t outputs);

@@ -4,7 +4,8 @@
 
 // clang-format off
 #define WMSCORE_CUDA_OPS(OP) \
-  OP(frame_errors)
+  OP(frame_errors) \
+  OP(frame_region_errors)
 // clang-format on
 
 #define DECLARE(op) void op##_cuda(StableIValue* stack, uint64_t inputs, uint64_t outputs);
