@@ -70,10 +70,13 @@ void wmscore_frame_region_errors_cpu(wmscore::Element element, wmscore::Frames p
                                      int64_t channels, int64_t pixels, int64_t first, int64_t last,
                                      void* sums, int64_t* counts);
 
-// The same for all images, on a device. Frames and `previous` are all planar or all interleaved
-// RGB; the mask has pixel 1. An image is cut into wmscore_frame_region_errors_chunks(pixels) >= 1
-// chunks; `partials` is scratch of [images, chunks, channels, 2, 6] and `partial_counts` of
-// [images, chunks], both unused when there is one. `counts` is [images, 2]. Returns a cudaError_t.
+// The same for all images, on a device, where there is at least one pixel. Frames and `previous`
+// are all planar (pixel 1) or all interleaved RGB (channel 1, pixel 3, channels 3); the mask has
+// pixel
+// 1. An image is cut into wmscore_frame_region_errors_chunks(pixels) >= 1 chunks; `partials` is
+// scratch of [images, channels, chunks, 2, 6] and `partial_counts` of [images, chunks, 2], both
+// unused when there is one. `sums` is [images, channels, 2, 6], `counts` is [images, 2]. Returns a
+// cudaError_t.
 int64_t wmscore_frame_region_errors_chunks(int64_t pixels);
 int32_t wmscore_frame_region_errors_cuda(wmscore::Element element, wmscore::Frames preds,
                                          wmscore::Frames target, wmscore::Region region,
