@@ -233,7 +233,7 @@ struct Chunk {
 
   // Whether the pixels of a group are inside: bit i for pixel i.
   __device__ unsigned int group_inside(int group, const Limit<T>& limit) const {
-    const int64_t offset = static_cast<int64_t>(group) * kGroupPixels * kChannels;
+    const int offset = group * kGroupPixels * kChannels;
     unsigned int inside = (1u << kGroupPixels) - 1u;
     if (has_previous) {
       inside = 0;
@@ -301,7 +301,7 @@ __global__ void __launch_bounds__(kThreads)
       Sums<T> sums[kChannels][kSides];
       uint64_t bits = groups_inside;
       for (int group = threadIdx.x; group < chunk.groups; group += kThreads) {
-        const int64_t offset = static_cast<int64_t>(group) * kGroupPixels * kChannels;
+        const int offset = group * kGroupPixels * kChannels;
         add_group(Group<T, kChannels>(p + offset), Group<T, kChannels>(t + offset),
                   static_cast<unsigned int>(bits), sums);
         bits >>= kGroupPixels;

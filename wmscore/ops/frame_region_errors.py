@@ -46,8 +46,9 @@ def check_region(
             raise ValueError(f"mask must be on {preds.device} like the frames, got {mask.device}")
     if previous is not None:
         if not isinstance(previous, Tensor):
-            kind = type(previous).__name__
-            raise TypeError(f"previous must be a torch.Tensor or None, got {kind}")
+            raise TypeError(
+                f"previous must be a torch.Tensor or None, got {type(previous).__name__}"
+            )
         if previous.dtype != target.dtype:
             raise TypeError(
                 f"previous must have the dtype of target, {target.dtype}, got {previous.dtype}"
