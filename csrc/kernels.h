@@ -6,7 +6,7 @@
 
 namespace wmscore {
 
-enum class Element : int32_t { kUint8, kFloat16, kBfloat16, kFloat32, kFloat64 };
+enum class Element : int32_t { kUint8, kFloat16, kBfloat16, kFloat32, kFloat64, kUint16 };
 
 // Frames [N, C, H, W] whose rows follow each other: pixel i = y * W + x of image n, channel c is
 // data[n * image + c * channel + i * pixel]. Strides count elements. Contiguous frames have pixel
@@ -28,9 +28,16 @@ struct Images {
   int64_t pixel;
 };
 
-// Which pixels of frames are inside: where `mask` [N, H, W] is set, one byte each (its channel is
-// unused), and where any channel of |target - previous| exceeds `threshold` >= 0. What is not there
-// does not restrict.
+// One channel of one frame: pixel x of row y is data[y * row + x * pixel].
+struct Plane {
+  const void* data;
+  int64_t row;
+  int64_t pixel;
+};
+
+// Which pixels of frames are inside: where `mask` [N, H, W] is set, one byte each and pixel 1 (its
+// channel is unused), and where any channel of |target - previous| exceeds `threshold` >= 0. What
+// is not there does not restrict.
 struct Region {
   Frames mask;
   Frames previous;
@@ -60,6 +67,34 @@ int32_t wmscore_frame_errors_cuda(wmscore::Element element, wmscore::Frames pred
                                   wmscore::Frames target, int64_t images, int64_t channels,
                                   int64_t pixels, void* partials, void* sums, void* stream);
 
+// One band of rows of one plane at one level of its pyramid; there are wmscore_frame_ssim_bands
+// >= 1 of them. Writes three sums: of 1 - ssim and of 1 - cs over the positions of the window, and
+// of squared errors, in units of the frames at level 0. Sides are at least the window's.
+//
+// Where `halved_preds` and `halved_target` are given, the band's rows of the next level go there:
+// contiguous planes of ceil(height / 2) x ceil(width / 2), uint16 for integers (sums of 4^level
+// pixels) and float or double for the others (means).
+int64_t wmscore_frame_ssim_bands(int64_t height, bool uniform);
+void wmscore_frame_ssim_cpu(wmscore::Element element, wmscore::Plane preds, wmscore::Plane target,
+                            int64_t height, int64_t width, double data_range, bool uniform,
+                            int32_t level, int64_t band, void* halved_preds, void* halved_target,
+                            double* sums);
+
+// Both gradients of one band of rows of one plane at one level, the sums of its three results above
+// (as means) having the gradients `of_means`. There are wmscore_frame_ssim_backward_bands of them.
+// `coarse_preds` and `coarse_target` are the next level's gradients, contiguous, float or double,
+// or null at the last one. The gradients have the type of the frames and are contiguous planes.
+int64_t wmscore_frame_ssim_backward_bands(int64_t height);
+void wmscore_frame_ssim_backward_cpu(wmscore::Element element, wmscore::Plane preds,
+                                     wmscore::Plane target, int64_t height, int64_t width,
+                                     double data_range, bool uniform, const double* of_means,
+                                     const void* coarse_preds, const void* coarse_target,
+                                     int64_t band, void* of_preds, void* of_target);
+
+// A plane of floating pixels at half the size, as above.
+void wmscore_halve_cpu(wmscore::Element element, wmscore::Plane plane, int64_t height,
+                       int64_t width, void* halved);
+
 // The same sums inside and outside a region, and the pixels of each. Images are cut into
 // wmscore_frame_region_errors_bands(pixels) >= 1 bands, which do not depend on threads; this
 // computes the bands first <= n * bands + b < last. `sums` is [images, bands, channels, 2, 6],
@@ -71,12 +106,11 @@ void wmscore_frame_region_errors_cpu(wmscore::Element element, wmscore::Frames p
                                      void* sums, int64_t* counts);
 
 // The same for all images, on a device, where there is at least one pixel. Frames and `previous`
-// are all planar (pixel 1) or all interleaved RGB (channel 1, pixel 3, channels 3); the mask has
-// pixel
-// 1. An image is cut into wmscore_frame_region_errors_chunks(pixels) >= 1 chunks; `partials` is
-// scratch of [images, channels, chunks, 2, 6] and `partial_counts` of [images, chunks, 2], both
-// unused when there is one. `sums` is [images, channels, 2, 6], `counts` is [images, 2]. Returns a
-// cudaError_t.
+// are all planar (pixel 1) or all interleaved RGB (channel 1, pixel 3, channels 3); the pixels of
+// the mask follow each other. An image is cut into wmscore_frame_region_errors_chunks(pixels) >= 1
+// chunks; `partials` is scratch of [images, channels, chunks, 2, 6] and `partial_counts` of
+// [images, chunks, 2], both unused when there is one. `sums` is [images, channels, 2, 6], `counts`
+// is [images, 2]. Returns a cudaError_t.
 int64_t wmscore_frame_region_errors_chunks(int64_t pixels);
 int32_t wmscore_frame_region_errors_cuda(wmscore::Element element, wmscore::Frames preds,
                                          wmscore::Frames target, wmscore::Region region,

@@ -5,6 +5,8 @@
 // clang-format off
 #define WMSCORE_CPU_OPS(OP) \
   OP(frame_errors) \
+  OP(frame_ssim)   \
+  OP(frame_ssim_backward) \
   OP(frame_region_errors)
 // clang-format on
 

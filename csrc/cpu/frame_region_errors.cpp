@@ -278,5 +278,7 @@ void wmscore_frame_region_errors_cpu(Element element, Frames preds, Frames targe
       return add_float32(preds, target, region, channels, pixels, first, last, sums, counts);
     case Element::kFloat64:
       return add_float64(preds, target, region, channels, pixels, first, last, sums, counts);
+    case Element::kUint16:
+      return;  // of pyramids only
   }
 }

@@ -151,6 +151,8 @@ int32_t wmscore_frame_errors_cuda(Element element, Frames preds, Frames target, 
       return run<float>(preds, target, images, channels, pixels, partials, sums, stream);
     case Element::kFloat64:
       return run<double>(preds, target, images, channels, pixels, partials, sums, stream);
+    case Element::kUint16:  // of pyramids only
+      break;
   }
   return cudaErrorInvalidValue;
 }

@@ -392,6 +392,8 @@ int32_t wmscore_frame_region_errors_cuda(Element element, Frames preds, Frames t
       return WMSCORE_RUN(float);
     case Element::kFloat64:
       return WMSCORE_RUN(double);
+    case Element::kUint16:  // of pyramids only
+      break;
   }
 #undef WMSCORE_RUN
   return cudaErrorInvalidValue;

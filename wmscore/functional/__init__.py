@@ -11,7 +11,7 @@ from wmscore.functional.horizon import (
 )
 from wmscore.functional.identity import IdentityState, ObjectIdentity, object_identity
 from wmscore.functional.overlap import LabelOverlap, label_ids, label_overlap
-from wmscore.functional.perceptual import PSNR_QUANTISATION_DB, mse, psnr, ssim
+from wmscore.functional.perceptual import PSNR_QUANTISATION_DB, mse, psnr
 from wmscore.functional.reasons import Reason
 from wmscore.functional.response import (
     MIN_RESPONSE,
@@ -22,14 +22,24 @@ from wmscore.functional.response import (
     response_from_products,
     response_products,
 )
+from wmscore.functional.similarity import (
+    MS_SSIM_WEIGHTS,
+    MultiScaleSsim,
+    ms_ssim,
+    ms_ssim_scales,
+    ssim,
+    ssim_map,
+)
 
 __all__ = [
     "MIN_RESPONSE",
+    "MS_SSIM_WEIGHTS",
     "PSNR_QUANTISATION_DB",
     "CounterfactualResponse",
     "FirstCrossing",
     "IdentityState",
     "LabelOverlap",
+    "MultiScaleSsim",
     "ObjectIdentity",
     "Reason",
     "UsableHorizon",
@@ -40,11 +50,14 @@ __all__ = [
     "first_run",
     "label_ids",
     "label_overlap",
+    "ms_ssim",
+    "ms_ssim_scales",
     "mse",
     "object_identity",
     "psnr",
     "response_from_products",
     "response_products",
     "ssim",
+    "ssim_map",
     "usable_horizon",
 ]

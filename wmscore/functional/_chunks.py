@@ -8,7 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-__all__ = ["frame_chunks", "piece_elements"]
+from wmscore.ops import has_kernel
+
+__all__ = ["call_frames", "frame_chunks", "join_pieces", "piece_elements"]
 
 
 def piece_elements(device: torch.device) -> int:
@@ -18,6 +20,19 @@ def piece_elements(device: torch.device) -> int:
     cost up to four times there); on a device it is large enough to hide the launches.
     """
     return 1 << 17 if device.type == "cpu" else 1 << 19
+
+
+def call_frames(op: str, *frames: Tensor) -> int:
+    """Frames for one call of an op: all of them where its compiled kernel reads them in place."""
+    device = frames[0].device
+    values = frames[0].shape[-3:].numel()
+    if not has_kernel(op, device):
+        return max(1, piece_elements(device) // values)
+    if all(_is_one_run(tensor) for tensor in frames):
+        return max(1, frames[0].shape[:-3].numel())
+    # Gathered first: few enough bytes to stay in a CPU's cache, enough to hide a launch.
+    piece = 1 << 22 if device.type == "cpu" else 1 << 26
+    return max(1, piece // (values * frames[0].element_size()))
 
 
 def frame_chunks(*frames: Tensor, size: int) -> Iterator[tuple[Tensor, ...]]:
@@ -36,6 +51,13 @@ def frame_chunks(*frames: Tensor, size: int) -> Iterator[tuple[Tensor, ...]]:
     for start in range(0, count, size):
         stop = min(start + size, count)
         yield tuple(_frames_between(tensor, leading, start, stop) for tensor in frames)
+
+
+def join_pieces(pieces: list[Tensor], frames: Tensor) -> Tensor:
+    """Float64 values of pieces, one for each frame, as `[...]` like the frames `[..., C, H, W]`."""
+    if not pieces:
+        return torch.empty(frames.shape[:-3], dtype=torch.float64, device=frames.device)
+    return torch.cat(pieces).to(torch.float64).reshape(frames.shape[:-3])
 
 
 def _frames_between(frames: Tensor, leading: torch.Size, start: int, stop: int) -> Tensor:

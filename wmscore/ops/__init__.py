@@ -1,14 +1,19 @@
 """Fused ops on frames: torch functions, overridden by compiled kernels where they were built."""
 
-from wmscore.ops._library import Kernels, kernels, load
+from wmscore.ops._library import Kernels, has_kernel, kernels, load
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
 from wmscore.ops.frame_region_errors import frame_region_errors
+from wmscore.ops.frame_ssim import FrameSsim, frame_ssim, frame_ssim_backward
 
 __all__ = [
     "FrameErrors",
+    "FrameSsim",
     "Kernels",
     "frame_errors",
     "frame_region_errors",
+    "frame_ssim",
+    "frame_ssim_backward",
+    "has_kernel",
     "kernels",
 ]
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.library import Library, infer_schema
 
-__all__ = ["Kernels", "kernels", "load", "op"]
+__all__ = ["Kernels", "has_kernel", "kernels", "load", "op"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,14 +54,20 @@ class Kernels:
 
 def kernels() -> Kernels:
     """Which ops have which device's kernel, and why a library is absent."""
-    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     return Kernels(
         ops={
-            name: tuple(d for d in _LIBRARIES if has_kernel(f"{_NAMESPACE}::{name}", d.upper()))
-            for name in _ops
+            name: tuple(d for d in _LIBRARIES if has_kernel(name, torch.device(d))) for name in _ops
         },
         absent=dict(_absent),
     )
+
+
+def has_kernel(name: str, device: torch.device) -> bool:
+    """Whether an op has a compiled kernel for a device; else it runs its torch function."""
+    if device.type not in _LIBRARIES:
+        return False
+    key = device.type.upper()
+    return torch._C._dispatch_has_kernel_for_dispatch_key(f"{_NAMESPACE}::{name}", key)
 
 
 def op(
