@@ -14,6 +14,7 @@ from wmscore.functional import (
     mse,
     object_identity,
     psnr,
+    region_errors,
     ssim,
     usable_horizon,
 )
@@ -30,6 +31,12 @@ def test_frames() -> None:
             value = metric(*pair)
             assert value.shape == (2, 3)
             assert value.device.type == "meta"
+        mask = torch.empty(20, 24, dtype=torch.bool, device="meta")
+        assert psnr(*pair, mask=mask).shape == (2, 3)
+        errors = region_errors(*pair, mask=mask, previous=pair[1], threshold=0.1)
+        assert (
+            errors.inside.reason.shape == errors.outside.psnr.shape == errors.share.shape == (2, 3)
+        )
         assert counterfactual_response(*pair, *pair).agreement.shape == (2, 3)
         assert delta_psnr(*pair, pair[0], cap_db=58.0).shape == (2, 3)
         assert controllability(*pair, pair[0]).shape == (2, 3)

@@ -21,8 +21,9 @@ def test_codes_are_stable() -> None:
         "RESET_MISMATCH",
         "CONSTANT",
         "OUT_OF_RANGE",
+        "NO_REGION",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == list(range(14))
+    assert [int(reason) for reason in sorted(Reason)] == list(range(15))
 
 
 def test_each_reason_has_its_own_line() -> None:

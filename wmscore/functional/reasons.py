@@ -28,6 +28,7 @@ class Reason(IntEnum):
     RESET_MISMATCH = 11
     CONSTANT = 12
     OUT_OF_RANGE = 13
+    NO_REGION = 14
 
     @property
     def description(self) -> str:
@@ -51,4 +52,5 @@ _DESCRIPTIONS = {
     Reason.RESET_MISMATCH: "frame 0 is not the initial observation that was given",
     Reason.OUT_OF_RANGE: "a floating-point frame has values outside 0..1",
     Reason.CONSTANT: "all pixels of the generated frame are equal while the reference's are not",
+    Reason.NO_REGION: "no pixel lies in the region",
 }
