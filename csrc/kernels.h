@@ -35,6 +35,17 @@ struct Plane {
   int64_t pixel;
 };
 
+// Which pixels of frames are inside: where `mask` [N, H, W] is set, one byte each and pixel 1 (its
+// channel is unused), and where any channel of |target - previous| exceeds `threshold` >= 0. What
+// is not there does not restrict.
+struct Region {
+  Frames mask;
+  Frames previous;
+  double threshold;
+  bool has_mask;
+  bool has_previous;
+};
+
 }  // namespace wmscore
 
 extern "C" {
@@ -137,5 +148,28 @@ int32_t wmscore_frame_flip_cuda(wmscore::Element element, wmscore::Images preds,
                                 wmscore::Images target, int64_t images, int64_t height,
                                 int64_t width, double pixels_per_degree, double* partials,
                                 double* means, void* stream);
+
+// The same sums inside and outside a region, and the pixels of each. Images are cut into
+// wmscore_frame_region_errors_bands(pixels) >= 1 bands, which do not depend on threads; this
+// computes the bands first <= n * bands + b < last. `sums` is [images, bands, channels, 2, 6],
+// `counts` is [images, bands, 2].
+int64_t wmscore_frame_region_errors_bands(int64_t pixels);
+void wmscore_frame_region_errors_cpu(wmscore::Element element, wmscore::Frames preds,
+                                     wmscore::Frames target, wmscore::Region region,
+                                     int64_t channels, int64_t pixels, int64_t first, int64_t last,
+                                     void* sums, int64_t* counts);
+
+// The same for all images, on a device, where there is at least one pixel. Frames and `previous`
+// are all planar (pixel 1) or all interleaved RGB (channel 1, pixel 3, channels 3); the pixels of
+// the mask follow each other. An image is cut into wmscore_frame_region_errors_chunks(pixels) >= 1
+// chunks; `partials` is scratch of [images, channels, chunks, 2, 6] and `partial_counts` of
+// [images, chunks, 2], both unused when there is one. `sums` is [images, channels, 2, 6], `counts`
+// is [images, 2]. Returns a cudaError_t.
+int64_t wmscore_frame_region_errors_chunks(int64_t pixels);
+int32_t wmscore_frame_region_errors_cuda(wmscore::Element element, wmscore::Frames preds,
+                                         wmscore::Frames target, wmscore::Region region,
+                                         int64_t images, int64_t channels, int64_t pixels,
+                                         void* partials, int64_t* partial_counts, void* sums,
+                                         int64_t* counts, void* stream);
 
 }  // extern "C"

@@ -8,6 +8,7 @@
   OP(frame_flip) \
   OP(frame_haarpsi) \
   OP(frame_quality) \
+  OP(frame_region_errors) \
   OP(frame_ssim) \
   OP(frame_ssim_backward)
 // clang-format on

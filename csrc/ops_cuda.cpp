@@ -7,7 +7,8 @@
   OP(frame_errors) \
   OP(frame_flip) \
   OP(frame_haarpsi) \
-  OP(frame_quality)
+  OP(frame_quality) \
+  OP(frame_region_errors)
 // clang-format on
 
 #define DECLARE(op) void op##_cuda(StableIValue* stack, uint64_t inputs, uint64_t outputs);

@@ -1,22 +1,18 @@
 // Error sums of two stacks of frames, in one read of each.
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
-#include <type_traits>
 #include <utility>
 
-#include "../half.h"
-#include "../kernels.h"
-#include "clones.h"
+#include "error_sums.h"
 
 namespace {
 
+using wmscore::add_pixels;
 using wmscore::Bfloat16;
 using wmscore::Element;
 using wmscore::Frames;
+using wmscore::gather;
 using wmscore::Half;
-
-constexpr int kStatistics = 6;
+using wmscore::kStatistics;
 
 // Pixels taken at a time: both blocks stay in the first-level cache.
 template <typename T>
@@ -25,73 +21,65 @@ template <>
 constexpr int64_t kBlock<uint8_t> = 4096;
 static_assert(kBlock<uint8_t> * 255 * 255 <= INT32_MAX, "the sums of one block must fit 32 bits");
 
-// One block, widened before it is subtracted. Partial is exact for uint8; for floats, adding block
-// by block also keeps the rounding error of a large plane small.
-template <typename Partial, typename T, typename Sum>
-WMSCORE_INLINE void add_pixels(const T* preds, const T* target, int32_t count, Sum* sums) {
-  Partial squared = 0, absolute = 0, preds_sum = 0, target_sum = 0, preds_energy = 0,
-          target_energy = 0;
-#pragma omp simd reduction(+ : squared, absolute, preds_sum, target_sum, preds_energy, \
-                               target_energy)
-  for (int32_t i = 0; i < count; ++i) {
-    const Partial p = preds[i];
-    const Partial t = target[i];
-    const Partial difference = p - t;
-    squared += difference * difference;
-    absolute += std::abs(difference);
-    preds_sum += p;
-    target_sum += t;
-    preds_energy += p * p;
-    target_energy += t * t;
-  }
-  const Partial partial[] = {squared, absolute, preds_sum, target_sum, preds_energy, target_energy};
-  for (int k = 0; k < kStatistics; ++k) sums[k] += partial[k];
-}
-
 #ifdef WMSCORE_AVX2
-WMSCORE_AVX2 inline __m256i add_squares(__m256i sum, __m256i low, __m256i high) {
-  return _mm256_add_epi32(
-      sum, _mm256_add_epi32(_mm256_madd_epi16(low, low), _mm256_madd_epi16(high, high)));
-}
+using wmscore::ByteSums;
+using wmscore::RgbTile;
 
-template <typename Lane>
-WMSCORE_AVX2 inline int64_t add_lanes(__m256i vector) {
-  alignas(32) Lane lanes[32 / sizeof(Lane)];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), vector);
-  int64_t sum = 0;
-  for (const Lane lane : lanes) sum += lane;
-  return sum;
-}
-
-// Whole vectors of 32 pixels; returns how many pixels it took. Absolute differences and sums are
-// one instruction each (vpsadbw), squares are multiply-and-add-pairs (vpmaddwd): compilers find
-// neither in the loop above and stay at a sixth of this speed.
+// Whole vectors of 32 pixels; returns how many pixels it took.
 WMSCORE_AVX2 int32_t add_vectors(const uint8_t* preds, const uint8_t* target, int32_t count,
                                  int64_t* sums) {
-  const __m256i zero = _mm256_setzero_si256();
-  __m256i squared = zero, absolute = zero, preds_sum = zero, target_sum = zero;
-  __m256i preds_energy = zero, target_energy = zero;
+  ByteSums vectors;
+  vectors.clear();
   int32_t i = 0;
-  for (; i + 32 <= count; i += 32) {
-    const __m256i p = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(preds + i));
-    const __m256i t = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(target + i));
-    absolute = _mm256_add_epi64(absolute, _mm256_sad_epu8(p, t));
-    preds_sum = _mm256_add_epi64(preds_sum, _mm256_sad_epu8(p, zero));
-    target_sum = _mm256_add_epi64(target_sum, _mm256_sad_epu8(t, zero));
-    const __m256i p_low = _mm256_unpacklo_epi8(p, zero), p_high = _mm256_unpackhi_epi8(p, zero);
-    const __m256i t_low = _mm256_unpacklo_epi8(t, zero), t_high = _mm256_unpackhi_epi8(t, zero);
-    squared =
-        add_squares(squared, _mm256_sub_epi16(p_low, t_low), _mm256_sub_epi16(p_high, t_high));
-    preds_energy = add_squares(preds_energy, p_low, p_high);
-    target_energy = add_squares(target_energy, t_low, t_high);
-  }
-  sums[0] += add_lanes<int32_t>(squared);
-  sums[1] += add_lanes<int64_t>(absolute);
-  sums[2] += add_lanes<int64_t>(preds_sum);
-  sums[3] += add_lanes<int64_t>(target_sum);
-  sums[4] += add_lanes<int32_t>(preds_energy);
-  sums[5] += add_lanes<int32_t>(target_energy);
+  for (; i + 32 <= count; i += 32) vectors.add(wmscore::load(preds + i), wmscore::load(target + i));
+  vectors.add_to(sums);
   return i;
+}
+
+// The same for the three planes of interleaved RGB frames; `sums` is [3, 6].
+WMSCORE_AVX2 int32_t add_rgb_vectors(const uint8_t* preds, const uint8_t* target, int32_t count,
+                                     int64_t* sums) {
+  ByteSums vectors[3];
+  for (ByteSums& plane : vectors) plane.clear();
+  RgbTile preds_tile, target_tile;
+  const int32_t whole = count / 32 * 32;
+  for (int32_t start = 0; start < whole; start += RgbTile::kPixels) {
+    const int32_t size = std::min(RgbTile::kPixels, whole - start);
+    preds_tile.fill<false>(preds + 3 * start, size);
+    target_tile.fill<false>(target + 3 * start, size);
+    for (int k = 0; k < 3; ++k) {
+      ByteSums plane = vectors[k];
+      for (int32_t i = 0; i < size; i += 32) {
+        plane.add(wmscore::load(preds_tile.plane[k] + i), wmscore::load(target_tile.plane[k] + i));
+      }
+      vectors[k] = plane;
+    }
+  }
+  for (int k = 0; k < 3; ++k) vectors[k].add_to(sums + k * kStatistics);
+  return whole;
+}
+
+// Whole images of interleaved RGB.
+WMSCORE_AVX2 void add_rgb_images(const Frames& preds, const Frames& target, int64_t pixels,
+                                 int64_t first_image, int64_t last_image, int64_t* sums) {
+  std::fill(sums + first_image * 3 * kStatistics, sums + last_image * 3 * kStatistics, 0);
+  for (int64_t image = first_image; image < last_image; ++image) {
+    const uint8_t* p = static_cast<const uint8_t*>(preds.data) + image * preds.image;
+    const uint8_t* t = static_cast<const uint8_t*>(target.data) + image * target.image;
+    int64_t* const of_image = sums + image * 3 * kStatistics;
+    int64_t done = 0;
+    while (pixels - done >= 32) {
+      const int64_t most = std::min<int64_t>(pixels - done, ByteSums::kMostPixels);
+      done += add_rgb_vectors(p + 3 * done, t + 3 * done, static_cast<int32_t>(most), of_image);
+    }
+    for (int k = 0; k < 3; ++k) {
+      uint8_t preds_block[32], target_block[32];
+      const int32_t rest = static_cast<int32_t>(pixels - done);
+      add_pixels<int32_t>(gather(p + 3 * done + k, 3, rest, preds_block),
+                          gather(t + 3 * done + k, 3, rest, target_block), rest,
+                          of_image + k * kStatistics);
+    }
+  }
 }
 #endif
 
@@ -107,23 +95,6 @@ WMSCORE_INLINE void add_block(const uint8_t* preds, const uint8_t* target, int32
 template <typename T>
 WMSCORE_INLINE void add_block(const T* preds, const T* target, int32_t count, double* sums) {
   add_pixels<double>(preds, target, count, sums);
-}
-
-// The pixels of one block side by side and wide enough to compute with: where they are, or in
-// `block`.
-template <typename T, typename Wide>
-WMSCORE_INLINE const Wide* gather(const T* data, int64_t stride, int64_t count, Wide* block) {
-  if constexpr (std::is_same_v<T, Wide>) {
-    if (stride == 1) return data;
-  }
-  if (stride == 1) {
-    for (int64_t i = 0; i < count; ++i) block[i] = wmscore::widen(data[i]);
-  } else if (stride == 3) {  // interleaved RGB: a constant stride becomes shuffles
-    for (int64_t i = 0; i < count; ++i) block[i] = wmscore::widen(data[3 * i]);
-  } else {
-    for (int64_t i = 0; i < count; ++i) block[i] = wmscore::widen(data[stride * i]);
-  }
-  return block;
 }
 
 template <typename T, typename Sum>
@@ -173,6 +144,14 @@ void wmscore_frame_errors_cpu(Element element, Frames preds, Frames target, int6
                               int64_t pixels, int64_t first, int64_t last, void* sums) {
   switch (element) {
     case Element::kUint8:
+#ifdef WMSCORE_AVX2
+      if (wmscore::has_avx2() && first % 3 == 0 && last % 3 == 0 &&
+          wmscore::is_interleaved_rgb(preds, channels) &&
+          wmscore::is_interleaved_rgb(target, channels)) {
+        return add_rgb_images(preds, target, pixels, first / 3, last / 3,
+                              static_cast<int64_t*>(sums));
+      }
+#endif
       return add_uint8(preds, target, channels, pixels, first, last, sums);
     case Element::kFloat16:
       return add_float16(preds, target, channels, pixels, first, last, sums);

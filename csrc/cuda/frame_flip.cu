@@ -342,6 +342,8 @@ int32_t wmscore_frame_flip_cuda(Element element, Images preds, Images target, in
       return run_as(run<float>);
     case Element::kFloat64:
       return run_as(run<double>);
+    case Element::kUint16:  // of pyramids only
+      break;
   }
   return cudaErrorInvalidValue;
 }

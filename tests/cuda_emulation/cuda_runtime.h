@@ -41,6 +41,10 @@ struct alignas(16) uint4 {
   unsigned int x, y, z, w;
 };
 
+struct alignas(8) uint2 {
+  unsigned int x, y;
+};
+
 inline dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 using cudaError_t = int;
@@ -250,3 +254,13 @@ inline unsigned int __vsadu4(unsigned int a, unsigned int b) {
 inline unsigned int __sad(int a, int b, unsigned int c) {
   return c + static_cast<unsigned int>(std::abs(static_cast<int64_t>(a) - b));
 }
+
+inline unsigned int __vcmpgtu4(unsigned int a, unsigned int b) {
+  unsigned int result = 0;
+  for (int i = 0; i < 32; i += 8) {
+    if ((a >> i & 0xff) > (b >> i & 0xff)) result |= 0xffu << i;
+  }
+  return result;
+}
+
+inline int __popcll(unsigned long long value) { return __builtin_popcountll(value); }

@@ -19,6 +19,7 @@ from wmscore.functional import (
     mse,
     object_identity,
     psnr,
+    region_errors,
     rollout_quality,
     ssim,
     usable_horizon,
@@ -40,6 +41,12 @@ def test_frames() -> None:
         assert score.shape == haarpsi_reason(score, 20, 24, shift=1).shape == (2, 3)
         assert score.device.type == "meta"
         assert flip_map(*pair).shape == (2, 3, 20, 24)
+        mask = torch.empty(20, 24, dtype=torch.bool, device="meta")
+        assert psnr(*pair, mask=mask).shape == (2, 3)
+        errors = region_errors(*pair, mask=mask, previous=pair[1], threshold=0.1)
+        assert (
+            errors.inside.reason.shape == errors.outside.psnr.shape == errors.share.shape == (2, 3)
+        )
         assert counterfactual_response(*pair, *pair).agreement.shape == (2, 3)
         assert delta_psnr(*pair, pair[0], cap_db=58.0).shape == (2, 3)
         assert controllability(*pair, pair[0]).shape == (2, 3)

@@ -23,8 +23,9 @@ def test_codes_are_stable() -> None:
         "OUT_OF_RANGE",
         "TOO_SMALL",
         "NO_PREVIOUS",
+        "NO_REGION",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == list(range(16))
+    assert [int(reason) for reason in sorted(Reason)] == list(range(17))
 
 
 def test_each_reason_has_its_own_line() -> None:

@@ -47,6 +47,31 @@ class Images(ctypes.Structure):
         return cls(frames.data_ptr(), *frames.stride())
 
 
+class Region(ctypes.Structure):
+    """`wmscore::Region` of kernels.h."""
+
+    _fields_ = [
+        ("mask", Frames),
+        ("previous", Frames),
+        ("threshold", ctypes.c_double),
+        ("has_mask", ctypes.c_bool),
+        ("has_previous", ctypes.c_bool),
+    ]
+
+    @classmethod
+    def of(
+        cls, mask: torch.Tensor | None, previous: torch.Tensor | None, threshold: float
+    ) -> "Region":
+        nothing = Frames(None, 0, 0, 0)
+        return cls(
+            nothing if mask is None else Frames.of(mask[:, None]),
+            nothing if previous is None else Frames.of(previous),
+            threshold,
+            mask is not None,
+            previous is not None,
+        )
+
+
 @cache
 def _compile(op: str, folder: Path) -> ctypes.CDLL:
     library = folder / f"{op}.so"

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 from emulation import ELEMENTS, Frames
+from frame_cases import DEVICES, DTYPES, LAYOUTS, random_frames, terms
 from torch import Tensor
 
 from wmscore.ops import FrameErrors, frame_errors, kernels
 
-DTYPES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.needs_cuda)]
 SHAPES = [
     (0, 3, 8, 8),
     (2, 0, 8, 8),
@@ -32,37 +31,6 @@ SHAPES = [
     ),  # more than one chunk of the CUDA kernel, more than one block of the CPU kernel
     (1, 3, 128, 136),
 ]
-# From a tensor [N, C, H, W] to one of the same shape and values but other strides.
-LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "contiguous": lambda x: x.contiguous(),
-    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
-    "columns_first": lambda x: x.mT.contiguous().mT,
-    "every_other_pixel": lambda x: torch.stack([x, x], dim=-1).flatten(-2)[..., ::2],
-    "cropped": lambda x: torch.nn.functional.pad(x, (1, 2, 1, 1))[..., 1:-1, 1:-2],
-    "unaligned": lambda x: torch.cat([x.new_zeros(1), x.flatten()])[1:].view(x.shape),
-    "rgb_of_rgba": lambda x: torch.cat([x, x[:, :1]], dim=1)[:, : x.shape[1]],
-    "rgb_of_interleaved_rgba": lambda x: torch.cat([x, x[:, :1]], dim=1).contiguous(
-        memory_format=torch.channels_last
-    )[:, : x.shape[1]],
-}
-
-
-def random_frames(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    if dtype == torch.uint8:
-        return torch.randint(0, 256, shape, dtype=dtype)
-    return torch.randn(shape, dtype=torch.float64).to(dtype)
-
-
-def terms(preds: Tensor, target: Tensor) -> np.ndarray:
-    """What is summed, `[N, C, H * W, 6]` in int64 or float64, by numpy."""
-    wide = np.int64 if preds.dtype == torch.uint8 else np.float64
-    p, t = (
-        (x if x.dtype == torch.uint8 else x.double()).cpu().numpy().astype(wide)
-        for x in (preds, target)
-    )
-    flat = (*p.shape[:2], p.shape[2] * p.shape[3])
-    p, t = p.reshape(flat), t.reshape(flat)
-    return np.stack([(p - t) ** 2, np.abs(p - t), p, t, p * p, t * t], axis=-1)
 
 
 def assert_right(actual: Tensor, preds: Tensor, target: Tensor) -> None:
@@ -113,6 +81,18 @@ def test_channels_last_of_any_channel_count(channels, device):
     preds, target = (random_frames((2, channels, 96, 97), torch.uint8).to(device) for _ in range(2))
     interleaved = [x.contiguous(memory_format=torch.channels_last) for x in (preds, target)]
     assert_right(frame_errors(*interleaved), preds, target)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("shape", [(1, 3, 520, 513), (1, 3, 1100, 256)], ids=str)
+def test_large_planes_of_the_largest_error(run, shape, layout, device):
+    """Longer than any running sum of 32 bits lasts, and than float32 rows do."""
+    black = torch.zeros(shape, dtype=torch.uint8, device=device)
+    black, white = (LAYOUTS[layout](x) for x in (black, torch.full_like(black, 255)))
+    pixels = shape[2] * shape[3]
+    expected = [pixels * 65025, pixels * 255, 0, pixels * 255, 0, pixels * 65025]
+    assert run(black, white).tolist() == [[expected] * 3]
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -16,6 +16,7 @@ from wmscore.functional.overlap import LabelOverlap, label_ids, label_overlap
 from wmscore.functional.perceptual import PSNR_QUANTISATION_DB, mse, psnr
 from wmscore.functional.quality import FrameQuality, frame_quality, rollout_quality
 from wmscore.functional.reasons import Reason
+from wmscore.functional.regions import RegionError, RegionErrors, region_errors
 from wmscore.functional.response import (
     MIN_RESPONSE,
     CounterfactualResponse,
@@ -47,6 +48,8 @@ __all__ = [
     "MultiScaleSsim",
     "ObjectIdentity",
     "Reason",
+    "RegionError",
+    "RegionErrors",
     "UsableHorizon",
     "controllability",
     "counterfactual_response",
@@ -66,6 +69,7 @@ __all__ = [
     "mse",
     "object_identity",
     "psnr",
+    "region_errors",
     "response_from_products",
     "response_products",
     "rollout_quality",

@@ -124,14 +124,21 @@ def check_ids(ids: Tensor, labels: Tensor, largest: int) -> None:
             raise ValueError(f"ids must lie in 0..{largest}, got {low}..{high}")
 
 
-def check_mask(name: str, mask: Tensor, shape: tuple[int, ...], device: torch.device) -> None:
+def check_mask(
+    name: str,
+    mask: Tensor,
+    shape: tuple[int, ...],
+    device: torch.device,
+    *,
+    like: str = "the scores",
+) -> None:
     """Boolean mask that broadcasts to ``shape``."""
     check_tensor(name, mask)
     if mask.dtype != torch.bool:
         raise TypeError(f"{name} must be bool, got {mask.dtype}")
     _check_broadcast(name, mask, shape)
     if mask.device != device:
-        raise ValueError(f"{name} must be on {device} like the scores, got {mask.device}")
+        raise ValueError(f"{name} must be on {device} like {like}, got {mask.device}")
 
 
 def _check_broadcast(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

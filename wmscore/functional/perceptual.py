@@ -8,6 +8,7 @@ from torch import Tensor
 
 from wmscore.functional._check import check_frames, data_range_of
 from wmscore.functional._chunks import call_frames, frame_chunks, join_pieces
+from wmscore.functional.regions import region_errors
 from wmscore.ops import FrameErrors, frame_errors
 
 __all__ = ["PSNR_QUANTISATION_DB", "mse", "psnr"]
@@ -16,7 +17,13 @@ PSNR_QUANTISATION_DB = 10 * log10(12 * 255**2)
 """PSNR of the rounding to uint8, whose error has the variance (1/255)^2 / 12: 58.92 dB."""
 
 
-def mse(preds: Tensor, target: Tensor, *, data_range: float | None = None) -> Tensor:
+def mse(
+    preds: Tensor,
+    target: Tensor,
+    *,
+    data_range: float | None = None,
+    mask: Tensor | None = None,
+) -> Tensor:
     r"""Mean squared error per frame, in units of the squared data range.
 
     .. math:: \mathrm{MSE} = \frac{1}{CHW R^2} \sum_{chw} (\hat x_{chw} - x_{chw})^2
@@ -27,21 +34,31 @@ def mse(preds: Tensor, target: Tensor, *, data_range: float | None = None) -> Te
         preds: generated frames ``[..., C, H, W]``, ``uint8`` or floating point.
         target: reference frames, of the same shape, dtype and device.
         data_range: R; ``None`` means 255 for ``uint8`` and 1.0 for floats.
+        mask: bool that broadcasts to ``[..., H, W]``; the mean is over the pixels where it is set.
+            For the error of what moves, and for both sides at once, see :func:`region_errors`.
 
     Returns:
         ``[...]`` float64, 0 or more, 0 for identical frames, lower is better. NaN where a frame
-        holds NaN.
+        holds NaN (under the mask, where there is one) and where the mask is set nowhere.
 
     Raises:
         ValueError: shapes or devices differ, or a frame is empty.
-        TypeError: not tensors, or dtypes differ or are not supported.
+        TypeError: not tensors, dtypes differ or are not supported, or ``mask`` is not bool.
     """
+    if mask is not None:
+        return region_errors(preds, target, mask=mask, data_range=data_range).inside.mse
     check_frames(preds=preds, target=target)
     value_range = data_range_of(preds.dtype, data_range)
     return _sum_squared_error(preds, target) / (preds.shape[-3:].numel() * value_range**2)
 
 
-def psnr(preds: Tensor, target: Tensor, *, data_range: float | None = None) -> Tensor:
+def psnr(
+    preds: Tensor,
+    target: Tensor,
+    *,
+    data_range: float | None = None,
+    mask: Tensor | None = None,
+) -> Tensor:
     r"""Peak signal-to-noise ratio per frame: neither capped nor offset by an epsilon.
 
     .. math:: \mathrm{PSNR} = 10 \log_{10} \frac{C H W R^2}{\sum_{chw} (\hat x_{chw}-x_{chw})^2}
@@ -53,16 +70,18 @@ def psnr(preds: Tensor, target: Tensor, *, data_range: float | None = None) -> T
         preds: generated frames ``[..., C, H, W]``, ``uint8`` or floating point.
         target: reference frames, of the same shape, dtype and device.
         data_range: R; ``None`` means 255 for ``uint8`` and 1.0 for floats.
+        mask: bool that broadcasts to ``[..., H, W]``; the mean is over the pixels where it is set.
+            For the error of what moves, and for both sides at once, see :func:`region_errors`.
 
     Returns:
         ``[...]`` float64 in dB, higher is better, ``inf`` for identical frames. NaN where a frame
-        holds NaN.
+        holds NaN (under the mask, where there is one) and where the mask is set nowhere.
 
     Raises:
         ValueError: shapes or devices differ, or a frame is empty.
-        TypeError: not tensors, or dtypes differ or are not supported.
+        TypeError: not tensors, dtypes differ or are not supported, or ``mask`` is not bool.
     """
-    return -10 * mse(preds, target, data_range=data_range).log10()
+    return -10 * mse(preds, target, data_range=data_range, mask=mask).log10()
 
 
 def _sum_squared_error(preds: Tensor, target: Tensor) -> Tensor:

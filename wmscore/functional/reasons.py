@@ -30,6 +30,7 @@ class Reason(IntEnum):
     OUT_OF_RANGE = 13
     TOO_SMALL = 14
     NO_PREVIOUS = 15
+    NO_REGION = 16
 
     @property
     def description(self) -> str:
@@ -55,4 +56,5 @@ _DESCRIPTIONS = {
     Reason.CONSTANT: "all pixels of the generated frame are equal while the reference's are not",
     Reason.TOO_SMALL: "the frame is smaller than the smallest on which the value is defined",
     Reason.NO_PREVIOUS: "no frame before this one was given to compare it with",
+    Reason.NO_REGION: "no pixel lies in the region",
 }

@@ -5,6 +5,7 @@ from wmscore.ops.frame_errors import FrameErrors, frame_errors
 from wmscore.ops.frame_flip import frame_flip
 from wmscore.ops.frame_haarpsi import HAARPSI_ALPHA, FrameHaarpsi, frame_haarpsi
 from wmscore.ops.frame_quality import QualitySums, frame_quality
+from wmscore.ops.frame_region_errors import frame_region_errors
 from wmscore.ops.frame_ssim import FrameSsim, frame_ssim, frame_ssim_backward
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "frame_flip",
     "frame_haarpsi",
     "frame_quality",
+    "frame_region_errors",
     "frame_ssim",
     "frame_ssim_backward",
     "has_kernel",

@@ -51,20 +51,30 @@ def frame_errors(preds: Tensor, target: Tensor) -> Tensor:
         >>> frame_errors(preds, target)
         tensor([[[ 65050,    260,    255,    505,  65025, 127525]]])
     """
-    # Widened before the subtraction: uint8 wraps, and half overflows. Sums of squared uint8 are
-    # integers, which float64 holds exactly up to 2^53: planes of 10^11 pixels.
-    p = preds.double().flatten(2)  # [N, C, H * W]
-    t = target.double().flatten(2)
-    error = p - t
-    sums = torch.stack(
-        [
-            (error * error).sum(-1),
-            error.abs().sum(-1),
-            p.sum(-1),
-            t.sum(-1),
-            (p * p).sum(-1),
-            (t * t).sum(-1),
-        ],
-        dim=-1,
-    )
+    sums = error_sums(*widened(preds, target))
     return sums.to(torch.int64) if preds.dtype == torch.uint8 else sums
+
+
+def widened(*frames: Tensor) -> tuple[Tensor, ...]:
+    """Frames in a dtype whose differences and sums over a row are right: uint8 exactly.
+
+    uint8 would wrap and half overflow. A row of 256 squares of 255 stays below 2^24, up to which
+    float32 holds integers; float64 does up to 2^53, planes of 10^11 pixels.
+    """
+    first = frames[0]
+    is_short = first.dtype == torch.uint8 and first.shape[-1] <= 256
+    return tuple(each.to(torch.float32 if is_short else torch.float64) for each in frames)
+
+
+def error_sums(preds: Tensor, target: Tensor) -> Tensor:
+    """`[N, C, 6]` float64, the columns of `FrameErrors`, of widened frames `[N, C, H, W]`."""
+    error = preds - target
+    rows = (
+        (error * error).sum(-1),
+        error.abs_().sum(-1),
+        preds.sum(-1),
+        target.sum(-1),
+        (preds * preds).sum(-1),
+        (target * target).sum(-1),
+    )
+    return torch.stack([row.sum(-1, dtype=torch.float64) for row in rows], dim=-1)

@@ -23,14 +23,14 @@ Tensor frame_errors(const Tensor& preds, const Tensor& target) {
   void* const out = sums.mutable_data_ptr();
   // A thread should have at least 32 k pixels to do, and whole images where channels share cache
   // lines.
-  const int64_t planes_per_thread = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, pixels));
   const bool planar = preds_view.pixel == 1 && target_view.pixel == 1;
-  torch::stable::parallel_for(0, images * channels,
-                              planar ? planes_per_thread : std::max(channels, planes_per_thread),
-                              [&](int64_t first, int64_t last) {
-                                wmscore_frame_errors_cpu(element, preds_view, target_view, channels,
-                                                         pixels, first, last, out);
-                              });
+  const int64_t planes = planar ? 1 : channels;
+  const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, planes * pixels));
+  torch::stable::parallel_for(
+      0, channels > 0 ? images * channels / planes : 0, grain, [&](int64_t first, int64_t last) {
+        wmscore_frame_errors_cpu(element, preds_view, target_view, channels, pixels, first * planes,
+                                 last * planes, out);
+      });
   return sums;
 }
 

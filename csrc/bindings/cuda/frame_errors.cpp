@@ -1,18 +1,10 @@
 #include "../frames.h"
 #include "launch.h"
+#include "layout.h"
 
 namespace {
 
 using wmscore::Tensor;
-
-bool is_planar(const Tensor& frames) {
-  return wmscore::has_flat_rows(frames) && wmscore::pixel_stride(frames) == 1;
-}
-
-bool is_interleaved_rgb(const Tensor& frames) {
-  return wmscore::has_flat_rows(frames) && wmscore::pixel_stride(frames) == 3 &&
-         frames.size(1) == 3 && frames.stride(1) == 1;
-}
 
 Tensor frame_errors(const Tensor& preds, const Tensor& target) {
   wmscore::check_pair(preds, target);
@@ -26,11 +18,12 @@ Tensor frame_errors(const Tensor& preds, const Tensor& target) {
   if (images * channels * pixels == 0)
     return torch::stable::new_zeros(preds, {images, channels, 6}, sum_type);
 
-  const bool interleaved = is_interleaved_rgb(preds) && is_interleaved_rgb(target);
+  const bool interleaved =
+      wmscore::is_interleaved_rgb(preds) && wmscore::is_interleaved_rgb(target);
   const Tensor flat_preds =
-      interleaved || is_planar(preds) ? preds : torch::stable::contiguous(preds);
+      interleaved || wmscore::is_planar(preds) ? preds : torch::stable::contiguous(preds);
   const Tensor flat_target =
-      interleaved || is_planar(target) ? target : torch::stable::contiguous(target);
+      interleaved || wmscore::is_planar(target) ? target : torch::stable::contiguous(target);
 
   Tensor sums = torch::stable::new_empty(preds, {images, channels, 6}, sum_type);
   const int64_t chunks = wmscore_frame_errors_chunks(pixels);
