@@ -63,13 +63,6 @@ inline Frames view_of(const Tensor& frames) {
   return {frames.const_data_ptr(), frames.stride(0), frames.stride(1), pixel_stride(frames)};
 }
 
-inline void check_flip(const Tensor& frames, double pixels_per_degree) {
-  STD_TORCH_CHECK(frames.size(1) == 3 && frames.size(2) > 0 && frames.size(3) > 0,
-                  "frames must be [N, 3, H, W] with at least one pixel");
-  STD_TORCH_CHECK(pixels_per_degree >= 1 && pixels_per_degree <= 200,
-                  "pixels_per_degree must be in 1..200");
-}
-
 // Frames of any strides. The view lives as long as the tensor.
 inline Images images_of(const Tensor& frames) {
   return {frames.const_data_ptr(), frames.stride(0), frames.stride(1), frames.stride(2),

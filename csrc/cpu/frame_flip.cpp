@@ -187,12 +187,11 @@ WMSCORE_INLINE void filter_down(const Neighbours& rows, Plane plane, int x,
 // Half a block of brightness with its four filters.
 WMSCORE_INLINE void filter_brightness_down(const Neighbours& rows, int x,
                                            const FlipFilters& filters, ColumnRows& out) {
-  Vector centre[kHalf], seen[kHalf], smooth[kHalf], edge[kHalf], point[kHalf];
+  Vector centre[kHalf], seen[kHalf], smooth[kHalf], edge[kHalf] = {}, point[kHalf] = {};
   for (int v = 0; v < kHalf; ++v) {
     centre[v] = load(&(*rows.above[0])[kY][x + v * kLanes]);
     seen[v] = filters.brightness[0] * centre[v];
     smooth[v] = filters.smooth[0] * centre[v];
-    edge[v] = point[v] = centre[v] - centre[v];
   }
   for (int k = 1; k <= filters.feature_reach; ++k) {
     const float* above = &(*rows.above[k])[kY][x];
@@ -217,8 +216,8 @@ WMSCORE_INLINE void filter_brightness_down(const Neighbours& rows, int x,
   }
 }
 
-// Columns x .. x + kBlock of one row with one symmetric filter; `row` starts at the centre of x =
-// 0.
+// Adds columns x .. x + kBlock of one row with one symmetric filter; row[0] is the centre of
+// column 0.
 WMSCORE_INLINE void filter_along(const float* row, int x, const FlipTaps& taps, int reach,
                                  Vector (&sum)[kVectors]) {
   for (int v = 0; v < kVectors; ++v) sum[v] += taps[0] * load(row + x + v * kLanes);
@@ -268,6 +267,8 @@ WMSCORE_INLINE void filter_rows_along(const ColumnRows& rows, int x, const FlipF
   }
 }
 
+// Functions of one pixel, and not the bodies of the loops below: GCC vectorises no loop whose body
+// has structs of its own.
 WMSCORE_INLINE void see_pixel(Filtered& row, int x) {
   const wmscore::Seen seen = wmscore::seen_of(
       {row.colour[0][x], row.colour[1][x], row.colour[2][x]}, row.edge[x], row.point[x]);
@@ -290,6 +291,7 @@ WMSCORE_INLINE float pixel_error(const Filtered& preds, const Filtered& target, 
 
 WMSCORE_INLINE double sum_errors(Filtered& preds, Filtered& target, int columns,
                                  float largest_difference) {
+  // Stored before they are compared: see rounded_product.
   for (Filtered* row : {&preds, &target}) {
 #pragma omp simd
     for (int x = 0; x < columns; ++x) see_pixel(*row, x);

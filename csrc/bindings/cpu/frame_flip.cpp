@@ -1,14 +1,13 @@
 #include <algorithm>
 
-#include "../frames.h"
+#include "../flip.h"
 
 namespace {
 
 using wmscore::Tensor;
 
 Tensor frame_flip(const Tensor& preds, const Tensor& target, double pixels_per_degree) {
-  wmscore::check_pair(preds, target);
-  wmscore::check_flip(preds, pixels_per_degree);
+  wmscore::check_flip(preds, target, pixels_per_degree);
   const wmscore::Element element = wmscore::element_of(preds);
   const wmscore::Images preds_view = wmscore::images_of(preds);
   const wmscore::Images target_view = wmscore::images_of(target);

@@ -1,4 +1,4 @@
-#include "../frames.h"
+#include "../flip.h"
 #include "launch.h"
 
 namespace {
@@ -6,8 +6,7 @@ namespace {
 using wmscore::Tensor;
 
 Tensor frame_flip(const Tensor& preds, const Tensor& target, double pixels_per_degree) {
-  wmscore::check_pair(preds, target);
-  wmscore::check_flip(preds, pixels_per_degree);
+  wmscore::check_flip(preds, target, pixels_per_degree);
   const torch::stable::accelerator::DeviceGuard guard(preds.get_device_index());
   const int64_t images = preds.size(0);
   const int64_t height = preds.size(2);
