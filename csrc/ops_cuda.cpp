@@ -4,7 +4,9 @@
 
 // clang-format off
 #define WMSCORE_CUDA_OPS(OP) \
-  OP(frame_errors)
+  OP(frame_errors) \
+  OP(frame_ssim)   \
+  OP(frame_ssim_backward)
 // clang-format on
 
 #define DECLARE(op) void op##_cuda(StableIValue* stack, uint64_t inputs, uint64_t outputs);

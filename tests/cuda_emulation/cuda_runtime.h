@@ -8,6 +8,7 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -140,6 +141,9 @@ struct cudaLaunchConfig_t {
   cudaStream_t stream = nullptr;
 };
 
+// What `extern __shared__ unsigned char dynamic_shared[]` declares for nvcc.
+inline unsigned char* dynamic_shared = nullptr;
+
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
@@ -150,6 +154,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
       threads.x * threads.y * threads.z > 1024) {
     return cudaErrorInvalidConfiguration;
   }
+  if (config->dynamicSmemBytes > 48 * 1024) return cudaErrorInvalidValue;
+  std::vector<unsigned char> shared(config->dynamicSmemBytes);
   ::gridDim = grid;
   ::blockDim = threads;
   const std::function<void()> body = [&] { kernel(static_cast<Parameters>(arguments)...); };
@@ -157,6 +163,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     for (unsigned int y = 0; y < grid.y; ++y) {
       for (unsigned int x = 0; x < grid.x; ++x) {
         blockIdx = dim3(x, y, z);
+        std::fill(shared.begin(), shared.end(), 0xff);  // NaN, where it is read before it is set
+        dynamic_shared = shared.data();
         emulation::run_block(body);
       }
     }
@@ -221,3 +229,7 @@ inline unsigned int __vabsdiffu4(unsigned int a, unsigned int b) {
   }
   return result;
 }
+
+// Rounded by themselves, never fused with a sum.
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
