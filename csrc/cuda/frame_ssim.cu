@@ -104,6 +104,7 @@ __global__ void __launch_bounds__(Tuning<RealOf<T>>::kMostThreads, Tuning<RealOf
   using Real = RealOf<T>;
   constexpr int kSize = Window::kSize;
   constexpr int kMargin = kSize - 1;
+  static_assert(shared_bytes<Real, Window>(Tuning<Real>::kMostThreads) <= kMostShared);
   Moments<Real>* const rows = reinterpret_cast<Moments<Real>*>(dynamic_shared);
   const int thread = threadIdx.x;
   const RowTasks<Window> tasks(blockDim.x);
@@ -200,7 +201,7 @@ __global__ void __launch_bounds__(Tuning<RealOf<T>>::kMostThreads, Tuning<RealOf
     const bool owns_column = thread < (is_right ? columns : tiling.columns);
     const double values[kStatistics] = {ssim, contrast_structure,
                                         owns_column ? static_cast<double>(error) : 0};
-    const double total = reduce_block(values);
+    const double total = reduce_block<Tuning<Real>::kMostThreads>(values);
     if (thread < kStatistics) partials[(plane * tiles + tile) * kStatistics + thread] = total;
   }
 }

@@ -109,6 +109,7 @@ __global__ void __launch_bounds__(kMostThreads, kBlocks<RealOf<T>>)
   using Real = RealOf<T>;
   constexpr int kSize = Window::kSize;
   constexpr int kMargin = kSize - 1;
+  static_assert(shared_bytes<Real, Window>(kMostThreads) <= kMostShared);
   Moments<Real>* const rows = reinterpret_cast<Moments<Real>*>(dynamic_shared);
   const int thread = threadIdx.x;
   const RowTasks<Window> tasks(blockDim.x);

@@ -417,27 +417,26 @@ inline Tiling make_tiling(int64_t rows, int64_t columns, int size, int margin, i
 // of the rows in shared memory is such that eight threads in turn read 16 bytes of different banks.
 template <typename Window>
 struct RowTasks {
-  int across;  // in one row; kSize * across <= threads, as the window is at most the margin + 1
+  static constexpr int kSize = Window::kSize;
+  int across;  // in one row
   int pitch;
 
-  __host__ __device__ explicit RowTasks(int threads) {
-    constexpr int kSize = Window::kSize;
-    across = (threads - (kSize - 1) + kSize - 1) / kSize;
-    pitch = kSize * across + kSize - 1;
+  __host__ __device__ constexpr explicit RowTasks(int threads)
+      : across(threads / kSize), pitch(kSize * across + kSize - 1) {
     if (pitch < threads) pitch = threads;
     while ((pitch - kSize * across) % 8 != 0) ++pitch;
   }
 };
 
 template <typename Real, typename Window>
-size_t shared_bytes(int threads) {
+__host__ __device__ constexpr size_t shared_bytes(int threads) {
   return RowTasks<Window>(threads).pitch * Window::kSize * sizeof(Moments<Real>);
 }
 
 // Sums each of `values` over the block's threads in one order; thread k < kCount gets the k-th.
-template <int kCount>
+template <int kMostThreads, int kCount>
 __device__ double reduce_block(const double (&values)[kCount]) {
-  __shared__ double of_warp[32][kCount];
+  __shared__ double of_warp[kMostThreads / 32][kCount];
 #pragma unroll
   for (int k = 0; k < kCount; ++k) {
     double value = values[k];
@@ -454,6 +453,7 @@ __device__ double reduce_block(const double (&values)[kCount]) {
   return total;
 }
 
+constexpr size_t kMostShared = 48 * 1024 - 512;  // bytes of a block; the rest is for sums
 constexpr int64_t kMostGridX = 0x7fffffff;
 constexpr int64_t kMostGridY = 0xffff;  // kernels stride over the rest
 
