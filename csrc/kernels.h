@@ -172,4 +172,26 @@ int32_t wmscore_frame_region_errors_cuda(wmscore::Element element, wmscore::Fram
                                          void* partials, int64_t* partial_counts, void* sums,
                                          int64_t* counts, void* stream);
 
+// All planes at all scales on a device: `result` is [images, channels, scales, 3], means of ssim and
+// of cs, and squared errors. `scratch` has wmscore_frame_ssim_scratch(...) bytes, aligned to 16.
+// Row strides fit an int. Returns a cudaError_t.
+int64_t wmscore_frame_ssim_scratch(wmscore::Element element, int64_t images, int64_t channels,
+                                   int64_t height, int64_t width, bool uniform, int64_t scales);
+int32_t wmscore_frame_ssim_cuda(wmscore::Element element, wmscore::Images preds,
+                                wmscore::Images target, int64_t images, int64_t channels,
+                                int64_t height, int64_t width, double data_range, bool uniform,
+                                int64_t scales, void* scratch, double* result, void* stream);
+
+// Both gradients of the same, the result having the gradient `of_result`. They are contiguous, of
+// the type of the frames.
+int64_t wmscore_frame_ssim_backward_scratch(wmscore::Element element, int64_t images,
+                                            int64_t channels, int64_t height, int64_t width,
+                                            int64_t scales);
+int32_t wmscore_frame_ssim_backward_cuda(wmscore::Element element, wmscore::Images preds,
+                                         wmscore::Images target, int64_t images, int64_t channels,
+                                         int64_t height, int64_t width, double data_range,
+                                         bool uniform, int64_t scales, const double* of_result,
+                                         void* scratch, void* of_preds, void* of_target,
+                                         void* stream);
+
 }  // extern "C"

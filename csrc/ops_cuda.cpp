@@ -8,7 +8,9 @@
   OP(frame_flip) \
   OP(frame_haarpsi) \
   OP(frame_quality) \
-  OP(frame_region_errors)
+  OP(frame_region_errors) \
+  OP(frame_ssim) \
+  OP(frame_ssim_backward)
 // clang-format on
 
 #define DECLARE(op) void op##_cuda(StableIValue* stack, uint64_t inputs, uint64_t outputs);

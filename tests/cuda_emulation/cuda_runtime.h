@@ -163,6 +163,9 @@ cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
   return static_cast<size_t>(bytes) <= sizeof dynamic_shared ? cudaSuccess : cudaErrorInvalidValue;
 }
 
+// What `extern __shared__ unsigned char dynamic_shared[]` declares for nvcc.
+inline unsigned char* dynamic_shared = nullptr;
+
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
@@ -174,6 +177,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
       config->dynamicSmemBytes > sizeof dynamic_shared) {
     return cudaErrorInvalidConfiguration;
   }
+  if (config->dynamicSmemBytes > 48 * 1024) return cudaErrorInvalidValue;
+  std::vector<unsigned char> shared(config->dynamicSmemBytes);
   ::gridDim = grid;
   ::blockDim = threads;
   const std::function<void()> body = [&] { kernel(static_cast<Parameters>(arguments)...); };
@@ -182,6 +187,9 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
       for (unsigned int x = 0; x < grid.x; ++x) {
         blockIdx = dim3(x, y, z);
         std::fill_n(dynamic_shared, config->dynamicSmemBytes / sizeof(float), NAN);
+
+        std::fill(shared.begin(), shared.end(), 0xff);  // NaN, where it is read before it is set
+        dynamic_shared = shared.data();
         emulation::run_block(body);
       }
     }
@@ -264,3 +272,7 @@ inline unsigned int __vcmpgtu4(unsigned int a, unsigned int b) {
 }
 
 inline int __popcll(unsigned long long value) { return __builtin_popcountll(value); }
+
+// Rounded by themselves, never fused with a sum.
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
