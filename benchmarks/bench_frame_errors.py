@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Callable
 
 import torch
-from timing import Row, arguments, environment, measure, table, write_jsonl
+from timing import Row, arguments, environment, measure, table, thread_counts, write_jsonl
 from torch import Tensor
 
 from wmscore.ops import FrameErrors, frame_errors, kernels
@@ -20,9 +20,11 @@ COLUMNS = {
     "side": "d",
     "frames": "d",
     "layout": "",
+    "threads": "d",
     "provider": "",
     "seconds": ".3e",
     "items_per_second": ",.0f",
+    "extra_bytes": ",d",
     "share_of_copy": ".3f",
     "times_kernel": ".1f",
 }
@@ -104,6 +106,7 @@ def main() -> None:
         print(f"no {device} kernel: 'wmscore kernel' is the torch function here")
     rows = [
         row
+        for _ in thread_counts(options)
         for layout in ("contiguous", "channels last")
         for side, frames in SIZES.items()
         for row in bench(
