@@ -72,8 +72,9 @@ def ssim_providers(preds: Tensor, target: Tensor, options: Any) -> dict[str, Pee
         "wmscore torch function": Peer(lambda: score(frame_ssim.__wrapped__), 0.0),
         "torch, float32": Peer(lambda: ssim_float32(preds, target), 2e-5),
     }
-    if options.compile and len(preds) > 1:  # a batch of one would be compiled anew
-        providers["torch.compile, float32"] = Peer(lambda: compiled()(preds, target), 2e-5)
+    fused = options.compile and len(preds) > 1 and compiled(options.device)  # one is a new shape
+    if fused:
+        providers["torch.compile, float32"] = Peer(lambda: fused(preds, target), 2e-5)
     return providers | ssim_peers(preds, target, options.fused_ssim)
 
 
@@ -82,8 +83,9 @@ def ms_ssim_providers(preds: Tensor, target: Tensor, options: Any) -> dict[str, 
     providers = {"wmscore kernel": Peer(lambda: ms_ssim(preds, target).values, 1e-6)}
     if scales == 5:  # the others know no other number of scales
         providers["torch, float32"] = Peer(lambda: ssim_float32(preds, target, 5), 2e-4)
-        if options.compile and len(preds) > 1:
-            providers["torch.compile, float32"] = Peer(lambda: compiled()(preds, target, 5), 2e-4)
+        fused = options.compile and len(preds) > 1 and compiled(options.device)
+        if fused:
+            providers["torch.compile, float32"] = Peer(lambda: fused(preds, target, 5), 2e-4)
         providers |= ms_ssim_peers(preds, target)
     return providers
 

@@ -170,9 +170,16 @@ def ssim_float32(preds: Tensor, target: Tensor, scales: int = 1) -> Tensor:
 
 
 @functools.cache
-def compiled() -> Callable[..., Tensor]:
-    """`ssim_float32` by torch.compile, of any batch size; compiles when it is first called."""
-    return torch.compile(ssim_float32, dynamic=True)
+def compiled(device: str) -> Callable[..., Tensor] | None:
+    """`ssim_float32` by torch.compile, for any batch; None, said once, where that does not work."""
+    call = torch.compile(ssim_float32, dynamic=True)
+    frames = torch.zeros(2, 3, 32, 32, dtype=torch.uint8, device=device)
+    try:
+        call(frames, frames)
+    except Exception as error:  # no compiler, no Triton, an unknown GPU: many kinds
+        print(f"not compared: torch.compile ({type(error).__name__}: {str(error).splitlines()[0]})")
+        return None
+    return call
 
 
 def _inner(full: Tensor) -> Tensor:
