@@ -122,12 +122,11 @@ def bench(
     preds, target = frame_pairs(frames, *size, device=options.device)
     make = {"SSIM": ssim_providers, "MS-SSIM": ms_ssim_providers, "combined": combined_providers}
     providers = make[what](preds, target, options)
-    for name in [name for name, rate in earlier.items() if frames / rate > options.longest]:
-        print(
-            f"left out at {size[0]} x {size[1]}, {frames} frames: {name}, about "
-            f"{frames / earlier[name]:.0f} s a call"
-        )
-        providers.pop(name, None)
+    print(f"{what}, {frames} of {size[0]} x {size[1]}", flush=True)
+    for name, rate in earlier.items():
+        if frames / rate > options.longest:
+            print(f"  left out: {name}, about {frames / rate:.1f} s a call")
+            providers.pop(name, None)
     with torch.inference_mode():
         reference = providers.get("wmscore torch function", next(iter(providers.values())))
         check(providers, reference.call())
@@ -185,7 +184,7 @@ def main() -> None:
     command.add_argument("--only", nargs="+", default=what, choices=what)
     command.add_argument("--pixels", type=int, help="leave out cases with more pixels in a call")
     command.add_argument(
-        "--longest", type=float, default=2.0, help="leave out who would need more seconds a call"
+        "--longest", type=float, default=0.7, help="leave out who would need more seconds a call"
     )
     command.add_argument(
         "--compile",

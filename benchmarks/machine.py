@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["copy_bandwidth", "environment", "gemm_rate", "synchronize", "time_calls"]
+__all__ = ["copy_bandwidth", "environment", "gemm_rate", "time_calls"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,11 +45,6 @@ def gemm_rate(device: str) -> float:
 def time_calls(device: str, call: Callable[[], object], repeats: int) -> float:
     """Seconds that one call takes, the mean of `repeats` calls in a row."""
     return (_time_cuda if device == "cuda" else _time_cpu)(call, repeats)
-
-
-def synchronize(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
 
 
 @functools.cache

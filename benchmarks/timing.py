@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from cost import peak_memory, traffic
-from machine import copy_bandwidth, environment, gemm_rate, synchronize, time_calls
+from machine import copy_bandwidth, environment, gemm_rate, time_calls
 
 __all__ = [
     "Row",
@@ -124,12 +124,10 @@ def measure(
     }
     repeats, turns = {}, {}
     for name, call in providers.items():
-        start, calls = time.perf_counter(), 0
-        while calls < 1 or time.perf_counter() - start < seconds / 5:
-            call()
-            calls += 1
-            synchronize(device)
+        start = time.perf_counter()
         estimate = time_calls(device, call, 1)
+        while time.perf_counter() - start < seconds / 5:
+            estimate = time_calls(device, call, 1)
         repeats[name] = max(1, round(round_seconds / estimate))
         turns[name] = min(rounds, max(3, int(seconds / (estimate * repeats[name]))))
     taken: dict[str, list[float]] = {name: [] for name in providers}

@@ -125,6 +125,7 @@ def ssim_calls() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     )
     if skimage:
         calls["scikit-image default"] = of_skimage
+    calls['**wmscore** `ssim(window="uniform")`'] = lambda p, t: ssim(p, t, window="uniform")
     if pyiqa:
         calls["pyiqa `ssim` default"] = lambda p, t: pyiqa.SSIM()(p.float() / 255, t.float() / 255)
     return calls

@@ -115,7 +115,7 @@ def test_ms_ssim_of_small_frames_is_defined(side: int) -> None:
     preds = target // 2 + textured(1, 3, side, side, seed=1) // 2
     value = ms_ssim(preds, target)
     assert 0 < float(value.values) < 1
-    assert str(value.scales) in value.name
+    assert value.name == f"ms_ssim_{value.scales}"
     pair = preds.double(), target.double()
     with pytest.raises(AssertionError, match="larger than 160"):
         pytorch_msssim.ms_ssim(*pair, data_range=255)
@@ -146,7 +146,7 @@ def test_half_precision_is_widened_before_anything_is_squared() -> None:
 
 def test_a_strip_that_the_window_does_not_fit_is_refused() -> None:
     preds, target = textured(1, 1, 8, 64), textured(1, 1, 8, 64, seed=1)
-    with pytest.raises(ValueError, match="at least 11 x 11 pixels, got 8 x 64"):
+    with pytest.raises(ValueError, match="11 x 11 pixels, got 8 x 64"):
         ssim(preds, target)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -156,8 +156,8 @@ def test_a_strip_that_the_window_does_not_fit_is_refused() -> None:
 
 def test_a_window_that_was_asked_for_is_not_ignored() -> None:
     preds, target = textured(1, 1, 32, 32), textured(1, 1, 32, 32, seed=1)
-    with pytest.raises(ValueError, match="window"):
-        ssim(preds, target, window="7 x 7")  # type: ignore[arg-type]
+    other_window = ssim(preds, target, window="uniform")
+    assert abs(float(other_window - ssim(preds, target))) > 0.005
     pair = preds.double(), target.double()
     seven, eleven = (
         torchmetrics_ssim(*pair, data_range=255.0, kernel_size=size) for size in (7, 11)
