@@ -30,7 +30,7 @@ from wmscore.ops import frame_ssim, kernels
 # (height, width) -> frames in a call, on a CPU and on a GPU
 SSIM_CASES = {
     (64, 64): ((1, 32, 1024), (1, 32, 1024)),
-    (128, 128): ((1, 64), (1, 256)),
+    (128, 128): ((64,), (256,)),
     (256, 256): ((1, 16, 64), (1, 16, 256)),
     (720, 1280): ((1, 4), (1, 16)),
 }
@@ -39,7 +39,7 @@ MS_SSIM_CASES = {
     (256, 256): ((1, 16), (1, 256)),
     (720, 1280): ((1,), (1, 16)),
 }
-MORE_THREADS = {(64, 32), (256, 16), (720, 4)}  # (height, frames) timed with every thread count
+MORE_THREADS = {(64, 32), (256, 16)}  # (height, frames) timed with every thread count
 COMBINED_CASES = {(64, 64): ((32,), (1024,)), (256, 256): ((16,), (256,))}
 
 # Multiplications and additions of a pixel: 4 moments, 11 taps in each of two directions, and the
@@ -51,7 +51,7 @@ COLUMNS = {
     "frames": "d",
     "threads": "d",
     "provider": "",
-    "items_per_second": ",.0f",
+    "items_per_second": ",.1f",
     "times_kernel": ".1f",
     "MB_per_frame": ".2f",
     "ops": "d",
@@ -138,7 +138,7 @@ def bench(
             bytes_read=2 * preds.numel(),
             items=frames,
             operations=pixels * OPERATIONS,
-            seconds=0.15 if options.device == "cuda" else 0.4,
+            seconds=0.15 if options.device == "cuda" else 0.3,
             round_seconds=0.005 if options.device == "cuda" else 0.02,
         )
     earlier.update({row["provider"]: row["items_per_second"] for row in rows})
