@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable
 
 import torch
-from timing import Row, arguments, environment, measure, table, write_jsonl
+from timing import Row, arguments, environment, measure, table, thread_counts, write_jsonl
 from torch import Tensor
 
 from wmscore.ops import FrameErrors, frame_errors, frame_region_errors, kernels
@@ -22,9 +22,11 @@ COLUMNS = {
     "frames": "d",
     "layout": "",
     "region": "",
+    "threads": "d",
     "provider": "",
     "seconds": ".3e",
     "items_per_second": ",.0f",
+    "extra_bytes": ",d",
     "share_of_copy": ".3f",
     "times_kernel": ".1f",
 }
@@ -159,6 +161,7 @@ def main() -> None:
     rows = [
         row
         for region in ("whole", "moving")
+        for _ in thread_counts(options)
         for layout in ("contiguous", "channels last")
         for side, frames in SIZES.items()
         for row in bench(
