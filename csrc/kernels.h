@@ -95,6 +95,44 @@ void wmscore_frame_ssim_backward_cpu(wmscore::Element element, wmscore::Plane pr
 void wmscore_halve_cpu(wmscore::Element element, wmscore::Plane plane, int64_t height,
                        int64_t width, void* halved);
 
+// What frames say about their own quality: the sums of wmscore::QualityColumn (quality.h) over each
+// of them. Frames have three channels; one of a single channel passes it three times (channel 0).
+// `previous` holds the frames before, or no data: the columns of change are then 0. A frame is cut
+// into wmscore_frame_quality_bands(height, width) >= 1 bands of rows, and `sums` is [frames, bands,
+// wmscore::kQualityColumns], int64 for uint8 frames and double for the others. Computes the bands
+// first <= n * bands + band < last.
+int64_t wmscore_frame_quality_bands(int64_t height, int64_t width);
+void wmscore_frame_quality_cpu(wmscore::Element element, wmscore::Images frames,
+                               wmscore::Images previous, int64_t height, int64_t width,
+                               int64_t first, int64_t last, void* sums);
+
+// The same for `count` >= 1 frames of at least one pixel, on a device. `sums` is [frames, columns].
+// A frame is cut into wmscore_frame_quality_slices(element, height, width) >= 1 slices; `partials`
+// is scratch of [frames, slices, columns], unused when there is one. Returns a cudaError_t.
+int64_t wmscore_frame_quality_slices(wmscore::Element element, int64_t height, int64_t width);
+int32_t wmscore_frame_quality_cuda(wmscore::Element element, wmscore::Images frames,
+                                   wmscore::Images previous, int64_t count, int64_t height,
+                                   int64_t width, void* partials, void* sums, void* stream);
+
+// HaarPSI's sum of weights and weighted loss of each frame. A frame (after halving, if `subsample`)
+// is cut into wmscore_frame_haarpsi_cpu_tiles tiles, which depend on its size alone; `partials` is
+// [images, tiles, 2], to be summed over the tiles in order. Computes the tiles first <= n * tiles +
+// tile < last. Frames have 1 or 3 channels.
+int64_t wmscore_frame_haarpsi_cpu_tiles(int64_t height, int64_t width, bool subsample);
+void wmscore_frame_haarpsi_cpu(wmscore::Element element, wmscore::Images preds,
+                               wmscore::Images target, int64_t channels, int64_t height,
+                               int64_t width, bool subsample, int64_t first, int64_t last,
+                               double* partials);
+
+// The same for all frames, summed into `sums`, [images, 2], on a device. `partials` is scratch of
+// [images, wmscore_frame_haarpsi_tiles(...), 2], unused when there is one tile. Returns a
+// cudaError_t.
+int64_t wmscore_frame_haarpsi_tiles(int64_t height, int64_t width, bool subsample);
+int32_t wmscore_frame_haarpsi_cuda(wmscore::Element element, wmscore::Images preds,
+                                   wmscore::Images target, int64_t images, int64_t channels,
+                                   int64_t height, int64_t width, bool subsample, double* partials,
+                                   double* sums, void* stream);
+
 // The same sums inside and outside a region, and the pixels of each. Images are cut into
 // wmscore_frame_region_errors_bands(pixels) >= 1 bands, which do not depend on threads; this
 // computes the bands first <= n * bands + b < last. `sums` is [images, bands, channels, 2, 6],

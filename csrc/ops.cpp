@@ -5,9 +5,11 @@
 // clang-format off
 #define WMSCORE_CPU_OPS(OP) \
   OP(frame_errors) \
-  OP(frame_ssim)   \
-  OP(frame_ssim_backward) \
-  OP(frame_region_errors)
+  OP(frame_haarpsi) \
+  OP(frame_quality) \
+  OP(frame_region_errors) \
+  OP(frame_ssim) \
+  OP(frame_ssim_backward)
 // clang-format on
 
 #define DECLARE(op) void op##_cpu(StableIValue* stack, uint64_t inputs, uint64_t outputs);

@@ -5,6 +5,8 @@
 // clang-format off
 #define WMSCORE_CUDA_OPS(OP) \
   OP(frame_errors) \
+  OP(frame_haarpsi) \
+  OP(frame_quality) \
   OP(frame_region_errors)
 // clang-format on
 

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from wmscore import functional as F
-from wmscore.metrics import PSNR, SSIM
+from wmscore.metrics import PSNR, SSIM, HaarPSI
 
 
-@pytest.mark.parametrize(("metric", "function"), [(PSNR, F.psnr), (SSIM, F.ssim)])
+@pytest.mark.parametrize(
+    ("metric", "function"), [(PSNR, F.psnr), (SSIM, F.ssim), (HaarPSI, F.haarpsi)]
+)
 def test_class_and_function_agree_in_pieces(metric, function):
     generator = torch.Generator().manual_seed(0)
     preds, target = torch.randint(256, (2, 6, 3, 16, 16), dtype=torch.uint8, generator=generator)

@@ -55,11 +55,11 @@ Unit = Annotated[StrictFloat, Field(ge=0.0, le=1.0)]
 Count = Annotated[StrictInt, Field(ge=1)]
 Seed = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
 
-# The measure that an axis' score is made of, when the panel does not choose one.
-DEFAULT_MEASURE: dict[str, str] = {
-    "perceptual_drift": "ssim",
-    "identity_persistence": "objects",
-    "action_response": "agreement",
+# What an axis' score may be made of; the first one when the panel does not choose.
+AXIS_MEASURES: dict[str, tuple[str, ...]] = {
+    "perceptual_drift": ("haarpsi", "ssim", "ms_ssim", "flip"),
+    "identity_persistence": ("objects",),
+    "action_response": ("agreement",),
 }
 
 # The chapter's words for the axes.
@@ -186,15 +186,15 @@ class AxisSpec(_Frozen):
     @classmethod
     def _fill_measure(cls, data: Any) -> Any:
         if isinstance(data, Mapping) and "measure" not in data and "axis" in data:
-            return {**data, "measure": DEFAULT_MEASURE.get(str(data["axis"]), "unknown")}
+            return {**data, "measure": AXIS_MEASURES.get(str(data["axis"]), ("unknown",))[0]}
         return data
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.measure != DEFAULT_MEASURE[self.axis]:
-            known = DEFAULT_MEASURE[self.axis]
+        known = AXIS_MEASURES[self.axis]
+        if self.measure not in known:
             raise ValueError(
-                f"measure: {self.axis} has the measure {known!r}, got {self.measure!r}"
+                f"measure: {self.axis} has the measures {', '.join(known)}; got {self.measure!r}"
             )
         return self
 
@@ -313,9 +313,9 @@ class Panel(_Frozen):
         manifest = _validate(_ChapterManifest, data)
         names = tuple(dict.fromkeys(manifest.action_script))
         axis = CHAPTER_AXES.get(manifest.evaluation_axis, manifest.evaluation_axis)
-        if axis not in DEFAULT_MEASURE:
+        if axis not in AXIS_MEASURES:
             raise ValueError(
-                f"evaluation_axis: expected one of {[*CHAPTER_AXES, *DEFAULT_MEASURE]}, "
+                f"evaluation_axis: expected one of {[*CHAPTER_AXES, *AXIS_MEASURES]}, "
                 f"got {manifest.evaluation_axis!r}"
             )
         scenario: dict[str, Any] = {

@@ -29,6 +29,12 @@ struct dim3 {
   constexpr dim3(unsigned int x = 1, unsigned int y = 1, unsigned int z = 1) : x(x), y(y), z(z) {}
 };
 
+struct alignas(8) float2 {
+  float x, y;
+};
+
+inline float2 make_float2(float x, float y) { return {x, y}; }
+
 struct alignas(16) uint4 {
   unsigned int x, y, z, w;
 };
@@ -224,6 +230,14 @@ inline unsigned int __vabsdiffu4(unsigned int a, unsigned int b) {
     result |= static_cast<unsigned int>(std::abs(difference)) << i;
   }
   return result;
+}
+
+inline unsigned int __vsadu4(unsigned int a, unsigned int b) {
+  return __dp4a(__vabsdiffu4(a, b), 0x01010101u, 0);
+}
+
+inline unsigned int __sad(int a, int b, unsigned int c) {
+  return c + static_cast<unsigned int>(std::abs(static_cast<int64_t>(a) - b));
 }
 
 inline unsigned int __vcmpgtu4(unsigned int a, unsigned int b) {

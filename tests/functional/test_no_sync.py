@@ -10,11 +10,15 @@ from wmscore.functional import (
     counterfactual_response,
     delta_psnr,
     first_crossing,
+    frame_quality,
+    haarpsi,
+    haarpsi_reason,
     label_overlap,
     mse,
     object_identity,
     psnr,
     region_errors,
+    rollout_quality,
     ssim,
     usable_horizon,
 )
@@ -37,9 +41,18 @@ def test_frames() -> None:
         assert (
             errors.inside.reason.shape == errors.outside.psnr.shape == errors.share.shape == (2, 3)
         )
+        score = haarpsi(*pair, shift=1)
+        assert score.shape == haarpsi_reason(score, 20, 24, shift=1).shape == (2, 3)
+        assert score.device.type == "meta"
         assert counterfactual_response(*pair, *pair).agreement.shape == (2, 3)
         assert delta_psnr(*pair, pair[0], cap_db=58.0).shape == (2, 3)
         assert controllability(*pair, pair[0]).shape == (2, 3)
+        for quality in (
+            frame_quality(pair[0], previous=pair[1]),
+            rollout_quality(frames(dtype)),
+            rollout_quality(frames(dtype)[:, :, :1].mT),
+        ):
+            assert quality.colourfulness.shape == quality.reason["change"].shape == (2, 3)
 
 
 def test_labels_with_given_ids() -> None:

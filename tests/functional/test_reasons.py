@@ -21,9 +21,11 @@ def test_codes_are_stable() -> None:
         "RESET_MISMATCH",
         "CONSTANT",
         "OUT_OF_RANGE",
+        "TOO_SMALL",
+        "NO_PREVIOUS",
         "NO_REGION",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == list(range(15))
+    assert [int(reason) for reason in sorted(Reason)] == list(range(17))
 
 
 def test_each_reason_has_its_own_line() -> None:

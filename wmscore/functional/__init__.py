@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wmscore.functional.haar import haarpsi, haarpsi_name, haarpsi_reason
 from wmscore.functional.horizon import (
     FirstCrossing,
     UsableHorizon,
@@ -12,6 +13,7 @@ from wmscore.functional.horizon import (
 from wmscore.functional.identity import IdentityState, ObjectIdentity, object_identity
 from wmscore.functional.overlap import LabelOverlap, label_ids, label_overlap
 from wmscore.functional.perceptual import PSNR_QUANTISATION_DB, mse, psnr
+from wmscore.functional.quality import FrameQuality, frame_quality, rollout_quality
 from wmscore.functional.reasons import Reason
 from wmscore.functional.regions import RegionError, RegionErrors, region_errors
 from wmscore.functional.response import (
@@ -38,6 +40,7 @@ __all__ = [
     "PSNR_QUANTISATION_DB",
     "CounterfactualResponse",
     "FirstCrossing",
+    "FrameQuality",
     "IdentityState",
     "LabelOverlap",
     "MultiScaleSsim",
@@ -51,6 +54,10 @@ __all__ = [
     "delta_psnr",
     "first_crossing",
     "first_run",
+    "frame_quality",
+    "haarpsi",
+    "haarpsi_name",
+    "haarpsi_reason",
     "label_ids",
     "label_overlap",
     "ms_ssim",
@@ -61,6 +68,7 @@ __all__ = [
     "region_errors",
     "response_from_products",
     "response_products",
+    "rollout_quality",
     "ssim",
     "ssim_map",
     "usable_horizon",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "check_channels",
     "check_choice",
     "check_count",
     "check_curve",
@@ -22,6 +23,7 @@ __all__ = [
     "check_per_axis",
     "check_per_curve",
     "check_products",
+    "check_rollouts",
     "check_side",
     "data_range_of",
 ]
@@ -229,3 +231,21 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """One of a few words."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_channels(name: str, frames: Tensor, channels: tuple[int, ...]) -> None:
+    """Frames ``[..., C, H, W]`` with one of a few numbers of channels."""
+    if frames.shape[-3] not in channels:
+        choices = " or C = ".join(map(str, channels))
+        raise ValueError(
+            f"{name} must have shape [..., C, H, W] with C = {choices}, got {tuple(frames.shape)}"
+        )
+
+
+def check_rollouts(name: str, frames: Tensor) -> None:
+    """Frames ``[B, T + 1, C, H, W]``."""
+    if frames.ndim != 5 or frames.shape[1] == 0:
+        raise ValueError(
+            f"{name} must have shape [B, T + 1, C, H, W] with at least one frame, "
+            f"got {tuple(frames.shape)}"
+        )

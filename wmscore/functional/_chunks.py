@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wmscore.ops import has_kernel
 
-__all__ = ["call_frames", "frame_chunks", "join_pieces", "piece_elements"]
+__all__ = ["call_frames", "frame_chunks", "is_one_run", "join_pieces", "piece_elements"]
 
 
 def piece_elements(device: torch.device) -> int:
@@ -28,7 +28,7 @@ def call_frames(op: str, *frames: Tensor) -> int:
     values = frames[0].shape[-3:].numel()
     if not has_kernel(op, device):
         return max(1, piece_elements(device) // values)
-    if all(_is_one_run(tensor) for tensor in frames):
+    if all(is_one_run(tensor) for tensor in frames):
         return max(1, frames[0].shape[:-3].numel())
     # Gathered first: few enough bytes to stay in a CPU's cache, enough to hide a launch.
     piece = 1 << 22 if device.type == "cpu" else 1 << 26
@@ -61,7 +61,7 @@ def join_pieces(pieces: list[Tensor], frames: Tensor) -> Tensor:
 
 
 def _frames_between(frames: Tensor, leading: torch.Size, start: int, stop: int) -> Tensor:
-    if _is_one_run(frames):
+    if is_one_run(frames):
         return frames.reshape(-1, *frames.shape[-3:])[start:stop]
     # Slices, not an index tensor: that would wait for the device at every piece.
     *outer, length = leading
@@ -81,7 +81,8 @@ def _place(row: int, sizes: list[int]) -> tuple[int, ...]:
     return tuple(reversed(place))
 
 
-def _is_one_run(frames: Tensor) -> bool:
+def is_one_run(frames: Tensor) -> bool:
+    """Whether the leading dims of ``[..., C, H, W]`` flatten to one as a view."""
     sizes, strides = frames.shape[:-3], frames.stride()[:-3]
     dims = [(size, stride) for size, stride in zip(sizes, strides, strict=True) if size != 1]
     return all(outer[1] == inner[0] * inner[1] for outer, inner in pairwise(dims))

@@ -28,7 +28,9 @@ class Reason(IntEnum):
     RESET_MISMATCH = 11
     CONSTANT = 12
     OUT_OF_RANGE = 13
-    NO_REGION = 14
+    TOO_SMALL = 14
+    NO_PREVIOUS = 15
+    NO_REGION = 16
 
     @property
     def description(self) -> str:
@@ -52,5 +54,7 @@ _DESCRIPTIONS = {
     Reason.RESET_MISMATCH: "frame 0 is not the initial observation that was given",
     Reason.OUT_OF_RANGE: "a floating-point frame has values outside 0..1",
     Reason.CONSTANT: "all pixels of the generated frame are equal while the reference's are not",
+    Reason.TOO_SMALL: "the frame is smaller than the smallest on which the value is defined",
+    Reason.NO_PREVIOUS: "no frame before this one was given to compare it with",
     Reason.NO_REGION: "no pixel lies in the region",
 }

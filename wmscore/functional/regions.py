@@ -102,7 +102,7 @@ def region_errors(
         ...                        previous=target[:-1])
         >>> errors.inside.psnr, errors.inside.reason, errors.outside.psnr
         (tensor([8.1308,    nan], dtype=torch.float64),
-         tensor([ 0, 14], dtype=torch.uint8),
+         tensor([ 0, 16], dtype=torch.uint8),
          tensor([    inf, 14.1514], dtype=torch.float64))
     """
     frames = {"preds": preds, "target": target}

@@ -12,7 +12,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from wmscore import functional as F
 
-__all__ = ["PSNR", "SSIM"]
+__all__ = ["PSNR", "SSIM", "HaarPSI"]
 
 
 class _FrameMetric(Metric):
@@ -73,3 +73,34 @@ class SSIM(_FrameMetric):
     """
 
     _measure = staticmethod(F.ssim)
+
+
+class HaarPSI(_FrameMetric):
+    """Perceptual similarity of every frame, in [0, 1]; see `wmscore.functional.haarpsi`.
+
+    With `subsample=None` the size of the frames decides which of two scores this is, so keep to
+    one size: `wmscore.functional.haarpsi_name` names it.
+
+    Args:
+        subsample: halve the frames first; None means where both sides are 128 or more.
+        shift: largest displacement in pixels of which the best counts.
+        reduction: "none" returns one value per frame, "mean" their mean.
+        kwargs: passed to `torchmetrics.Metric`.
+    """
+
+    def __init__(
+        self,
+        *,
+        subsample: bool | None = None,
+        shift: int = 0,
+        reduction: Literal["none", "mean"] = "none",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(reduction=reduction, **kwargs)
+        self.subsample = subsample
+        self.shift = shift
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add frames `[..., C, H, W]`; see the functional of the same name for dtypes."""
+        scores = F.haarpsi(preds, target, subsample=self.subsample, shift=self.shift)
+        self.values.append(scores.flatten())

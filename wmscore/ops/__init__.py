@@ -2,14 +2,21 @@
 
 from wmscore.ops._library import Kernels, has_kernel, kernels, load
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
+from wmscore.ops.frame_haarpsi import HAARPSI_ALPHA, FrameHaarpsi, frame_haarpsi
+from wmscore.ops.frame_quality import QualitySums, frame_quality
 from wmscore.ops.frame_region_errors import frame_region_errors
 from wmscore.ops.frame_ssim import FrameSsim, frame_ssim, frame_ssim_backward
 
 __all__ = [
     "FrameErrors",
+    "FrameHaarpsi",
     "FrameSsim",
+    "HAARPSI_ALPHA",
     "Kernels",
+    "QualitySums",
     "frame_errors",
+    "frame_haarpsi",
+    "frame_quality",
     "frame_region_errors",
     "frame_ssim",
     "frame_ssim_backward",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["FRAME_DTYPES", "check_frame_pair"]
+__all__ = ["FRAME_DTYPES", "check_frame_pair", "check_frames"]
 
 FRAME_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -39,4 +39,40 @@ def check_frame_pair(
     if preds.device != target.device:
         raise ValueError(
             f"preds and target must be on one device, got {preds.device} and {target.device}"
+        )
+
+
+def check_frames(frames: Tensor, previous: Tensor | None = None) -> None:
+    """Refuse anything but frames `[N, C, H, W]`, C of 1 or 3, and such frames before them.
+
+    Raises:
+        TypeError: an argument is not a tensor, or its dtype is not one of `FRAME_DTYPES`.
+        ValueError: the shapes or the devices differ, or the shape is not `[N, C, H, W]` with C of
+            1 or 3.
+    """
+    given = {"frames": frames} if previous is None else {"frames": frames, "previous": previous}
+    for name, value in given.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+        if value.dtype not in FRAME_DTYPES:
+            expected = ", ".join(str(dtype).removeprefix("torch.") for dtype in FRAME_DTYPES)
+            raise TypeError(f"{name} must have one of the dtypes {expected}, got {value.dtype}")
+    if frames.dim() != 4 or frames.shape[1] not in (1, 3):
+        raise ValueError(
+            f"frames must have shape [N, C, H, W] with C = 1 or C = 3, got {tuple(frames.shape)}"
+        )
+    if previous is None:
+        return
+    if previous.dtype != frames.dtype:
+        raise TypeError(
+            f"frames and previous must have one dtype, got {frames.dtype} and {previous.dtype}"
+        )
+    if previous.shape != frames.shape:
+        raise ValueError(
+            "frames and previous must have one shape, "
+            f"got {tuple(frames.shape)} and {tuple(previous.shape)}"
+        )
+    if previous.device != frames.device:
+        raise ValueError(
+            f"frames and previous must be on one device, got {frames.device} and {previous.device}"
         )

@@ -9,15 +9,28 @@ from wmscore import functional as F
 from wmscore.functional import ObjectIdentity, Reason
 from wmscore.scorer.groups import Groups, of_reference
 
-__all__ = ["MEASURES", "Curves", "identity_persistence", "perceptual_drift", "action_response"]
+__all__ = ["Curves", "action_response", "blank", "identity_persistence", "measure_unit"]
 
 # Name -> (values, reasons), each `[G, T]`.
 Curves = dict[str, tuple[Tensor, Tensor]]
 
 # Unit, low and high of the raw measures behind the scores.
-MEASURES: dict[str, tuple[str, float, float]] = {
+_MEASURES: dict[str, tuple[str, float, float]] = {
+    "haarpsi": ("1", 0.0, 1.0),
     "ssim": ("1", -1.0, 1.0),
+    "ms_ssim": ("1", 0.0, 1.0),
+    "flip": ("1", 0.0, 1.0),
     "psnr": ("dB", 0.0, float("inf")),
+    "brightness": ("data range", 0.0, 1.0),
+    "contrast": ("data range", 0.0, 0.5),
+    "saturation": ("data range", 0.0, 1.0),
+    "colourfulness": ("data range", 0.0, float("inf")),
+    "clipped_low": ("share of values", 0.0, 1.0),
+    "clipped_high": ("share of values", 0.0, 1.0),
+    "sharpness_gradient": ("data range^2", 0.0, 1.0),
+    "sharpness_laplacian": ("data range^2", 0.0, 16.0),
+    "blockiness": ("data range", -1.0, 1.0),
+    "change": ("data range", 0.0, 1.0),
     "agreement": ("1", -1.0, 1.0),
     "cosine": ("1", -1.0, 1.0),
     "gain": ("1", 0.0, float("inf")),
@@ -26,13 +39,11 @@ MEASURES: dict[str, tuple[str, float, float]] = {
 }
 
 
-def perceptual_drift(groups: Groups) -> tuple[Tensor, Tensor, Curves]:
-    """Score, its reasons, and the raw SSIM and PSNR (infinite for identical frames)."""
-    preds, target, reason = groups.preds, groups.target[:, 1:], groups.reason
-    ssim = _blank(F.ssim(preds, target), reason)
-    psnr = _blank(F.psnr(preds, target), reason)
-    # Frames that anticorrelate with the reference are as useless as unrelated ones.
-    return ssim.clamp_min(0.0), reason, {"ssim": (ssim, reason), "psnr": (psnr, reason)}
+def measure_unit(name: str) -> tuple[str, float, float]:
+    """Unit, low and high of a raw measure; variants (`ms_ssim_3`) have those of the plain one."""
+    while name not in _MEASURES and "_" in name:
+        name = name.rpartition("_")[0]
+    return _MEASURES[name]
 
 
 def identity_persistence(groups: Groups) -> tuple[Tensor, Tensor, ObjectIdentity | None]:
@@ -40,11 +51,11 @@ def identity_persistence(groups: Groups) -> tuple[Tensor, Tensor, ObjectIdentity
     rollouts, reason = groups.commanded, groups.reason
     if rollouts.labels is None or rollouts.reference_labels is None:
         lack = reason.masked_fill(reason == 0, int(Reason.NO_LABELS))
-        return _blank(torch.zeros_like(lack), lack), lack, None
+        return blank(torch.zeros_like(lack), lack), lack, None
     target = of_reference(rollouts, rollouts.reference_labels)
     found = F.object_identity(rollouts.labels[:, 1:], target[:, 1:], valid=groups.shown)
     lack = torch.where(reason == 0, found.reason, reason)
-    return _blank(found.score, lack), lack, found
+    return blank(found.score, lack), lack, found
 
 
 def action_response(groups: Groups) -> tuple[Tensor, Tensor, Curves]:
@@ -87,12 +98,12 @@ def action_response(groups: Groups) -> tuple[Tensor, Tensor, Curves]:
     }
     curves = {}
     for name, values in measures.items():
-        values = _blank(values, lack)
+        values = blank(values, lack)
         silent = values.isnan() & (lack == 0)
         curves[name] = (values, lack.masked_fill(silent, int(Reason.NO_GENERATED_RESPONSE)))
     return curves["agreement"][0].clamp_min(0.0), lack, curves
 
 
-def _blank(values: Tensor, reason: Tensor) -> Tensor:
+def blank(values: Tensor, reason: Tensor) -> Tensor:
     """Float64 values, NaN wherever there is a reason."""
     return values.double().masked_fill(reason != 0, float("nan"))

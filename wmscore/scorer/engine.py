@@ -14,15 +14,10 @@ from wmscore.functional import ObjectIdentity, Reason
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.ops import kernels
 from wmscore.rollouts import Rollouts
-from wmscore.scorer.axes import (
-    MEASURES,
-    Curves,
-    action_response,
-    identity_persistence,
-    perceptual_drift,
-)
+from wmscore.scorer.axes import Curves, action_response, identity_persistence, measure_unit
 from wmscore.scorer.faults import evaluation_faults
 from wmscore.scorer.groups import Groups
+from wmscore.scorer.perceptual import frame_quality, perceptual_drift
 from wmscore.scores import Curve, Scores
 
 __all__ = ["Scorer"]
@@ -163,14 +158,14 @@ class Scorer:
         for spec in self.panel.axes:
             curves: Curves = {}
             if spec.axis == "perceptual_drift":
-                score, reason, curves = perceptual_drift(groups)
+                score, reason, curves = perceptual_drift(groups, spec.measure)
             elif spec.axis == "identity_persistence":
                 score, reason, found = identity_persistence(groups)
             else:
                 score, reason, curves = action_response(groups)
             part |= {f"axes.{spec.axis}.values": score, f"axes.{spec.axis}.reason": reason}
-            for name, (values, why) in curves.items():
-                part |= {f"measures.{name}.values": values, f"measures.{name}.reason": why}
+            part |= _named("measures", curves)
+        part |= _named("measures", frame_quality(groups))
         self._parts.append(part)
         if found is not None:
             self._identity.append((part["slot"], found))
@@ -202,17 +197,12 @@ class Scorer:
             )
 
         axes: dict[str, Curve] = {spec.axis: curve(f"axes.{spec.axis}") for spec in self.panel.axes}
-        names = [k.split(".")[1] for k in (parts[0] if parts else {}) if k.endswith(".values")]
-        measures = {
-            name: curve(
-                f"measures.{name}",
-                unit=MEASURES[name][0],
-                low=MEASURES[name][1],
-                high=MEASURES[name][2],
-            )
-            for name in names
-            if name in MEASURES
-        }
+        measures = {}
+        for key in parts[0] if parts else {}:
+            if key.startswith("measures.") and key.endswith(".values"):
+                name = key.split(".")[1]
+                unit, low, high = measure_unit(name)
+                measures[name] = curve(f"measures.{name}", unit=unit, low=low, high=high)
         shown = gather("shown", torch.zeros(rows, steps, dtype=torch.bool))
         judged_steps = shown.clone()
         for spec, scored in zip(self.panel.axes, axes.values(), strict=True):
@@ -286,3 +276,11 @@ class Scorer:
             "kernels": str(kernels()),
             "identity": "ids shared with the reference; iou_gate 0.5, min_area 16, patience 2",
         }
+
+
+def _named(group: str, curves: Curves) -> dict[str, Tensor]:
+    """Curves as the tensors of a part."""
+    part: dict[str, Tensor] = {}
+    for name, (values, reason) in curves.items():
+        part |= {f"{group}.{name}.values": values, f"{group}.{name}.reason": reason}
+    return part

@@ -1,0 +1,84 @@
+"""What frames look like: against the reference (perceptual drift) and on their own (quality)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wmscore import functional as F
+from wmscore.functional import Reason
+from wmscore.scorer.axes import Curves, blank
+from wmscore.scorer.groups import Groups
+
+__all__ = ["frame_quality", "perceptual_drift"]
+
+_QUALITIES = (
+    "brightness",
+    "contrast",
+    "saturation",
+    "colourfulness",
+    "clipped_low",
+    "clipped_high",
+    "sharpness_gradient",
+    "sharpness_laplacian",
+    "blockiness",
+    "change",
+)
+
+
+def perceptual_drift(groups: Groups, measure: str) -> tuple[Tensor, Tensor, Curves]:
+    """Score, its reasons, and the raw measures: the panel's, and SSIM and PSNR always.
+
+    PSNR is infinite for identical frames. Names of raw measures say which variant the size of the
+    frames allows (`haarpsi_full`, `ms_ssim_3`).
+    """
+    preds, target = groups.preds, groups.target[:, 1:]
+    channels, height, width = preds.shape[2:]
+    curves: Curves = {}
+
+    def add(name: str, values: Tensor, lack: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        reason = groups.reason
+        if lack is not None:
+            reason = torch.where(reason == 0, lack, reason)
+        curves[name] = (blank(values, reason), reason)
+        return curves[name]
+
+    too_small = torch.full_like(groups.reason, int(Reason.TOO_SMALL))
+    undefined = torch.full_like(groups.reason, torch.nan, dtype=torch.float64)
+    if measure == "haarpsi" or channels in (1, 3):
+        haarpsi = F.haarpsi(preds, target)
+        lack = F.haarpsi_reason(haarpsi, height, width)
+        chosen = add(F.haarpsi_name(height, width), haarpsi, lack)
+    scales = F.ms_ssim_scales(height, width)
+    ssim = add("ssim", F.ssim(preds, target)) if scales else add("ssim", undefined, too_small)
+    add("psnr", F.psnr(preds, target))
+    if measure == "ssim":
+        # Frames that anticorrelate with the reference are as useless as unrelated ones.
+        chosen = (ssim[0].clamp_min(0.0), ssim[1])
+    elif measure == "ms_ssim":
+        if scales:
+            found = F.ms_ssim(preds, target)
+            chosen = add(found.name, found.values)
+        else:
+            chosen = add("ms_ssim_0", undefined, too_small)
+    elif measure == "flip":
+        error, reason = add("flip", F.flip(preds, target))
+        chosen = (1 - error, reason)
+    return (*chosen, curves)
+
+
+def frame_quality(groups: Groups) -> Curves:
+    """The reference-free companions of the generated frames; none for frames that are not colours.
+
+    Over-saturation, blur, clipping, blocking and freezing show here without a reference; the
+    simulator's own rows are what they should look like.
+    """
+    frames = groups.commanded.frames
+    if frames.shape[2] not in (1, 3):
+        return {}
+    found = F.rollout_quality(frames)
+    curves: Curves = {}
+    for name in _QUALITIES:
+        reason = torch.where(groups.reason == 0, found.reason[name], groups.reason)
+        curves[name] = (blank(getattr(found, name), reason), reason)
+    return curves
