@@ -149,6 +149,7 @@ int32_t wmscore_frame_flip_cuda(wmscore::Element element, wmscore::Images preds,
                                 int64_t width, double pixels_per_degree, double* partials,
                                 double* means, void* stream);
 
+
 // The same sums inside and outside a region, and the pixels of each. Images are cut into
 // wmscore_frame_region_errors_bands(pixels) >= 1 bands, which do not depend on threads; this
 // computes the bands first <= n * bands + b < last. `sums` is [images, bands, channels, 2, 6],
@@ -193,5 +194,6 @@ int32_t wmscore_frame_ssim_backward_cuda(wmscore::Element element, wmscore::Imag
                                          bool uniform, int64_t scales, const double* of_result,
                                          void* scratch, void* of_preds, void* of_target,
                                          void* stream);
+
 
 }  // extern "C"
