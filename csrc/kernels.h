@@ -149,7 +149,6 @@ int32_t wmscore_frame_flip_cuda(wmscore::Element element, wmscore::Images preds,
                                 int64_t width, double pixels_per_degree, double* partials,
                                 double* means, void* stream);
 
-
 // The same sums inside and outside a region, and the pixels of each. Images are cut into
 // wmscore_frame_region_errors_bands(pixels) >= 1 bands, which do not depend on threads; this
 // computes the bands first <= n * bands + b < last. `sums` is [images, bands, channels, 2, 6],
@@ -173,9 +172,9 @@ int32_t wmscore_frame_region_errors_cuda(wmscore::Element element, wmscore::Fram
                                          void* partials, int64_t* partial_counts, void* sums,
                                          int64_t* counts, void* stream);
 
-// All planes at all scales on a device: `result` is [images, channels, scales, 3], means of ssim and
-// of cs, and squared errors. `scratch` has wmscore_frame_ssim_scratch(...) bytes, aligned to 16.
-// Row strides fit an int. Returns a cudaError_t.
+// All planes at all scales on a device: `result` is [images, channels, scales, 3], means of ssim
+// and of cs, and squared errors. `scratch` has wmscore_frame_ssim_scratch(...) bytes, aligned
+// to 16. Row strides fit an int. Returns a cudaError_t.
 int64_t wmscore_frame_ssim_scratch(wmscore::Element element, int64_t images, int64_t channels,
                                    int64_t height, int64_t width, bool uniform, int64_t scales);
 int32_t wmscore_frame_ssim_cuda(wmscore::Element element, wmscore::Images preds,
@@ -194,6 +193,5 @@ int32_t wmscore_frame_ssim_backward_cuda(wmscore::Element element, wmscore::Imag
                                          bool uniform, int64_t scales, const double* of_result,
                                          void* scratch, void* of_preds, void* of_target,
                                          void* stream);
-
 
 }  // extern "C"

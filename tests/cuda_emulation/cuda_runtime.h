@@ -276,4 +276,3 @@ inline int __popcll(unsigned long long value) { return __builtin_popcountll(valu
 // Rounded by themselves, never fused with a sum.
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
-

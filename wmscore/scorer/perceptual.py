@@ -27,10 +27,11 @@ _QUALITIES = (
 
 
 def perceptual_drift(groups: Groups, measure: str) -> tuple[Tensor, Tensor, Curves]:
-    """Score, its reasons, and the raw measures: the panel's, and SSIM and PSNR always.
+    """Score, its reasons, and the raw measures: the panel's, and HaarPSI, SSIM and PSNR always.
 
-    PSNR is infinite for identical frames. Names of raw measures say which variant the size of the
-    frames allows (`haarpsi_full`, `ms_ssim_3`).
+    PSNR is infinite for identical frames; `psnr_moving` is that of the pixels that change in the
+    reference. Names of raw measures say which variant the size of the frames allows
+    (`haarpsi_full`, `ms_ssim_3`).
     """
     preds, target = groups.preds, groups.target[:, 1:]
     channels, height, width = preds.shape[2:]
@@ -52,6 +53,8 @@ def perceptual_drift(groups: Groups, measure: str) -> tuple[Tensor, Tensor, Curv
     scales = F.ms_ssim_scales(height, width)
     ssim = add("ssim", F.ssim(preds, target)) if scales else add("ssim", undefined, too_small)
     add("psnr", F.psnr(preds, target))
+    moving = F.region_errors(preds, target, previous=groups.target[:, :-1]).inside
+    add("psnr_moving", moving.psnr, moving.reason)
     if measure == "ssim":
         # Frames that anticorrelate with the reference are as useless as unrelated ones.
         chosen = (ssim[0].clamp_min(0.0), ssim[1])
