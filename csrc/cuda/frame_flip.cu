@@ -9,7 +9,9 @@
 #include "../flip.h"
 #include "../kernels.h"
 
-extern __shared__ float dynamic_shared[];
+#ifdef __CUDACC__
+extern __shared__ __align__(16) unsigned char dynamic_shared[];
+#endif
 
 namespace {
 
@@ -234,7 +236,7 @@ __global__ void __launch_bounds__(kThreads)
     sum_tiles(Images preds, Images target, int64_t images, int64_t height, int64_t width,
               FlipFilters filters, double* out) {
   const Layout layout(filters.reach);
-  float* const planes = dynamic_shared;
+  float* const planes = reinterpret_cast<float*>(dynamic_shared);
   float* const columns = planes + kPlanes * layout.plane();
   float* const table = columns + kColumns * layout.column();
   if (std::is_same_v<T, uint8_t>) {

@@ -152,9 +152,9 @@ struct cudaLaunchConfig_t {
   cudaStream_t stream = nullptr;
 };
 
-// What a kernel that declares `extern __shared__ float dynamic_shared[];` gets: NaN at first, in as
-// many bytes as every device has.
-inline thread_local float dynamic_shared[99 * 1024 / sizeof(float)];
+// What a kernel that declares `extern __shared__ unsigned char dynamic_shared[];` gets: NaN at
+// first, in as many bytes as every device has.
+alignas(16) inline thread_local unsigned char dynamic_shared[99 * 1024];
 
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 
@@ -162,9 +162,6 @@ template <typename Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
   return static_cast<size_t>(bytes) <= sizeof dynamic_shared ? cudaSuccess : cudaErrorInvalidValue;
 }
-
-// What `extern __shared__ unsigned char dynamic_shared[]` declares for nvcc.
-inline unsigned char* dynamic_shared = nullptr;
 
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
@@ -177,8 +174,6 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
       config->dynamicSmemBytes > sizeof dynamic_shared) {
     return cudaErrorInvalidConfiguration;
   }
-  if (config->dynamicSmemBytes > 48 * 1024) return cudaErrorInvalidValue;
-  std::vector<unsigned char> shared(config->dynamicSmemBytes);
   ::gridDim = grid;
   ::blockDim = threads;
   const std::function<void()> body = [&] { kernel(static_cast<Parameters>(arguments)...); };
@@ -186,10 +181,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     for (unsigned int y = 0; y < grid.y; ++y) {
       for (unsigned int x = 0; x < grid.x; ++x) {
         blockIdx = dim3(x, y, z);
-        std::fill_n(dynamic_shared, config->dynamicSmemBytes / sizeof(float), NAN);
-
-        std::fill(shared.begin(), shared.end(), 0xff);  // NaN, where it is read before it is set
-        dynamic_shared = shared.data();
+        std::memset(dynamic_shared, 0xff, config->dynamicSmemBytes);
         emulation::run_block(body);
       }
     }
