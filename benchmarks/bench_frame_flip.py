@@ -1,8 +1,8 @@
 """FLIP of uint8 frames, per frame: the fused kernel, plain torch and the authors' package.
 
 Each provider starts from the same contiguous uint8 tensors and pays for the conversion it needs.
-`flip-evaluator` is C++ with OpenMP, for the CPU and one frame at a time. It counts its threads by
-`OMP_NUM_THREADS`, not by `--threads`: set both.
+`flip-evaluator` is C++ with OpenMP, for the CPU and one frame at a time. Its threads are those of
+OMP_NUM_THREADS when the process starts, so all use the first of `--threads`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ COLUMNS = {
     "side": "d",
     "frames": "d",
     "layout": "",
+    "threads": "d",
     "provider": "",
     "seconds": ".3e",
     "items_per_second": ",.0f",
+    "extra_bytes": ",d",
     "times_kernel": ".1f",
 }
 
@@ -98,8 +100,8 @@ def main() -> None:
     print(f"{environment(device)}\nkernels: {kernels()}")
     if device not in kernels().ops["frame_flip"]:
         print(f"no {device} kernel: 'wmscore kernel' is the torch function here")
-    if os.environ.get("OMP_NUM_THREADS") != str(options.threads):
-        print(f"set OMP_NUM_THREADS={options.threads}, or flip-evaluator takes other threads")
+    if os.environ.get("OMP_NUM_THREADS") != str(options.threads[0]):
+        print("OMP_NUM_THREADS is not the first of --threads: flip-evaluator takes other threads")
     rows = [
         row
         for layout in ("contiguous", "channels last")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from timing import Row, arguments, environment, measure, table, write_jsonl
+from timing import Row, arguments, environment, measure, table, thread_counts, write_jsonl
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
@@ -32,9 +32,11 @@ COLUMNS = {
     "frames": "d",
     "score": "",
     "layout": "",
+    "threads": "d",
     "provider": "",
     "seconds": ".3e",
     "items_per_second": ",.0f",
+    "extra_bytes": ",d",
     "times_kernel": ".1f",
 }
 
@@ -121,6 +123,7 @@ def main() -> None:
         print(f"no {device} kernel: 'wmscore kernel' is the torch function here")
     rows = [
         row
+        for _ in thread_counts(options)
         for side, frames, halved, layout in CASES
         for row in bench(
             side,

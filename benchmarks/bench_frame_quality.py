@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from timing import Row, arguments, environment, measure, table, write_jsonl
+from timing import Row, arguments, environment, measure, table, thread_counts, write_jsonl
 from torch import Tensor
 
 from wmscore.ops import QualitySums, frame_errors, frame_quality, kernels
@@ -22,9 +22,11 @@ COLUMNS = {
     "frames": "d",
     "layout": "",
     "previous": "",
+    "threads": "d",
     "provider": "",
     "seconds": ".3e",
     "items_per_second": ",.0f",
+    "extra_bytes": ",d",
     "share_of_copy": ".3f",
     "times_kernel": ".1f",
 }
@@ -121,6 +123,7 @@ def main() -> None:
         print(f"no {device} kernel: 'wmscore kernel' is the torch function here")
     rows = [
         row
+        for _ in thread_counts(options)
         for layout in ("contiguous", "channels last")
         for has_previous in (False, True)
         for side, frames in SIZES.items()

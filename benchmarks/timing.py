@@ -71,8 +71,10 @@ def arguments(description: str | argparse.ArgumentParser) -> argparse.Namespace:
     if parsed.device == "cuda" and not torch.cuda.is_available():
         options.error("torch sees no CUDA device")
     # Read when a process starts: by the allocator, and by OpenMP, whose threads else spin at each
-    # barrier and stall where cores are shared.
-    wanted = {"OMP_WAIT_POLICY": "PASSIVE", **({} if parsed.default_malloc else _WARM_MALLOC)}
+    # barrier and stall where cores are shared. Libraries with an OpenMP of their own count by it.
+    wanted = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(parsed.threads[0])}
+    if not parsed.default_malloc:
+        wanted |= _WARM_MALLOC
     missing = wanted.keys() - os.environ.keys()
     if missing:
         os.environ.update({name: wanted[name] for name in missing})
