@@ -101,7 +101,7 @@ def test_fingerprint_is_pinned():
     assert fingerprint.startswith(PINNED), fingerprint
 
 
-PINNED = "11a51dfb5d92"
+PINNED = "a67878f68e2d"
 
 
 def test_scripts_continue_as_they_say():
@@ -292,3 +292,11 @@ def test_any_valid_panel_survives_the_round_trip(names, seeds, threshold, horizo
     assert again == panel
     assert again.canonical_json() == panel.canonical_json()
     assert [names[i] for i in panel.actions(0).tolist()] == list(script)
+
+
+@pytest.mark.parametrize("measure", ["haarpsi", "ssim", "ms_ssim", "flip"])
+def test_perceptual_drift_has_a_choice_of_measures(measure):
+    panel = Panel.from_dict(edited("axes.0", {**PANEL["axes"][0], "measure": measure}))
+    assert panel.axes[0].measure == measure
+    same = measure == "haarpsi"  # what is not chosen
+    assert (panel.fingerprint == Panel.from_dict(PANEL).fingerprint) == same

@@ -120,10 +120,12 @@ WMSCORE_INLINE void add_similarity(const Rows<T>& preds, const Rows<T>& target, 
       const bool is_last = row + 1 == last + kWindow - 1;
       if (newest < 0 || (newest % 2 == 0 && !is_last)) continue;
       const int64_t top = newest / 2 * 2;
+      int slots[kRing];
+      for (int k = 0; k < kRing; ++k) slots[k] = static_cast<int>((top + k) % kRing);
+      if (newest == top) slots[kRing - 1] = slots[kRing - 2];  // there is no second row
       for (int m = 0; m < kMoments; ++m) {
         const Vector<Real>* rows[kRing];
-        for (int k = 0; k < kRing; ++k)
-          rows[k] = work.ring[std::min(top + k, row - first) % kRing][m];
+        for (int k = 0; k < kRing; ++k) rows[k] = work.ring[slots[k]][m];
         blur_down<kWindow>(taps, rows, steps, work.moments[0][m], work.moments[1][m]);
       }
       Vector<Real> sums[2] = {};
