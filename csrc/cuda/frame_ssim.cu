@@ -64,16 +64,29 @@ __device__ void halve_tile(const Pair& pair, int64_t image, int64_t channel, int
   }
 }
 
+// What the formula needs of the moments of s.
+template <typename Real>
+struct Denominators {
+  Real brightness;
+  Real contrast;
+
+  Denominators() = default;
+  __device__ Denominators(const Moments<Real>& sum, const Scaling<Real>& scaling) {
+    const Real bright = sum.value + scaling.shift;
+    brightness = fused(bright, bright, scaling.c1);
+    contrast = sum.energy - multiply(sum.value, sum.value) + scaling.c2;
+  }
+};
+
 // Half of 1 - ssim and half of 1 - cs at one position.
 template <typename Real>
-__device__ void dissimilarity(const Moments<Real>& means, const Scaling<Real>& scaling, Real& ssim,
+__device__ void dissimilarity(const Denominators<Real>& denominators,
+                              const Moments<Real>& difference, Real& ssim,
                               Real& contrast_structure) {
-  const Real sum = means.sum + scaling.shift;
-  const Real offset = multiply(means.difference, means.difference);
-  const Real sum_variance = fused(-means.sum, means.sum, means.sum_energy);
-  const Real variance = means.difference_energy - offset;
-  const Real luminance = offset * reciprocal(fused(sum, sum, scaling.c1) + offset);
-  const Real contrast = variance * reciprocal(sum_variance + variance + scaling.c2);
+  const Real offset = multiply(difference.value, difference.value);
+  const Real variance = difference.energy - offset;
+  const Real luminance = offset * reciprocal(denominators.brightness + offset);
+  const Real contrast = variance * reciprocal(denominators.contrast + variance);
   contrast_structure = contrast;
   ssim = fused(luminance, fused(static_cast<Real>(-2), contrast, static_cast<Real>(1)), contrast);
 }
@@ -105,11 +118,12 @@ __global__ void __launch_bounds__(Tuning<RealOf<T>>::kMostThreads, Tuning<RealOf
   constexpr int kSize = Window::kSize;
   constexpr int kMargin = kSize - 1;
   static_assert(shared_bytes<Real, Window>(Tuning<Real>::kMostThreads) <= kMostShared);
-  Moments<Real>* const rows = reinterpret_cast<Moments<Real>*>(dynamic_shared);
   const int thread = threadIdx.x;
-  const RowTasks<Window> tasks(blockDim.x);
+  const Tasks<Window> tasks(blockDim.x);
   const int task_row = thread / tasks.across;
   const int task_column = thread % tasks.across * kSize;
+  Moments<Real>* const sums = reinterpret_cast<Moments<Real>*>(dynamic_shared);
+  Moments<Real>* const differences = sums + tasks.columns * kSize;
 
   // The channels of a tile follow each other: those of interleaved frames share what they read.
   const int tiles = tiling.across * tiling.down;
@@ -136,13 +150,13 @@ __global__ void __launch_bounds__(Tuning<RealOf<T>>::kMostThreads, Tuning<RealOf
     const int most_rows = tiling.rows + kMargin;
     const int columns = static_cast<int>(right < blockDim.x ? right : blockDim.x);
     int rows_left = static_cast<int>(below < most_rows ? below : most_rows);
-    const int task_count =
-        columns - kMargin - task_column;  // of its kSize outputs, those that exist
+    const int task_count = columns - kMargin - task_column;  // of kSize outputs, those that exist
 
     // A thread to the right of the plane reads the last column. Nothing comes of it.
     Cursor<T> cursor(pair, image, channel, first_row,
                      first_column + (thread < columns ? thread : columns - 1));
-    Column<Real, Window> column;
+    Column<Real, Window> sum;
+    Column<Real, Window> difference;
     Real ssim = 0;
     Real contrast_structure = 0;
     ErrorSum<T> error = 0;
@@ -152,8 +166,9 @@ __global__ void __launch_bounds__(Tuning<RealOf<T>>::kMostThreads, Tuning<RealOf
       cursor.read(x, y, 0, kMargin);
 #pragma unroll
       for (int i = 0; i < kMargin; ++i) {
-        column.push(i + 1, sum_of(x[i], y[i], scaling), difference_of(x[i], y[i], scaling));
-        error += squared_error<ErrorSum<T>>(x[i], y[i], column.difference_energy[i + 1]);
+        sum.push(i + 1, sum_of(x[i], y[i], scaling));
+        difference.push(i + 1, difference_of(x[i], y[i], scaling));
+        error += squared_error<ErrorSum<T>>(x[i], y[i], difference.energy.value[i + 1]);
       }
       if (!is_top) error = 0;
     }
@@ -163,27 +178,35 @@ __global__ void __launch_bounds__(Tuning<RealOf<T>>::kMostThreads, Tuning<RealOf
     Loaded<T> y[kSize];
     cursor.read(x, y, 0, rows_left);
     while (rows_left > 0) {
-      column.square();
+      sum.resume();
+      difference.resume();
       ErrorSum<T> group_error = 0;
 #pragma unroll
       for (int i = 0; i < kSize; ++i) {
-        column.push(i, sum_of(x[i], y[i], scaling), difference_of(x[i], y[i], scaling));
-        group_error += squared_error<ErrorSum<T>>(x[i], y[i], column.difference_energy[i]);
-        rows[i * tasks.pitch + thread] = column.means(i);
+        sum.push(i, sum_of(x[i], y[i], scaling));
+        difference.push(i, difference_of(x[i], y[i], scaling));
+        group_error += squared_error<ErrorSum<T>>(x[i], y[i], difference.energy.value[i]);
+        sums[thread * kSize + i] = sum.means(i);
+        differences[thread * kSize + i] = difference.means(i);
       }
       error += group_error;
       __syncthreads();
 
       if (task_row < kSize && task_row < rows_left) {
+        const int first = task_column * kSize + task_row;
         Moments<Real> means[kSize];
-        blur_across<Real, Window>(rows + task_row * tasks.pitch + task_column, means);
+        Denominators<Real> denominators[kSize];
+        blur_across<Real, Window>(sums + first, means);
+#pragma unroll
+        for (int k = 0; k < kSize; ++k) denominators[k] = {means[k], scaling};
+        blur_across<Real, Window>(differences + first, means);
         Real group_ssim = 0;
         Real group_contrast_structure = 0;
 #pragma unroll
         for (int k = 0; k < kSize; ++k) {
           Real of_ssim;
           Real of_contrast_structure;
-          dissimilarity(means[k], scaling, of_ssim, of_contrast_structure);
+          dissimilarity(denominators[k], means[k], of_ssim, of_contrast_structure);
           if (k < task_count) {
             group_ssim += of_ssim;
             group_contrast_structure += of_contrast_structure;

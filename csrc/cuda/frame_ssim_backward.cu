@@ -25,73 +25,74 @@ constexpr int kStatistics = 3;
 constexpr int kMostScales = 5;
 constexpr int kHalveThreads = 256;
 
+// The gradient with respect to the mean of s or d over a window, and to that of its square.
+template <typename Real>
+using Maps = Moments<Real>;
+
 // The last kSize rows of one column of the maps.
 template <typename Real, typename Window>
 struct MapColumn {
   static constexpr int kSize = Window::kSize;
 
-  Moments<Real> rows[kSize] = {};
+  Maps<Real> rows[kSize] = {};
 
-  // The maps' sum over the rows that end at place i.
-  __device__ Moments<Real> blurred(int i) const {
+  // Weighted over the rows that end with row i.
+  __device__ Maps<Real> sums(int i) const {
     constexpr Taps<Real, Window> kTaps;
-    Moments<Real> sums = {};
+    Maps<Real> sums = {};
 #pragma unroll
     for (int k = 0; k < kSize; ++k) {
-      const Moments<Real>& row = rows[(i + 1 + k) % kSize];
+      const Maps<Real>& row = rows[(i + 1 + k) % kSize];
       const Real tap = kTaps.plain[distance(k, Window::kReach)];
-      sums.sum = fused(tap, row.sum, sums.sum);
-      sums.difference = fused(tap, row.difference, sums.difference);
-      sums.sum_energy = fused(tap, row.sum_energy, sums.sum_energy);
-      sums.difference_energy = fused(tap, row.difference_energy, sums.difference_energy);
+      sums.value = fused(tap, row.value, sums.value);
+      sums.energy = fused(tap, row.energy, sums.energy);
     }
     return sums;
   }
 };
 
+// From entries kSize apart.
 template <typename Real, typename Window>
-__device__ void blur_maps_across(const Moments<Real>* row, Moments<Real> (&sums)[Window::kSize]) {
+__device__ void blur_maps_across(const Maps<Real>* row, Maps<Real> (&sums)[Window::kSize]) {
   constexpr Taps<Real, Window> kTaps;
   constexpr int kSize = Window::kSize;
 #pragma unroll
   for (int i = 0; i < 2 * kSize - 1; ++i) {
-    const Moments<Real> entry = row[i];
+    const Maps<Real> entry = row[i * kSize];
 #pragma unroll
     for (int k = 0; k < kSize; ++k) {
       if (i < k || i >= k + kSize) continue;
-      if (i == k) sums[k] = {};
       const Real tap = kTaps.plain[distance(i - k, Window::kReach)];
-      sums[k].sum = fused(tap, entry.sum, sums[k].sum);
-      sums[k].difference = fused(tap, entry.difference, sums[k].difference);
-      sums[k].sum_energy = fused(tap, entry.sum_energy, sums[k].sum_energy);
-      sums[k].difference_energy = fused(tap, entry.difference_energy, sums[k].difference_energy);
+      sums[k].value = i == k ? tap * entry.value : fused(tap, entry.value, sums[k].value);
+      sums[k].energy = i == k ? tap * entry.energy : fused(tap, entry.energy, sums[k].energy);
     }
   }
 }
 
-// From the moments of a position to the gradients of the means of s and d and of those of their
-// squares.
+// From the moments at one position to the maps, in place.
 template <typename Real>
-__device__ Moments<Real> differentiate(const Moments<Real>& means, const Scaling<Real>& scaling,
-                                       Real of_ssim, Real of_contrast_structure) {
-  const Real sum = means.sum + scaling.shift;
-  const Real difference = means.difference;
-  const Real sum_variance = means.sum_energy - means.sum * means.sum;
-  const Real variance = means.difference_energy - multiply(difference, difference);
-  const Real bright = sum * sum + scaling.c1;
-  const Real by_brightness = reciprocal(bright + difference * difference);
+__device__ void differentiate(Moments<Real>& sum, Moments<Real>& difference,
+                              const Scaling<Real>& scaling, Real of_ssim,
+                              Real of_contrast_structure) {
+  const Real mean_sum = sum.value + scaling.shift;
+  const Real mean_difference = difference.value;
+  const Real sum_variance = sum.energy - multiply(sum.value, sum.value);
+  const Real variance = difference.energy - multiply(mean_difference, mean_difference);
+  const Real bright = mean_sum * mean_sum + scaling.c1;
+  const Real by_brightness = reciprocal(bright + mean_difference * mean_difference);
   const Real by_contrast = reciprocal(sum_variance + variance + scaling.c2);
-  const Real luminance = 1 - 2 * difference * difference * by_brightness;
+  const Real luminance = 1 - 2 * mean_difference * mean_difference * by_brightness;
   const Real contrast_structure = 1 - 2 * variance * by_contrast;
 
   const Real of_luminance =
-      4 * of_ssim * contrast_structure * difference * by_brightness * by_brightness;
+      4 * of_ssim * contrast_structure * mean_difference * by_brightness * by_brightness;
   const Real of_contrast =
       2 * (of_ssim * luminance + of_contrast_structure) * by_contrast * by_contrast;
   const Real of_sum_variance = of_contrast * variance;
   const Real of_variance = -of_contrast * (sum_variance + scaling.c2);
-  return {of_luminance * sum * difference - 2 * means.sum * of_sum_variance,
-          -of_luminance * bright - 2 * difference * of_variance, of_sum_variance, of_variance};
+  sum = {of_luminance * mean_sum * mean_difference - 2 * sum.value * of_sum_variance,
+         of_sum_variance};
+  difference = {-of_luminance * bright - 2 * mean_difference * of_variance, of_variance};
 }
 
 // The gradients of one scale's frames, contiguous planes. Null where there are none.
@@ -110,13 +111,14 @@ __global__ void __launch_bounds__(kMostThreads, kBlocks<RealOf<T>>)
   constexpr int kSize = Window::kSize;
   constexpr int kMargin = kSize - 1;
   static_assert(shared_bytes<Real, Window>(kMostThreads) <= kMostShared);
-  Moments<Real>* const rows = reinterpret_cast<Moments<Real>*>(dynamic_shared);
   const int thread = threadIdx.x;
-  const RowTasks<Window> tasks(blockDim.x);
+  const Tasks<Window> tasks(blockDim.x);
   const int task_row = thread / tasks.across;
   const int task_column = thread % tasks.across * kSize;
   const bool has_task = task_row < kSize;
-  Moments<Real>* const task = rows + task_row * tasks.pitch + task_column;
+  Moments<Real>* const sums = reinterpret_cast<Moments<Real>*>(dynamic_shared);
+  Moments<Real>* const differences = sums + tasks.columns * kSize;
+  const int first_of_task = task_column * kSize + task_row;
 
   const int tile = static_cast<int>(blockIdx.x / channels);
   const int channel = static_cast<int>(blockIdx.x % channels);
@@ -145,16 +147,20 @@ __global__ void __launch_bounds__(kMostThreads, kBlocks<RealOf<T>>)
     const Real of_contrast_structure = static_cast<Real>(of_plane[1] / positions);
     const Real of_error = static_cast<Real>(of_plane[2] * error_unit);
 
-    Column<Real, Window> column;
-    MapColumn<Real, Window> map_column;
+    Column<Real, Window> sum;
+    Column<Real, Window> difference;
+    MapColumn<Real, Window> of_sum;
+    MapColumn<Real, Window> of_difference;
     Cursor<T> cursor(pair, image, channel, is_top ? 0 : first_row - kMargin, column_read);
     {
       Loaded<T> x[kMargin] = {};
       Loaded<T> y[kMargin] = {};
       if (!is_top) cursor.read(x, y, 0, kMargin);
 #pragma unroll
-      for (int i = 0; i < kMargin; ++i)
-        column.push(i + 1, sum_of(x[i], y[i], scaling), difference_of(x[i], y[i], scaling));
+      for (int i = 0; i < kMargin; ++i) {
+        sum.push(i + 1, sum_of(x[i], y[i], scaling));
+        difference.push(i + 1, difference_of(x[i], y[i], scaling));
+      }
     }
     // Of the pixels whose gradients these are. Rows are counted from the first row of maps.
     Cursor<T> own_cursor(pair, image, channel, first_row - kMargin,
@@ -165,36 +171,50 @@ __global__ void __launch_bounds__(kMostThreads, kBlocks<RealOf<T>>)
       Loaded<T> y[kSize];
       const int64_t rows_left = below - row;
       cursor.read(x, y, 0, static_cast<int>(rows_left < kSize ? rows_left : kSize));
-      column.square();
+      sum.resume();
+      difference.resume();
 #pragma unroll
       for (int i = 0; i < kSize; ++i) {
-        column.push(i, sum_of(x[i], y[i], scaling), difference_of(x[i], y[i], scaling));
-        rows[i * tasks.pitch + thread] = column.means(i);
+        sum.push(i, sum_of(x[i], y[i], scaling));
+        difference.push(i, difference_of(x[i], y[i], scaling));
+        sums[thread * kSize + i] = sum.means(i);
+        differences[thread * kSize + i] = difference.means(i);
       }
       __syncthreads();
 
       const int64_t position_row = first_row - kMargin + row + task_row;
-      Moments<Real> maps[kSize] = {};
+      Maps<Real> sum_maps[kSize] = {};
+      Maps<Real> difference_maps[kSize] = {};
       if (has_task && position_row >= 0 && position_row < positions_down) {
-        blur_across<Real, Window>(task, maps);
+        blur_across<Real, Window>(sums + first_of_task, sum_maps);
+        blur_across<Real, Window>(differences + first_of_task, difference_maps);
 #pragma unroll
         for (int k = 0; k < kSize; ++k) {
+          differentiate(sum_maps[k], difference_maps[k], scaling, of_ssim, of_contrast_structure);
           const bool is_position = task_outer + k >= 0 && task_outer + k < positions_across;
-          maps[k] = is_position ? differentiate(maps[k], scaling, of_ssim, of_contrast_structure)
-                                : Moments<Real>{};
+          if (!is_position) sum_maps[k] = difference_maps[k] = {};
         }
       }
       __syncthreads();
       if (has_task) {
 #pragma unroll
-        for (int k = 0; k < kSize; ++k) task[k] = maps[k];
+        for (int k = 0; k < kSize; ++k) {
+          sums[first_of_task + k * kSize] = sum_maps[k];
+          differences[first_of_task + k * kSize] = difference_maps[k];
+        }
       }
       __syncthreads();
-      if (has_task) blur_maps_across<Real, Window>(task, maps);
+      if (has_task) {
+        blur_maps_across<Real, Window>(sums + first_of_task, sum_maps);
+        blur_maps_across<Real, Window>(differences + first_of_task, difference_maps);
+      }
       __syncthreads();
       if (has_task) {
 #pragma unroll
-        for (int k = 0; k < kSize; ++k) task[k] = maps[k];
+        for (int k = 0; k < kSize; ++k) {
+          sums[first_of_task + k * kSize] = sum_maps[k];
+          differences[first_of_task + k * kSize] = difference_maps[k];
+        }
       }
       const int end = own_rows + kMargin - row;
       own_cursor.read(x, y, kMargin - row, owns_column ? end : 0);
@@ -202,13 +222,15 @@ __global__ void __launch_bounds__(kMostThreads, kBlocks<RealOf<T>>)
 
 #pragma unroll
       for (int i = 0; i < kSize; ++i) {
-        map_column.rows[i] = rows[i * tasks.pitch + thread];
+        of_sum.rows[i] = sums[thread * kSize + i];
+        of_difference.rows[i] = differences[thread * kSize + i];
         if (!owns_column || row + i < kMargin || i >= end) continue;
-        const Moments<Real> sums = map_column.blurred(i);
+        const Maps<Real> of_s_and_square = of_sum.sums(i);
+        const Maps<Real> of_d_and_square = of_difference.sums(i);
         const Real s = sum_of(x[i], y[i], scaling);
         const Real d = difference_of(x[i], y[i], scaling);
-        const Real of_s = sums.sum + 2 * s * sums.sum_energy;
-        const Real of_d = sums.difference + 2 * d * (sums.difference_energy + of_error);
+        const Real of_s = of_s_and_square.value + 2 * s * of_s_and_square.energy;
+        const Real of_d = of_d_and_square.value + 2 * d * (of_d_and_square.energy + of_error);
         Real of_preds = (of_s + of_d) * scaling.inverse_range;
         Real of_target = (of_s - of_d) * scaling.inverse_range;
         const int64_t own_row = first_row + row + i - kMargin;

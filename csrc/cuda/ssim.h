@@ -4,13 +4,13 @@
 // A tile is as many columns as its block has threads. It takes one group of kSize rows after the
 // other, in two steps: first a thread to a column, which has the last rows in registers and blurs
 // downwards; then, through shared memory, a thread to kSize neighbours of one row, which it blurs
-// across. So a pixel is read once and squared once, and costs 2 * 4 * kSize multiply-adds and
-// little else.
+// across. So a pixel is read and squared once.
 //
 // s = x + y and d = x - y say the same as x and y, but frames that are nearly equal, where
-// precision counts, have a small difference. d and its square are blurred by the identity plus a
-// filter of second differences, which is the same filter: a difference that is constant over the
-// window then has a variance of exactly zero, however large it is.
+// precision counts, have a small difference. The window is applied as the identity plus a filter of
+// second differences, which is the same filter: the mean of what is flat is exact then and its
+// variance exactly zero, and E[v^2] - E[v]^2 in float32 does not drown in rounding where frames are
+// nearly flat. It costs a tenth more than the weights themselves.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -50,31 +50,21 @@ struct Uniform {
   static __host__ __device__ constexpr double weight(int) { return 1; }
 };
 
-// The window's weights at distance 0, 1, ..., and the same filter less the identity as a filter of
-// second differences v(k - 1) - 2 v(k) + v(k + 1). The weights sum to exactly 1: those of float are
-// multiples of 2^-26, so that the one in the middle, which is 1 less the others, is a float too.
+// The window's weights at distance 0, 1, ..., which sum to 1, and the same filter less the identity
+// as one of second differences v(k - 1) - 2 v(k) + v(k + 1).
 template <typename Real, typename Window>
 struct Taps {
   Real plain[Window::kReach + 1] = {};
   Real bend[Window::kReach] = {};
 
   __host__ __device__ constexpr Taps() {
-    constexpr double kGrid = 1 << 26;
     double sum = Window::weight(0);
     for (int k = 1; k <= Window::kReach; ++k) sum += 2 * Window::weight(k);
-    double weights[Window::kReach + 1] = {1};
-    for (int k = Window::kReach; k > 0; --k) {
-      weights[k] = Window::weight(k) / sum;
-      if (std::is_same_v<Real, float>) {
-        weights[k] = static_cast<double>(static_cast<int>(weights[k] * kGrid + 0.5)) / kGrid;
-      }
-      weights[0] -= 2 * weights[k];
-    }
-    for (int k = 0; k <= Window::kReach; ++k) plain[k] = static_cast<Real>(weights[k]);
+    for (int k = 0; k <= Window::kReach; ++k) plain[k] = static_cast<Real>(Window::weight(k) / sum);
     for (int k = 0; k < Window::kReach; ++k) {
-      double total = 0;
-      for (int j = k + 1; j <= Window::kReach; ++j) total += (j - k) * weights[j];
-      bend[k] = static_cast<Real>(total);
+      double beyond = 0;
+      for (int j = k + 1; j <= Window::kReach; ++j) beyond += (j - k) * Window::weight(j);
+      bend[k] = static_cast<Real>(beyond / sum);
     }
   }
 };
@@ -102,7 +92,8 @@ __device__ inline float reciprocal(float value) {
 }
 __device__ inline double reciprocal(double value) { return 1 / value; }
 
-// Hides from the compiler how a value came about, so that it is kept and not computed again.
+// Hides from the compiler how a value came about. It would else compute values again for which
+// there are registers, and keep others for which there are none.
 __device__ inline void keep([[maybe_unused]] float& value) {
 #ifdef __CUDA_ARCH__
   asm("" : "+f"(value));
@@ -113,20 +104,17 @@ __device__ inline void keep([[maybe_unused]] double& value) {
   asm("" : "+d"(value));
 #endif
 }
-
 __device__ inline void keep([[maybe_unused]] int& value) {
 #ifdef __CUDA_ARCH__
   asm volatile("" : "+r"(value));
 #endif
 }
 
-// What is blurred, or its means over windows.
+// What is blurred: s or d, and its square. Or their means over windows.
 template <typename Real>
-struct alignas(16) Moments {
-  Real sum;
-  Real difference;
-  Real sum_energy;
-  Real difference_energy;
+struct alignas(2 * sizeof(Real)) Moments {
+  Real value;
+  Real energy;
 };
 
 template <typename T>
@@ -179,123 +167,105 @@ __device__ Real difference_of(Pixel x, Pixel y, const Scaling<Real>& scaling) {
   }
 }
 
-// The last kSize rows of one column. The row at place i of a group takes the place of the row kSize
+// A map in one column: its last kSize rows. Row i of a group takes the place of the row kSize
 // before it. Every index is a constant once the caller's loop is unrolled, so all of this is in
 // registers.
 template <typename Real, typename Window>
-struct Column {
+struct Trace {
   static constexpr int kReach = Window::kReach;
   static constexpr int kSize = Window::kSize;
 
-  Real sum[kSize];
-  Real sum_energy[kSize];
-  Real difference[kSize];
-  Real difference_energy[kSize];
-  Real bend[kSize];  // second differences of difference, around each row
-  Real bend_energy[kSize];
-  Real step = 0;  // from the last row but one to the last
-  Real step_energy = 0;
+  Real value[kSize] = {};
+  Real bend[kSize] = {};  // second differences, around each row
+  Real step = 0;          // from the last row but one to the last
 
-  __device__ void push(int i, Real s, Real d) {
+  __device__ void push(int i, Real next) {
     const int last = (i + kSize - 1) % kSize;
-    keep(s);
-    keep(d);
-    sum[i] = s;
-    sum_energy[i] = s * s;
-    difference[i] = d;
-    difference_energy[i] = multiply(d, d);
-    const Real onward = difference[i] - difference[last];
-    const Real onward_energy = difference_energy[i] - difference_energy[last];
+    const Real onward = next - value[last];
     bend[last] = onward - step;
-    bend_energy[last] = onward_energy - step_energy;
     keep(bend[last]);
-    keep(bend_energy[last]);
     step = onward;
-    step_energy = onward_energy;
+    value[i] = next;
   }
 
-  // The squares of all rows but the one at place 0: cheaper to compute again than to keep.
-  __device__ void square() {
-#pragma unroll
-    for (int i = 1; i < kSize; ++i) {
-      sum_energy[i] = sum[i] * sum[i];
-      difference_energy[i] = multiply(difference[i], difference[i]);
-    }
-  }
+  __device__ void resume() { step = value[kSize - 1] - value[kSize - 2]; }
 
-  // The means over the window that ends with the row at place i.
-  __device__ Moments<Real> means(int i) const {
+  // Over the window that ends with row i.
+  __device__ Real mean(int i) const {
     constexpr Taps<Real, Window> kTaps;
-    Moments<Real> means;
+    Real sum = kTaps.bend[kReach - 1] * bend[(i + 2) % kSize];
 #pragma unroll
-    for (int k = 0; k < kSize; ++k) {
-      const int row = (i + 1 + k) % kSize;
-      const Real tap = kTaps.plain[distance(k, kReach)];
-      means.sum = k == 0 ? tap * sum[row] : fused(tap, sum[row], means.sum);
-      means.sum_energy =
-          k == 0 ? tap * sum_energy[row] : fused(tap, sum_energy[row], means.sum_energy);
-    }
-#pragma unroll
-    for (int k = 1; k < kSize - 1; ++k) {
-      const int row = (i + 1 + k) % kSize;
-      const Real tap = kTaps.bend[distance(k, kReach)];
-      means.difference = k == 1 ? tap * bend[row] : fused(tap, bend[row], means.difference);
-      means.difference_energy =
-          k == 1 ? tap * bend_energy[row] : fused(tap, bend_energy[row], means.difference_energy);
-    }
-    const int middle = (i + 1 + kReach) % kSize;
-    means.difference += difference[middle];
-    means.difference_energy += difference_energy[middle];
-    return means;
+    for (int k = 2; k < kSize - 1; ++k)
+      sum = fused(kTaps.bend[distance(k, kReach)], bend[(i + 1 + k) % kSize], sum);
+    return sum + value[(i + 1 + kReach) % kSize];
   }
 };
 
-// Blurs across: means[k] of the window that starts at row[k], for kSize neighbours, from the
-// 2 * kSize - 1 entries that they span.
+// s or d, and its square.
 template <typename Real, typename Window>
-__device__ void blur_across(const Moments<Real>* row, Moments<Real> (&means)[Window::kSize]) {
-  constexpr Taps<Real, Window> kTaps;
-  constexpr int kReach = Window::kReach;
-  constexpr int kSize = Window::kSize;
-  Real difference[2 * kSize - 1];
-  Real energy[2 * kSize - 1];
+struct Column {
+  Trace<Real, Window> value;
+  Trace<Real, Window> energy;
+
+  __device__ void push(int i, Real next) {
+    keep(next);
+    value.push(i, next);
+    energy.push(i, multiply(next, next));
+  }
+
+  // Before each group: computes again what is not worth a register between them.
+  __device__ void resume() {
+#pragma unroll
+    for (int i = Window::kSize - Window::kReach; i < Window::kSize; ++i)
+      energy.value[i] = multiply(value.value[i], value.value[i]);
+    value.resume();
+    energy.resume();
+  }
+
+  __device__ Moments<Real> means(int i) const { return {value.mean(i), energy.mean(i)}; }
+};
+
+// The same across: a map in 2 * kSize - 1 neighbours, taken in turn, and its means over the kSize
+// windows in them.
+template <typename Real, typename Window>
+struct Sweep {
+  static constexpr int kReach = Window::kReach;
+  static constexpr int kSize = Window::kSize;
+
+  Real value[2 * kSize - 1];
+  Real mean[kSize];
   Real step = 0;
-  Real step_energy = 0;
-#pragma unroll
-  for (int i = 0; i < 2 * kSize - 1; ++i) {
-    const Moments<Real> entry = row[i];
-    difference[i] = entry.difference;
-    energy[i] = entry.difference_energy;
-    Real onward = 0;
-    Real onward_energy = 0;
-    if (i > 0) {
-      onward = difference[i] - difference[i - 1];
-      onward_energy = energy[i] - energy[i - 1];
-    }
-    const Real bend = onward - step;  // around entry i - 1
-    const Real bend_energy = onward_energy - step_energy;
+
+  __device__ void take(int i, Real next) {
+    constexpr Taps<Real, Window> kTaps;
+    value[i] = next;
+    if (i == 0) return;
+    const Real onward = next - value[i - 1];
+    const Real bend = onward - step;  // around i - 1
     step = onward;
-    step_energy = onward_energy;
 #pragma unroll
-    for (int k = 0; k < kSize; ++k) {
-      if (i >= k && i < k + kSize) {
-        const Real tap = kTaps.plain[distance(i - k, kReach)];
-        means[k].sum = i == k ? tap * entry.sum : fused(tap, entry.sum, means[k].sum);
-        means[k].sum_energy =
-            i == k ? tap * entry.sum_energy : fused(tap, entry.sum_energy, means[k].sum_energy);
-      }
-      if (i >= k + 2 && i < k + kSize) {
-        const Real tap = kTaps.bend[distance(i - 1 - k, kReach)];
-        means[k].difference = i == k + 2 ? tap * bend : fused(tap, bend, means[k].difference);
-        means[k].difference_energy =
-            i == k + 2 ? tap * bend_energy : fused(tap, bend_energy, means[k].difference_energy);
-      }
-      if (i == k + kSize - 1) {
-        means[k].difference += difference[k + kReach];
-        means[k].difference_energy += energy[k + kReach];
-      }
+    for (int k = 0; k < kSize; ++k) {  // the window that starts at k
+      if (i < k + 2 || i >= k + kSize) continue;
+      const Real tap = kTaps.bend[distance(i - 1 - k, kReach)];
+      mean[k] = i == k + 2 ? tap * bend : fused(tap, bend, mean[k]);
+      if (i == k + kSize - 1) mean[k] += value[k + kReach];
     }
   }
+};
+
+// From entries kSize apart.
+template <typename Real, typename Window>
+__device__ void blur_across(const Moments<Real>* row, Moments<Real> (&means)[Window::kSize]) {
+  Sweep<Real, Window> value;
+  Sweep<Real, Window> energy;
+#pragma unroll
+  for (int i = 0; i < 2 * Window::kSize - 1; ++i) {
+    const Moments<Real> entry = row[i * Window::kSize];
+    value.take(i, entry.value);
+    energy.take(i, entry.energy);
+  }
+#pragma unroll
+  for (int k = 0; k < Window::kSize; ++k) means[k] = {value.mean[k], energy.mean[k]};
 }
 
 // Frames of one scale. Their row strides fit an int.
@@ -334,7 +304,7 @@ struct Cursor {
   // The next kCount rows; zeros for those before `first` and from `last` on, which are not read.
   template <int kCount>
   __device__ void read(Loaded<T> (&x)[kCount], Loaded<T> (&y)[kCount], int first, int last) {
-    // A multiply-add for each address: products kept from one call to the next take registers.
+    // Or the products of all strides would be kept from one call to the next.
     keep(preds_row);
     keep(target_row);
     if (first <= 0 && last >= kCount) {
@@ -413,24 +383,25 @@ inline Tiling make_tiling(int64_t rows, int64_t columns, int size, int margin, i
   return tiling;
 }
 
-// How the threads of a block share the outputs of a group of rows: kSize neighbours each. The pitch
-// of the rows in shared memory is such that eight threads in turn read 16 bytes of different banks.
+// How the threads of a block share the outputs of a group of rows: a task is kSize neighbours of
+// one row. Shared memory has [columns, kSize rows], an odd number of rows, so that threads in turn
+// use different banks both for their columns and, but at the end of a row, for their tasks.
 template <typename Window>
-struct RowTasks {
+struct Tasks {
   static constexpr int kSize = Window::kSize;
-  int across;  // in one row
-  int pitch;
+  int across;   // in one row
+  int columns;  // that tasks read
 
-  __host__ __device__ constexpr explicit RowTasks(int threads)
-      : across(threads / kSize), pitch(kSize * across + kSize - 1) {
-    if (pitch < threads) pitch = threads;
-    while ((pitch - kSize * across) % 8 != 0) ++pitch;
+  __host__ __device__ constexpr explicit Tasks(int threads)
+      : across(threads / kSize), columns(kSize * across + kSize - 1) {
+    if (columns < threads) columns = threads;
   }
 };
 
+// For s and for d.
 template <typename Real, typename Window>
 __host__ __device__ constexpr size_t shared_bytes(int threads) {
-  return RowTasks<Window>(threads).pitch * Window::kSize * sizeof(Moments<Real>);
+  return 2 * Tasks<Window>(threads).columns * Window::kSize * sizeof(Moments<Real>);
 }
 
 // Sums each of `values` over the block's threads in one order; thread k < kCount gets the k-th.

@@ -166,17 +166,6 @@ def test_emulated_kernel_reads_an_expanded_batch(emulated_ssim):
     assert_right(emulated_ssim.forward(preds, target, 255.0), expected, torch.uint8)
 
 
-# More images than a grid has rows.
-@pytest.mark.slow
-def test_emulated_kernel_strides_over_the_images(emulated_ssim):
-    frames = random_pair((5, 1, 7, 7), torch.uint8)
-    many = [x.expand(-1, 13109, -1, -1).reshape(-1, 1, 7, 7) for x in frames]
-    assert many[0].shape[0] > 65535
-    expected = emulated_ssim.forward(*frames, 255.0, True).expand(-1, 13109, -1, -1)
-    found = emulated_ssim.forward(*many, 255.0, True)
-    torch.testing.assert_close(found, expected.reshape(found.shape), rtol=0, atol=0)
-
-
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_emulated_kernel_does_not_see_the_batch(emulated_ssim, dtype):
     preds, target = random_pair((3, 2, 80, 71), dtype)
@@ -196,17 +185,22 @@ def test_emulated_kernel_keeps_nan_in_its_plane(emulated_ssim, where, dtype):
     assert is_nan.tolist() == [[False, False], [True, False]]
 
 
-# Where E[d^2] - E[d]^2 in float32 goes wrong: both frames nearly flat, and far apart.
+def levels(first: int, count: int, step: int) -> Tensor:
+    """Noise of `count` levels from `first` on."""
+    return torch.arange(4900).view(70, 70) * step % 4903 % count + float(first)
+
+
+# Where E[v^2] - E[v]^2 goes wrong in float32: frames nearly flat, dark, bright or far apart.
 HARD: dict[str, tuple[Tensor, Tensor]] = {
     "flat and far apart": (torch.full((70, 70), 3.0), torch.full((70, 70), 250.0)),
+    "flat and dark": (torch.full((70, 70), 2.0), torch.full((70, 70), 9.0)),
     "one half far apart": (torch.zeros(70, 70), torch.arange(70).ge(35).expand(70, 70) * 255.0),
-    "noise on an offset": (
-        torch.arange(4900).view(70, 70) * 7919 % 3 + 150.0,
-        torch.arange(4900).view(70, 70) * 104729 % 3 + 50.0,
-    ),
+    "dark noise": (levels(0, 20, 7919), levels(0, 20, 104729)),
+    "bright noise": (levels(236, 20, 7919), levels(236, 20, 104729)),
+    "noise on an offset": (levels(150, 3, 7919), levels(50, 3, 104729)),
     "opposite ramps": (
-        torch.linspace(0, 250, 70).round().expand(70, 70),
-        torch.linspace(250, 0, 70).round().expand(70, 70),
+        (torch.arange(70)[:, None] + 2 * torch.arange(70.0)).round(),
+        250 - (torch.arange(70)[:, None] + 2 * torch.arange(70.0)).round(),
     ),
 }
 
@@ -319,6 +313,19 @@ def test_two_runs_give_the_same_bits(dtype):
         torch.testing.assert_close(
             frame_ssim(*pair, range_of(dtype), scales=4), first, rtol=0, atol=0
         )
+
+
+@pytest.mark.needs_cuda
+def test_more_images_than_a_grid_has_rows():
+    frames = [x.cuda() for x in random_pair((5, 1, 12, 12), torch.float32)]
+    many = [x.expand(-1, 13109, -1, -1).reshape(-1, 1, 12, 12) for x in frames]
+    gradient = torch.randn(5, 1, 1, 3, dtype=torch.float64, device="cuda")
+    of_many = gradient.expand(-1, 13109, -1, -1).reshape(-1, 1, 1, 3)
+    few = (frame_ssim(*frames, 1.0), *frame_ssim_backward(gradient, *frames, 1.0))
+    found = (frame_ssim(*many, 1.0), *frame_ssim_backward(of_many, *many, 1.0))
+    for of_all, of_one in zip(found, few, strict=True):
+        expected = of_one.expand(-1, 13109, -1, -1).reshape(of_all.shape)
+        torch.testing.assert_close(of_all, expected, rtol=0, atol=0)
 
 
 @pytest.mark.needs_cuda
