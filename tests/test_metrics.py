@@ -49,3 +49,15 @@ def test_two_ranks_are_joined():
 def test_an_unknown_reduction_is_refused():
     with pytest.raises(ValueError, match="reduction: expected 'none' or 'mean', got 'sum'"):
         PSNR(reduction="sum")
+
+
+@pytest.mark.parametrize(("metric", "sides"), [(HaarPSI, (64, 128)), (MultiScaleSSIM, (32, 64))])
+def test_two_measures_do_not_mix(metric, sides):
+    small, large = (torch.zeros(1, 3, side, side, dtype=torch.uint8) for side in sides)
+    door = metric()
+    door.update(small, small)
+    with pytest.raises(ValueError, match="another measure; use one metric for each size"):
+        door.update(large, large)
+    assert door.compute().tolist() == [1.0]
+    door.reset()
+    door.update(large, large)

@@ -121,6 +121,9 @@ def test_frames_too_small_for_a_measure_are_undefined_with_a_reason(measure, sid
         assert bool(lack) == (name in undefined)
     is_scored = not scores.axes["perceptual_drift"].values.isnan().any()
     assert is_scored == (side == 13 and measure != "haarpsi")
+    # A gate that cannot be judged is not passed.
+    assert (scores.fault == (0 if is_scored else int(Reason.TOO_SMALL))).all()
+    assert scores.horizon.defined.all() == is_scored
 
 
 def test_a_step_with_nan_is_undefined_in_every_curve():
@@ -137,3 +140,32 @@ def test_a_step_with_nan_is_undefined_in_every_curve():
         assert curve.values[where, 2].isnan(), name
     assert scores.measures["change"].reason[where, 3] == int(Reason.NON_FINITE)  # the frame before
     assert scores.measures["contrast"].reason[where, 3] == 0
+
+
+@pytest.mark.parametrize("measure", ["haarpsi", "ssim", "ms_ssim", "flip"])
+def test_a_reference_with_nan_leaves_no_nan_without_a_reason(measure):
+    panel, rollouts = batches(measure, DELAYED)
+    batch = Rollouts.concat(rollouts)
+    reference = batch.reference.float() / 255
+    reference[0, 3, 0, 5, 5] = torch.nan
+    scores = score(panel, [replace(batch, frames=batch.frames.float() / 255, reference=reference)])
+    for name, curve in {**scores.measures, **scores.axes}.items():
+        assert (curve.values.isnan() == (curve.reason != 0)).all(), name
+    assert scores.axes["perceptual_drift"].values.isnan().any()
+
+
+def test_frames_of_another_size_or_of_no_colour_are_refused():
+    panel, truth = panel_of("haarpsi")
+    rollouts = list(replay(panel, DELAYED, truth, batch_size=2))
+    scorer = Scorer(panel)
+    scorer.update(rollouts[0])
+    cut = {"frames": rollouts[1].frames[..., :40], "reference": rollouts[1].reference[..., :40]}
+    cut |= {"labels": None, "reference_labels": None}
+    with pytest.raises(ValueError, match=r"frames: expected \[C, H, W\] = \[3, 48, 48\] as in"):
+        scorer.update(replace(rollouts[1], **cut))
+    four = {
+        name: torch.cat([getattr(rollouts[0], name)] * 2, 2)[:, :, :4]
+        for name in ("frames", "reference")
+    }
+    with pytest.raises(ValueError, match="measure of perceptual_drift, 'haarpsi', needs 1 or 3"):
+        Scorer(panel).update(replace(rollouts[0], **four))

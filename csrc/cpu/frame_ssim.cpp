@@ -46,7 +46,9 @@ WMSCORE_INLINE void add_deficits(const Vector<Real> (&moments)[kMoments][kMaxSte
     const Vector<Real> mean_d = moments[1][j] + shift.difference;
     const Vector<Real> mean_d_squared = mean_d * mean_d;
     const Vector<Real> var_s = moments[2][j] - moments[0][j] * moments[0][j];
-    const Vector<Real> var_d = moments[3][j] - moments[1][j] * moments[1][j];
+    Vector<Real> shifted_d_squared;
+    square<Real>(moments[1][j], shifted_d_squared);
+    const Vector<Real> var_d = moments[3][j] - shifted_d_squared;
     const Vector<Real> brightness = mean_s * mean_s + mean_d_squared + constants.c1;
     const Vector<Real> contrast = var_s + var_d + constants.c2;
     const Vector<Real> share = weight[j] / (brightness * contrast);  // one division for both
@@ -114,7 +116,7 @@ WMSCORE_INLINE void add_similarity(const Rows<T>& preds, const Rows<T>& target, 
       to_lanes(x, y, steps, span, constants, shift, work.lanes);
       auto& blurred = work.ring[(row - first) % kRing];
       for (int m = 0; m < kMoments; ++m)
-        blur_along<kWindow>(taps, work.lanes[m], steps, blurred[m]);
+        blur_along<kWindow>(taps, m, work.lanes[m], steps, blurred[m]);
       // Two output rows at a time, or the last one alone.
       const int64_t newest = row - first - (kWindow - 1);
       const bool is_last = row + 1 == last + kWindow - 1;
@@ -126,7 +128,7 @@ WMSCORE_INLINE void add_similarity(const Rows<T>& preds, const Rows<T>& target, 
       for (int m = 0; m < kMoments; ++m) {
         const Vector<Real>* rows[kRing];
         for (int k = 0; k < kRing; ++k) rows[k] = work.ring[slots[k]][m];
-        blur_down<kWindow>(taps, rows, steps, work.moments[0][m], work.moments[1][m]);
+        blur_down<kWindow>(taps, m, rows, steps, work.moments[0][m], work.moments[1][m]);
       }
       Vector<Real> sums[2] = {};
       for (int64_t r = top; r <= newest; ++r)

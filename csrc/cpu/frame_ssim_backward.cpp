@@ -54,7 +54,9 @@ WMSCORE_INLINE void to_maps(Vector<Real> (&moments)[kMoments][kMaxMapSteps + 1],
     const Vector<Real> shifted_s = moments[0][j], mean_d = moments[1][j];
     const Vector<Real> mean_s = shifted_s + constants.shift;
     const Vector<Real> var_s = moments[2][j] - shifted_s * shifted_s;
-    const Vector<Real> var_d = moments[3][j] - mean_d * mean_d;
+    Vector<Real> mean_d_squared;
+    square<Real>(mean_d, mean_d_squared);
+    const Vector<Real> var_d = moments[3][j] - mean_d_squared;
     const Vector<Real> by_brightness = 1 / (mean_s * mean_s + mean_d * mean_d + constants.c1);
     const Vector<Real> by_contrast = 1 / (var_s + var_d + constants.c2);
     const Vector<Real> luminance = 1 - 2 * mean_d * mean_d * by_brightness;
@@ -159,7 +161,7 @@ WMSCORE_INLINE void run_window(const Rows<T>& preds, const Rows<T>& target, int6
             padded_pixels_of(target, next_row, start - kReach, columns, width, work.target);
         to_lanes(x, y, steps, span, constants, shift, work.lanes);
         for (int m = 0; m < kMoments; ++m)
-          blur_along<kWindow>(taps, work.lanes[m], map_steps, work.blurred[next_row % kRing][m]);
+          blur_along<kWindow>(taps, m, work.lanes[m], map_steps, work.blurred[next_row % kRing][m]);
         for (int m = 0; m < 2; ++m)
           std::copy_n(work.lanes[m] + kReach, steps, work.pixels[next_row % kRing][m]);
       }
@@ -168,7 +170,7 @@ WMSCORE_INLINE void run_window(const Rows<T>& preds, const Rows<T>& target, int6
           const Vector<Real>* rows[kRing];
           for (int k = 0; k < kRing; ++k)
             rows[k] = work.blurred[std::min(top + k, newest) % kRing][m];
-          blur_down<kWindow>(taps, rows, map_steps, work.maps[0][m], work.maps[1][m]);
+          blur_down<kWindow>(taps, m, rows, map_steps, work.maps[0][m], work.maps[1][m]);
         }
       }
       for (int r = 0; r < 2; ++r) {
@@ -179,13 +181,13 @@ WMSCORE_INLINE void run_window(const Rows<T>& preds, const Rows<T>& target, int6
         }
         to_maps(work.maps[r], work.is_position, map_steps, constants, of_ssim, of_cs);
         for (int m = 0; m < kMoments; ++m)
-          blur_along<kWindow>(taps, work.maps[r][m], steps, out[m]);
+          blur_along<kWindow>(taps, 0, work.maps[r][m], steps, out[m]);
       }
       if (top < first) continue;
       for (int m = 0; m < kMoments; ++m) {
         const Vector<Real>* rows[kRing];
         for (int k = 0; k < kRing; ++k) rows[k] = work.blurred_maps[(top - first + k) % kRing][m];
-        blur_down<kWindow>(taps, rows, steps, work.sums[0][m], work.sums[1][m]);
+        blur_down<kWindow>(taps, 0, rows, steps, work.sums[0][m], work.sums[1][m]);
       }
       for (int64_t row = top; row < std::min(top + 2, last); ++row) {
         auto& sums = work.sums[row - top];

@@ -49,8 +49,9 @@ struct Constants {
     const double range = is_integer ? data_range * pixels : 1;
     scale = is_integer ? Real(1) : static_cast<Real>(1 / data_range);
     shift = is_integer ? static_cast<Real>(255 * pixels) : Real(1);
-    c1 = static_cast<Real>(2 * kK1 * range * kK1 * range);
-    c2 = static_cast<Real>(2 * kK2 * range * kK2 * range);
+    // Their product must stay a normal number, whatever the range that was asked for.
+    c1 = static_cast<Real>(std::fmax(2 * kK1 * range * kK1 * range, 1e-18));
+    c2 = static_cast<Real>(std::fmax(2 * kK2 * range * kK2 * range, 1e-18));
   }
 };
 

@@ -144,6 +144,7 @@ def test_scales_that_fit():
             frames = torch.zeros(1, side, side)
             with pytest.raises(ValueError, match=f"ms_ssim with {scales + 1} scales needs frames"):
                 ms_ssim(frames, frames, scales=scales + 1)
+    assert ms_ssim_scales(0, 9) == 0
     assert [ms_ssim_scales(s, s, window="uniform") for s in (6, 7, 12, 13, 96, 97)] == [
         *(0, 1, 1, 2, 4, 5)
     ]

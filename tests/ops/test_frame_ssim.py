@@ -178,6 +178,23 @@ def test_flat_frames(run, a, b, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
+@pytest.mark.parametrize("cell", [(64, 1000), (1000, 64), (24, 24), (24, 1000)])
+@pytest.mark.parametrize("against", ["negative", "black"])
+def test_several_flat_regions(against, cell, dtype, device):
+    """Differences of -255, 0 and 255 side by side: no constant makes all of them small."""
+    row, column = torch.arange(118)[:, None] // cell[0], torch.arange(150) // cell[1]
+    is_white = ((row + column) % 2).to(torch.uint8).expand(1, 1, -1, -1)
+    preds = (is_white * 255).to(dtype) / (1 if dtype == torch.uint8 else 255)
+    preds = preds.to(dtype).to(device)
+    target = range_of(dtype) - preds if against == "negative" else torch.zeros_like(preds)
+    target = target.to(dtype)
+    found = frame_ssim(preds, target, range_of(dtype))
+    expected = frame_ssim.__wrapped__(preds, target, range_of(dtype))
+    assert_right(found, expected, dtype)
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_nearly_flat_float_frames_do_not_cancel(device):
     """Standard deviation 2e-4 around 0.9: E[x^2] - mu^2 in float32 is off by 1e-5 to 1e-3."""
     generator = torch.Generator().manual_seed(0)

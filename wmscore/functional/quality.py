@@ -15,7 +15,7 @@ from wmscore.functional._check import (
     check_rollouts,
     data_range_of,
 )
-from wmscore.functional._chunks import frame_chunks, is_one_run
+from wmscore.functional._chunks import call_frames, frame_chunks, is_one_run
 from wmscore.functional.reasons import Reason
 from wmscore.ops import QualitySums
 
@@ -105,7 +105,10 @@ def frame_quality(frames: Tensor, *, previous: Tensor | None = None) -> FrameQua
     check_frames(**given)
     check_channels("frames", frames, (1, 3))
     pieces = [
-        ops.frame_quality(*piece) for piece in frame_chunks(*given.values(), size=_size(frames))
+        ops.frame_quality(*piece)
+        for piece in frame_chunks(
+            *given.values(), size=call_frames("frame_quality", *given.values())
+        )
     ]
     return _from_sums(_join(pieces, frames), frames, has_previous=previous is not None)
 
@@ -126,7 +129,7 @@ def rollout_quality(frames: Tensor) -> FrameQuality:
     check_frames(frames=frames)
     check_rollouts("frames", frames)
     check_channels("frames", frames, (1, 3))
-    size = _size(frames)
+    size = call_frames("frame_quality", frames)
     if frames.shape[1] < size and is_one_run(frames):
         # Short rollouts as one: a few large calls, although the first frame of each is scored too.
         runs: tuple[Tensor, ...] = (frames.reshape(-1, *frames.shape[2:]),)
@@ -141,12 +144,6 @@ def rollout_quality(frames: Tensor) -> FrameQuality:
             stop = min(start + size, len(run))
             pieces.append(ops.frame_quality(run[start:stop], run[start - 1 : stop - 1]))
     return _from_sums(_join(pieces, frames)[:, 1:], frames[:, 1:], has_previous=True)
-
-
-def _size(frames: Tensor) -> int:
-    """Frames in a call: without a compiled kernel, temporaries take 50 times their bytes."""
-    piece = 1 << 22 if frames.device.type == "cpu" else 1 << 26
-    return max(1, piece // (frames.shape[-3:].numel() * frames.element_size()))
 
 
 def _sum_dtype(frames: Tensor) -> torch.dtype:

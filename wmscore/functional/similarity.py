@@ -105,7 +105,9 @@ def ms_ssim_scales(height: int, width: int, *, window: Window = "gaussian") -> i
     """
     check_choice("window", window, _WINDOWS)
     reach = _SIDES[window] - 1
-    room = (min(height, width) - 1) // reach  # the coarsest side is ceil(side / 2^(scales - 1))
+    room = (
+        max(0, min(height, width) - 1) // reach
+    )  # the coarsest side is ceil(side / 2^(scales - 1))
     return min(len(MS_SSIM_WEIGHTS), room.bit_length())
 
 

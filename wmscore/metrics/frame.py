@@ -30,11 +30,26 @@ class _FrameMetric(Metric):
         if reduction not in ("none", "mean"):
             raise ValueError(f"reduction: expected 'none' or 'mean', got {reduction!r}")
         self.reduction = reduction
+        self.name: str | None = None  # which variant of a measure the size of frames gave
         self.add_state("values", default=[], dist_reduce_fx="cat")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add frames `[..., C, H, W]`; see the functional of the same name for dtypes."""
         self.values.append(self._measure(preds, target).double().flatten())
+
+    def _keep_to(self, name: str) -> None:
+        """Refuse to collect values of two measures in one metric."""
+        if self.name is not None and name != self.name:
+            raise ValueError(
+                f"preds: frames of this size give {name}, earlier ones gave {self.name}, which is "
+                "another measure; use one metric for each size"
+            )
+        self.name = name
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        super().reset()
+        self.name = None
 
     def compute(self) -> Tensor:
         """All values so far, `[N]` in the order of the updates, or their plain mean."""
@@ -79,8 +94,8 @@ class SSIM(_FrameMetric):
 class HaarPSI(_FrameMetric):
     """Perceptual similarity of every frame, in [0, 1]; see `wmscore.functional.haarpsi`.
 
-    With `subsample=None` the size of the frames decides which of two scores this is, so keep to
-    one size: `wmscore.functional.haarpsi_name` names it.
+    With `subsample=None` the size of the frames decides which of two scores this is, and frames
+    that would give the other one are refused: `wmscore.functional.haarpsi_name` names it.
 
     Args:
         subsample: halve the frames first; None means where both sides are 128 or more.
@@ -101,17 +116,17 @@ class HaarPSI(_FrameMetric):
         self.subsample = subsample
         self.shift = shift
 
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add frames `[..., C, H, W]`; see the functional of the same name for dtypes."""
-        scores = F.haarpsi(preds, target, subsample=self.subsample, shift=self.shift)
-        self.values.append(scores.flatten())
+    def _measure(self, preds: Tensor, target: Tensor) -> Tensor:
+        height, width = preds.shape[-2:]
+        self._keep_to(F.haarpsi_name(height, width, subsample=self.subsample, shift=self.shift))
+        return F.haarpsi(preds, target, subsample=self.subsample, shift=self.shift)
 
 
 class MultiScaleSSIM(_FrameMetric):
     """Multi-scale structural similarity of every frame, in [0, 1]; see `functional.ms_ssim`.
 
-    Frames below 161 pixels have fewer scales, and then it is another measure, so keep to one size:
-    `wmscore.functional.ms_ssim_scales` tells how many.
+    Frames below 161 pixels have fewer scales, and then it is another measure: frames of another
+    number than the first ones are refused. `wmscore.functional.ms_ssim_scales` tells how many.
 
     Args:
         scales: 1 to 5; None takes as many as fit.
@@ -124,7 +139,9 @@ class MultiScaleSSIM(_FrameMetric):
         self.scales = scales
 
     def _measure(self, preds: Tensor, target: Tensor) -> Tensor:
-        return F.ms_ssim(preds, target, scales=self.scales).values
+        found = F.ms_ssim(preds, target, scales=self.scales)
+        self._keep_to(found.name)
+        return found.values
 
 
 class FLIP(_FrameMetric):

@@ -17,7 +17,7 @@ from wmscore.rollouts import Rollouts
 from wmscore.scorer.axes import Curves, action_response, identity_persistence, measure_unit
 from wmscore.scorer.faults import evaluation_faults
 from wmscore.scorer.groups import Groups
-from wmscore.scorer.perceptual import frame_quality, perceptual_drift
+from wmscore.scorer.perceptual import check_measure, frame_quality, perceptual_drift
 from wmscore.scores import Curve, Scores
 
 __all__ = ["Scorer"]
@@ -70,6 +70,7 @@ class Scorer:
         self._identity: list[tuple[Tensor, ObjectIdentity]] = []
         self._model: str | None = None
         self._info: dict[str, torch.Size] | None = None
+        self._size: torch.Size | None = None
 
     # ---- streaming -----------------------------------------------------------------------
 
@@ -101,6 +102,7 @@ class Scorer:
         # Only now: a batch that was refused leaves no trace and may come again, corrected.
         self._arrived, self._waiting, self._model = arrived, waiting, rollouts.model
         self._info = {name: value.shape[1:] for name, value in rollouts.info.items()}
+        self._size = rollouts.frames.shape[2:]
         self._repeated[slot[~fresh]] = True
 
     def _check(self, rollouts: Rollouts) -> None:
@@ -120,6 +122,15 @@ class Scorer:
                 f"rollouts.info: expected {sorted(self._info)} with the shapes of earlier "
                 f"batches, got {sorted(info)}"
             )
+        # Measures of another size are other measures (`haarpsi_full`, `ms_ssim_3`).
+        if self._size is not None and rollouts.frames.shape[2:] != self._size:
+            raise ValueError(
+                f"rollouts.frames: expected [C, H, W] = {list(self._size)} as in earlier batches, "
+                f"got {list(rollouts.frames.shape[2:])}"
+            )
+        for spec in self.panel.axes:
+            if spec.axis == "perceptual_drift":
+                check_measure(spec.measure, rollouts.frames.shape[2])
         if rollouts.reference is None:
             raise ValueError("rollouts: expected a reference; add one with `with_reference(truth)`")
         if rollouts.horizon != self.panel.contract.horizon:
@@ -145,6 +156,7 @@ class Scorer:
 
     # ---- one batch of complete groups ----------------------------------------------------
 
+    @torch.no_grad()
     def _score(self, batch: Rollouts) -> None:
         groups = Groups.arrange(batch.to(self.device, non_blocking=True), self._slots(batch))
         part = {
@@ -210,8 +222,10 @@ class Scorer:
             undefined = (scored.reason != 0).all(1) & (fault == 0) & spec.gate
             cut = (scored.reason == int(Reason.NO_FRAME)) & shown
             lost = (scored.reason == int(Reason.NO_LABELS)).any(1)
+            small = (scored.reason == int(Reason.TOO_SMALL)).any(1)
             fault.masked_fill_(undefined & cut.any(1), int(Reason.SHORT))
             fault.masked_fill_(undefined & lost, int(Reason.NO_LABELS))
+            fault.masked_fill_(undefined & small, int(Reason.TOO_SMALL))
             # Nor by letting a branch end: the horizon is censored where a gate lost its frames.
             judged_steps &= ~(cut & spec.gate)
         horizon = F.usable_horizon(

@@ -10,7 +10,9 @@ from wmscore.functional import Reason
 from wmscore.scorer.axes import Curves, blank
 from wmscore.scorer.groups import Groups
 
-__all__ = ["frame_quality", "perceptual_drift"]
+__all__ = ["check_measure", "frame_quality", "perceptual_drift"]
+
+_CHANNELS = {"haarpsi": (1, 3), "flip": (3,)}  # that a measure is defined for; the others take any
 
 _QUALITIES = (
     "brightness",
@@ -26,9 +28,20 @@ _QUALITIES = (
 )
 
 
+def check_measure(measure: str, channels: int) -> None:
+    """Refuse frames that a panel's measure is not defined for; too small ones are undefined."""
+    allowed = _CHANNELS.get(measure, (channels,))
+    if channels not in allowed:
+        raise ValueError(
+            f"rollouts.frames: the panel's measure of perceptual_drift, {measure!r}, needs "
+            f"{' or '.join(map(str, allowed))} channels, got {channels}; ssim takes any"
+        )
+
+
 def perceptual_drift(groups: Groups, measure: str) -> tuple[Tensor, Tensor, Curves]:
     """Score, its reasons, and the raw measures: the panel's, and HaarPSI, SSIM and PSNR always.
 
+    (HaarPSI is left out for frames that are neither grey nor RGB.)
     PSNR is infinite for identical frames; `psnr_moving` is that of the pixels that change in the
     reference. Names of raw measures say which variant the size of the frames allows
     (`haarpsi_full`, `ms_ssim_3`).
@@ -41,6 +54,9 @@ def perceptual_drift(groups: Groups, measure: str) -> tuple[Tensor, Tensor, Curv
         reason = groups.reason
         if lack is not None:
             reason = torch.where(reason == 0, lack, reason)
+        # What is left comes from a reference that is not finite.
+        silent = (reason == 0) & values.isnan()
+        reason = reason.masked_fill(silent, int(Reason.NON_FINITE))
         curves[name] = (blank(values, reason), reason)
         return curves[name]
 
