@@ -58,6 +58,6 @@ def test_two_measures_do_not_mix(metric, sides):
     door.update(small, small)
     with pytest.raises(ValueError, match="another measure; use one metric for each size"):
         door.update(large, large)
-    assert door.compute().tolist() == [1.0]
+    assert door.compute().flatten().tolist() == [1.0]
     door.reset()
     door.update(large, large)

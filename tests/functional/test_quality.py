@@ -290,7 +290,7 @@ def same(left: FrameQuality, right: FrameQuality) -> bool:
 def test_a_rollout_is_its_steps_with_the_frames_before(
     monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(quality, "_size", lambda frames: size)
+    monkeypatch.setattr(quality, "call_frames", lambda op, *frames: size)
     frames = scenes(3, 6, 3, 20, 24)
     layouts: list[Callable[[Tensor], Tensor]] = [
         lambda x: x,
@@ -328,7 +328,7 @@ def test_rollouts_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_leading_dims_chunks_and_order_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = scenes(3, 5, 3, 20, 24)
     whole = frame_quality(frames, previous=frames.flip(0))
-    monkeypatch.setattr(quality, "_size", lambda frames: 2)
+    monkeypatch.setattr(quality, "call_frames", lambda op, *frames: 2)
     assert same(frame_quality(frames, previous=frames.flip(0)), whole)
     alone = frame_quality(frames[1, 2], previous=frames.flip(0)[1, 2])
     assert alone.change.shape == ()
