@@ -21,7 +21,7 @@ def test_numbers_are_those_of_the_libraries(name: str):
     shown, computed = rows_of(DOCUMENT, name), TABLES[name].rows()
     absent = shown.keys() - computed.keys()
     assert all(row.startswith(PEERS) for row in absent)
-    assert len(computed) >= 5
+    assert len(computed) >= 4
     for row, cells in computed.items():
         assert row in shown, f"write the document anew: {row!r} is missing"
         pairs = list(zip(numbers(shown[row]), numbers(cells), strict=True))

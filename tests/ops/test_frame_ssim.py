@@ -89,13 +89,15 @@ def by_numpy(preds: Tensor, target: Tensor, uniform: bool, scales: int) -> Tenso
     return torch.from_numpy(np.stack(rows, axis=2))
 
 
-def assert_right(actual: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
+def assert_right(
+    actual: Tensor, expected: Tensor, dtype: torch.dtype, bound: float = MEAN_BOUND
+) -> None:
     assert actual.shape == expected.shape
     assert actual.dtype == torch.float64
     found, wanted = (FrameSsim(*x.cpu().unbind(-1)) for x in (actual, expected))
-    torch.testing.assert_close(found.ssim, wanted.ssim, rtol=0, atol=MEAN_BOUND)
+    torch.testing.assert_close(found.ssim, wanted.ssim, rtol=0, atol=bound)
     torch.testing.assert_close(
-        found.contrast_structure, wanted.contrast_structure, rtol=0, atol=MEAN_BOUND
+        found.contrast_structure, wanted.contrast_structure, rtol=0, atol=bound
     )
     exact = dtype == torch.uint8
     torch.testing.assert_close(
@@ -191,7 +193,8 @@ def test_several_flat_regions(against, cell, dtype, device):
     target = target.to(dtype)
     found = frame_ssim(preds, target, range_of(dtype))
     expected = frame_ssim.__wrapped__(preds, target, range_of(dtype))
-    assert_right(found, expected, dtype)
+    # Edges of full contrast: the hardest there is for float32 frames.
+    assert_right(found, expected, dtype, MEAN_BOUND if dtype == torch.uint8 else 5e-6)
 
 
 @pytest.mark.parametrize("device", DEVICES)
