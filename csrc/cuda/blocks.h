@@ -47,13 +47,13 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <typename... Parameters, typename... Arguments>
+template <int kBlockThreads = kThreads, typename... Parameters, typename... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), int64_t blocks, void* stream,
                    Arguments... arguments) {
   constexpr int64_t kMostBlocks = 0x7fffffff;  // of a grid; the kernels stride over the rest
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(static_cast<unsigned int>(blocks < kMostBlocks ? blocks : kMostBlocks));
-  config.blockDim = dim3(kThreads);
+  config.blockDim = dim3(kBlockThreads);
   config.stream = static_cast<cudaStream_t>(stream);
   const cudaError_t error =
       cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);

@@ -8,6 +8,7 @@
 
 #include "../haarpsi.h"
 #include "../kernels.h"
+#include "blocks.h"
 
 namespace {
 
@@ -15,10 +16,10 @@ using wmscore::Bfloat16;
 using wmscore::Element;
 using wmscore::Half;
 using wmscore::Images;
+using wmscore::kThreads;
+using wmscore::kWarps;
 
 constexpr int kStatistics = 2;
-constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / 32;
 constexpr int kTile = 32;  // pixels of the plane on each side
 constexpr int kTileRowsPerThread = kTile / kWarps;
 
@@ -133,24 +134,6 @@ __device__ inline float compare(Pair first, float first_c, Pair second, float se
   return wmscore::haarpsi_loss(first.x, first.y, first_c, second.x, second.y, second_c);
 }
 
-// Sums over the block's threads, always in one order; thread k < kStatistics gets the k-th total.
-__device__ double reduce_block(const double (&values)[kStatistics]) {
-  __shared__ double of_warp[kWarps][kStatistics];
-#pragma unroll
-  for (int k = 0; k < kStatistics; ++k) {
-    double value = values[k];
-    for (int step = 16; step > 0; step /= 2) value += __shfl_down_sync(0xffffffffu, value, step);
-    if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32][k] = value;
-  }
-  __syncthreads();
-  double total = 0;
-  if (threadIdx.x < kStatistics) {
-    for (int warp = 0; warp < kWarps; ++warp) total += of_warp[warp][threadIdx.x];
-  }
-  __syncthreads();  // the next call writes of_warp again
-  return total;
-}
-
 // Writes [image, tile, 2].
 template <typename T, int kChannels>
 __global__ void __launch_bounds__(kThreads)
@@ -230,38 +213,10 @@ __global__ void __launch_bounds__(kThreads)
     const double values[kStatistics] = {
         (kChannels == 3 ? 1.5 : 1.0) * wmscore::kHaarpsiWeight * weights,
         wmscore::kHaarpsiWeight * losses};
-    const double total = reduce_block(values);  // after which shared memory may be written again
+    const double total =
+        wmscore::reduce_block(values);  // after which shared memory may be written again
     if (threadIdx.x < kStatistics) out[item * kStatistics + threadIdx.x] = total;
   }
-}
-
-// [images, tiles, 2] to [images, 2].
-__global__ void __launch_bounds__(kThreads)
-    sum_partials(const double* partials, int64_t images, int64_t tiles, double* out) {
-  for (int64_t image = blockIdx.x; image < images; image += gridDim.x) {
-    double values[kStatistics] = {};
-    for (int64_t tile = threadIdx.x; tile < tiles; tile += kThreads) {
-#pragma unroll
-      for (int k = 0; k < kStatistics; ++k)
-        values[k] += partials[(image * tiles + tile) * kStatistics + k];
-    }
-    const double total = reduce_block(values);
-    if (threadIdx.x < kStatistics) out[image * kStatistics + threadIdx.x] = total;
-  }
-}
-
-template <typename... Parameters, typename... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), int64_t blocks, void* stream,
-                   Arguments... arguments) {
-  constexpr int64_t kMostBlocks = 0x7fffffff;  // of a grid; the kernels stride over the rest
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned int>(blocks < kMostBlocks ? blocks : kMostBlocks));
-  config.blockDim = dim3(kThreads);
-  config.stream = static_cast<cudaStream_t>(stream);
-  const cudaError_t error =
-      cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
-  cudaGetLastError();  // clear it: it is returned
-  return error;
 }
 
 template <typename T>
@@ -270,9 +225,10 @@ cudaError_t run(const Images& preds, const Images& target, int64_t images, int64
   double* const of_tiles = plane.tiles > 1 ? partials : sums;
   const auto kernel = channels == 3 ? sum_tiles<T, 3> : sum_tiles<T, 1>;
   const cudaError_t error =
-      launch(kernel, images * plane.tiles, stream, preds, target, plane, images, of_tiles);
+      wmscore::launch(kernel, images * plane.tiles, stream, preds, target, plane, images, of_tiles);
   if (error != cudaSuccess || plane.tiles == 1) return error;
-  return launch(sum_partials, images, stream, of_tiles, images, plane.tiles, sums);
+  return wmscore::launch(wmscore::sum_partials<kStatistics, double>, images, stream, of_tiles,
+                         images, plane.tiles, sums);
 }
 
 }  // namespace

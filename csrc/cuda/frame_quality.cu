@@ -7,6 +7,7 @@
 #include "../half.h"
 #include "../kernels.h"
 #include "../quality.h"
+#include "blocks.h"
 
 namespace {
 
@@ -420,20 +421,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <typename... Parameters, typename... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), int64_t blocks, void* stream,
-                   Arguments... arguments) {
-  constexpr int64_t kMostBlocks = 0x7fffffff;  // of a grid; the kernels stride over the rest
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned int>(blocks < kMostBlocks ? blocks : kMostBlocks));
-  config.blockDim = dim3(kThreads);
-  config.stream = static_cast<cudaStream_t>(stream);
-  const cudaError_t error =
-      cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
-  cudaGetLastError();  // clear it: it is returned
-  return error;
-}
-
 template <typename T, typename Layout>
 cudaError_t run(const Images& frames, const Images& previous, int64_t images, int64_t height,
                 int64_t width, void* partials, void* sums, void* stream) {
@@ -442,10 +429,12 @@ cudaError_t run(const Images& frames, const Images& previous, int64_t images, in
   const int64_t slices = cut.slices();
   Total* const totals = static_cast<Total*>(sums);
   Total* const of_slices = slices > 1 ? static_cast<Total*>(partials) : totals;
-  const cudaError_t error = launch(sum_slices<T, Layout>, (images * slices + kWarps - 1) / kWarps,
-                                   stream, frames, previous, cut, images, of_slices);
+  const cudaError_t error =
+      wmscore::launch<kThreads>(sum_slices<T, Layout>, (images * slices + kWarps - 1) / kWarps,
+                                stream, frames, previous, cut, images, of_slices);
   if (error != cudaSuccess || slices == 1) return error;
-  return launch(sum_partials<Total>, images, stream, of_slices, images, slices, totals);
+  return wmscore::launch<kThreads>(sum_partials<Total>, images, stream, of_slices, images, slices,
+                                   totals);
 }
 
 bool is_aligned(const Images& frames, int64_t channel) {
