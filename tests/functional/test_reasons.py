@@ -24,8 +24,12 @@ def test_codes_are_stable() -> None:
         "TOO_SMALL",
         "NO_PREVIOUS",
         "NO_REGION",
+        "NON_FINITE_FEATURES",
+        "NO_LATENTS",
+        "NO_HEADROOM",
+        "TOO_FEW_STEPS",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == list(range(17))
+    assert [int(reason) for reason in sorted(Reason)] == list(range(21))
 
 
 def test_each_reason_has_its_own_line() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wmscore.functional.features import Encoder, feature_distances
 from wmscore.functional.flip import FLIP_PIXELS_PER_DEGREE, flip, flip_map
 from wmscore.functional.haar import haarpsi, haarpsi_name, haarpsi_reason
 from wmscore.functional.horizon import (
@@ -41,6 +42,7 @@ __all__ = [
     "MS_SSIM_WEIGHTS",
     "PSNR_QUANTISATION_DB",
     "CounterfactualResponse",
+    "Encoder",
     "FirstCrossing",
     "FrameQuality",
     "IdentityState",
@@ -54,6 +56,7 @@ __all__ = [
     "controllability",
     "counterfactual_response",
     "delta_psnr",
+    "feature_distances",
     "first_crossing",
     "first_run",
     "frame_quality",

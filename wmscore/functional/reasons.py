@@ -31,6 +31,10 @@ class Reason(IntEnum):
     TOO_SMALL = 14
     NO_PREVIOUS = 15
     NO_REGION = 16
+    NON_FINITE_FEATURES = 17
+    NO_LATENTS = 18
+    NO_HEADROOM = 19
+    TOO_FEW_STEPS = 20
 
     @property
     def description(self) -> str:
@@ -57,4 +61,9 @@ _DESCRIPTIONS = {
     Reason.TOO_SMALL: "the frame is smaller than the smallest on which the value is defined",
     Reason.NO_PREVIOUS: "no frame before this one was given to compare it with",
     Reason.NO_REGION: "no pixel lies in the region",
+    Reason.NON_FINITE_FEATURES: "the encoder gave NaN or infinite features for a finite frame",
+    Reason.NO_LATENTS: "no latents were given for the rollout or for its reference",
+    Reason.NO_HEADROOM: "the frozen baseline is as close to the reference as the oracle, so that "
+    "there is nothing to gain",
+    Reason.TOO_FEW_STEPS: "fewer defined steps than the value needs",
 }
