@@ -1,4 +1,4 @@
-"""The command line: `wmscore demo`, `replay`, `score`, `doctor`."""
+"""The command line: `wmscore demo`, `replay`, `score`, `weights`, `doctor`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--panel", help="refuse rollouts that were not made for this panel")
     score.add_argument("--out", required=True, help="evidence folder")
     score.add_argument("--device", default="cpu")
+
+    weights = command("weights", _convert, "files of network weights")
+    actions = weights.add_subparsers(dest="action", required=True)
+    text = "cut a trunk of LPIPS out of torchvision's file, as safetensors"
+    convert = actions.add_parser("convert", help=text, description=text)
+    convert.add_argument("source", help="say alexnet-owt-7be5be79.pth")
+    convert.add_argument("out", help="say alexnet.safetensors")
 
     command("doctor", _doctor, "what will run here, and what will not")
     return parser
@@ -149,6 +156,26 @@ def _panel(name: str) -> Panel:
     return Panel.load(name) if Path(name).exists() else Panel.packaged(name)
 
 
+def _convert(args: argparse.Namespace) -> int:
+    from wmscore.files import sha256_file
+    from wmscore.networks.weights import check_hash, identify_trunk, read_trunk
+    from wmscore.tensorfile import save_tensors
+
+    source, out = Path(args.source), Path(args.out)
+    if out.suffix != ".safetensors":
+        raise ValueError(f"out must end in .safetensors, got {out}")
+    check_hash(source)
+    net = identify_trunk(source)
+    if net is None:
+        raise ValueError(
+            f"{source} is no trunk of LPIPS: neither AlexNet, VGG16 nor SqueezeNet 1.1"
+        )
+    header = {"net": net, "source": source.name, "source_sha256": sha256_file(source)}
+    save_tensors(out, "lpips_trunk", read_trunk(net, source), header)
+    print(f"{out}: trunk of LPIPS {net}, {out.stat().st_size / 2**20:.1f} MiB")
+    return 0
+
+
 def _doctor(args: argparse.Namespace) -> int:
     import importlib.metadata
     import importlib.util
@@ -172,7 +199,25 @@ def _doctor(args: argparse.Namespace) -> int:
     ):
         found = importlib.util.find_spec(module) is not None
         print(f"{module}: {'installed' if found else f'missing (wmscore[{extra}])'}")
+    for line in _lpips_weights():
+        print(line)
     return 0
+
+
+def _lpips_weights() -> Iterator[str]:
+    """For each net of LPIPS where its weights are, or what to do."""
+    from wmscore.networks.trunks import TRUNKS
+    from wmscore.networks.weights import VERSIONS, find_heads, find_trunk
+
+    for net in TRUNKS:
+        found = []
+        try:
+            found.append(f"trunk {find_trunk(net)}")
+            found.append(f"heads {find_heads(net, VERSIONS[0])}")
+        except (OSError, ValueError, ImportError) as error:
+            yield f"LPIPS {net}: will not run. {error}"
+        else:
+            yield f"LPIPS {net}: {', '.join(found)}"
 
 
 def _print_results(console: Any, results: Any, roles: dict[str, str]) -> None:

@@ -186,6 +186,11 @@ class LpipsNetwork(nn.Module):
         return next(iter(self._trunk.values())).device
 
     @property
+    def min_size(self) -> int:
+        """The smallest side of a frame in pixels; LPIPS was fitted to 64."""
+        return trunk_of(self.net).min_size
+
+    @property
     def precision(self) -> str:
         """Of the trunk: float16, float32 or float64."""
         if self._precision == "auto":
@@ -294,14 +299,13 @@ class LpipsNetwork(nn.Module):
         return self._passes[dtype]
 
     def _check(self, frames: Tensor) -> None:
-        trunk = trunk_of(self.net)
         if frames.dim() < 3 or frames.shape[-3] != 3:
             raise ValueError(
                 f"LPIPS needs RGB frames [..., 3, H, W], got {tuple(frames.shape)}; "
                 "grey frames can be repeated, frames.expand(..., 3, H, W), which is another measure"
             )
-        if min(frames.shape[-2:]) < trunk.min_size:
-            side = trunk.min_size
+        side = self.min_size
+        if min(frames.shape[-2:]) < side:
             raise ValueError(
                 f"LPIPS {self.net} needs frames of at least {side} x {side} pixels, "
                 f"got {frames.shape[-2]} x {frames.shape[-1]}"

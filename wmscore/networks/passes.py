@@ -75,6 +75,7 @@ class Pass:
         )
 
     def __call__(self, frames: Tensor) -> list[Tensor]:
+        """Maps at the taps, of frames `[n, 3, H, W]`."""
         with _no_tf32(frames.device, self.dtype):
             return self.trunk(self._prepared(frames))
 

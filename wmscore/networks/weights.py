@@ -16,6 +16,7 @@ from wmscore.networks.trunks import TRUNKS, state_shapes, trunk_of
 __all__ = [
     "VERSIONS",
     "WeightsNotFoundError",
+    "check_hash",
     "find_heads",
     "find_trunk",
     "identify_trunk",
@@ -54,7 +55,7 @@ def find_trunk(net: str, path: str | Path | None = None) -> Path:
             f"trunk of LPIPS {net}: {found} does not exist. Download {url} to {place}, or pass "
             "trunk= with the path of that file or of one that `wmscore weights convert` wrote"
         )
-    _check_hash(found)
+    check_hash(found)
     return found
 
 
@@ -184,7 +185,12 @@ def _some(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _check_hash(path: Path) -> None:
+def check_hash(path: Path) -> None:
+    """Hold a file to the beginning of its SHA-256, where its name has one as torchvision's do.
+
+    Raises:
+        ValueError: it begins otherwise.
+    """
     found = _HASH_IN_NAME.search(path.name)
     if found is None:
         return
