@@ -10,6 +10,7 @@
 // compiler fuses product and difference.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
@@ -31,6 +32,7 @@ constexpr int kRowsAtOnce = 8;      // positions of Rows: their square roots ove
 constexpr int64_t kLeastRow = 24;   // channels: shorter vectors are gathered into tiles
 constexpr int64_t kBlockBytes = 1 << 17;  // of both maps' tiles that are gathered at once
 constexpr int64_t kMostBlock = 1024;      // positions
+constexpr int64_t kRowsAhead = 4;
 
 template <typename Real>
 WMSCORE_INLINE Real sum_lanes(const Vector<Real>& vector) {
@@ -196,7 +198,9 @@ class Tiles {
     if (block_ > kMostBlock) block_ = kMostBlock;
     if (block_ > pixels) block_ = (pixels + kPositions - 1) / kPositions * kPositions;
     if (block_ < kPositions) block_ = kPositions;
-    scratch_.resize(2 * block_ * channels);
+    step_ = block_ + kPositions;  // a power of two would put all channels in a few cache sets
+    scratch_.resize(2 * step_ * channels);
+    squares_.resize(2 * block_);
   }
 
   // As Rows::load; a band of positions is loaded in order, from its start to `end`.
@@ -206,30 +210,20 @@ class Tiles {
     if (next_ == 0) {
       const int64_t rest = end - start;
       const int64_t size = rest < block_ ? rest : block_;
-      gather(maps.preds, preds, start, size, maps.pixels, scratch_.data());
-      gather(maps.target, target, start, size, maps.pixels, scratch_.data() + block_ * channels_);
+      gather(maps.preds, preds, start, size, maps.pixels, scratch_.data(), squares_.data());
+      gather(maps.target, target, start, size, maps.pixels, scratch_.data() + step_ * channels_,
+             squares_.data() + block_);
       tiles_ = (size + kPositions - 1) / kPositions;
     }
-    preds_ = scratch_.data() + next_ * kPositions * channels_;
-    target_ = preds_ + block_ * channels_;
+    preds_squares_ = squares_.data() + next_ * kPositions;
+    preds_ = scratch_.data() + next_ * kPositions;
+    target_ = preds_ + step_ * channels_;
     next_ = next_ + 1 == tiles_ ? 0 : next_ + 1;
   }
 
   WMSCORE_INLINE void add_squares(Real* of_preds, Real* of_target) const {
-    Vector<Real> p_sums[2] = {}, t_sums[2] = {};
-    for (int64_t c = 0; c < channels_; ++c) {
-      for (int u = 0; u < 2; ++u) {
-        Vector<Real> x, y;
-        wmscore::load(x, preds_ + c * kPositions + u * kWidth);
-        wmscore::load(y, target_ + c * kPositions + u * kWidth);
-        p_sums[u] += x * x;
-        t_sums[u] += y * y;
-      }
-    }
-    for (int u = 0; u < 2; ++u) {
-      store(of_preds + u * kWidth, p_sums[u]);
-      store(of_target + u * kWidth, t_sums[u]);
-    }
+    std::memcpy(of_preds, preds_squares_, kPositions * sizeof(Real));
+    std::memcpy(of_target, preds_squares_ + block_, kPositions * sizeof(Real));
   }
 
   WMSCORE_INLINE void add_errors(const Real* ratio, const Real* weight, Real* sums) const {
@@ -238,8 +232,8 @@ class Tiles {
     for (int64_t c = 0; c < channels_; ++c) {
       for (int u = 0; u < 2; ++u) {
         Vector<Real> x, y;
-        wmscore::load(x, preds_ + c * kPositions + u * kWidth);
-        wmscore::load(y, target_ + c * kPositions + u * kWidth);
+        wmscore::load(x, preds_ + c * step_ + u * kWidth);
+        wmscore::load(y, target_ + c * step_ + u * kWidth);
         const Vector<Real> d = x - r[u] * y;
         partial[u] += weight[c] * d * d;
       }
@@ -254,8 +248,8 @@ class Tiles {
     for (int64_t c = 0; c < channels_; ++c) {
       for (int u = 0; u < 2; ++u) {
         Vector<Real> x, y;
-        wmscore::load(x, preds_ + c * kPositions + u * kWidth);
-        wmscore::load(y, target_ + c * kPositions + u * kWidth);
+        wmscore::load(x, preds_ + c * step_ + u * kWidth);
+        wmscore::load(y, target_ + c * step_ + u * kWidth);
         const Vector<Real> d = weight[c] * (x - r[u] * y);
         p_sums[u] += d * x;
         t_sums[u] += d * y;
@@ -273,7 +267,7 @@ class Tiles {
     const Real* own = of_target ? target_ : preds_;
     T* at = out + start * frames.pixel;
     for (int64_t c = 0; c < channels_; ++c, at += frames.channel) {
-      const int64_t first = c * kPositions;
+      const int64_t first = c * step_;
       Real values[kPositions];
       for (int i = 0; i < kPositions; ++i) {
         const Real d = preds_[first + i] - ratio[i] * target_[first + i];
@@ -290,34 +284,67 @@ class Tiles {
  private:
   static constexpr int kWidth = kLanes<Real>;
 
-  // The last tile may be short: what it holds after `size` positions is read by nobody.
+  // Also sums the squares at each position. The last tile may be short: what it holds after `size`
+  // positions is read by nobody.
   WMSCORE_INLINE void gather(const Frames& frames, const T* map, int64_t start, int64_t size,
-                             int64_t pixels, Real* block) const {
+                             int64_t pixels, Real* block, Real* squares) const {
+    std::fill(squares, squares + block_, Real(0));
+    const int64_t channels = channels_, step = frames.channel, pixel = frames.pixel;
     // Rows of contiguous pixels are read in whole tiles, as far as the map goes.
-    const int64_t readable = (channels_ - 1) * frames.channel + pixels;
-    for (int64_t c = 0; c < channels_; ++c) {
-      for (int64_t i = 0; i < size; i += kPositions) {
-        const int64_t offset = c * frames.channel + (start + i) * frames.pixel;
-        const T* from = map + offset;
-        Real* to = block + i * channels_ + c * kPositions;
-        if (frames.pixel == 1 && offset + kPositions <= readable) {
-          for (int k = 0; k < kPositions; ++k) to[k] = widen(from[k]);
+    const int64_t readable = (channels - 1) * step + pixels - kPositions;
+    const T* row = map + start * pixel;
+    for (int64_t c = 0; c < channels; ++c, row += step, block += step_) {
+      const int64_t whole = pixel == 1 ? std::min(size, readable - c * step - start + 1) : 0;
+      Real* to = block;
+      int64_t i = 0;
+      for (; i < whole; i += kPositions, to += kPositions) {
+        // Rows are often a page apart, where the processor foresees nothing.
+        __builtin_prefetch(row + i + kRowsAhead * step);
+        if constexpr (std::is_same_v<T, Real>) {
+          put(row + i, to, squares + i);
         } else {
-          const int64_t rest = size - i < kPositions ? size - i : kPositions;
-          for (int64_t k = 0; k < rest; ++k) to[k] = widen(from[k * frames.pixel]);
+          Real wide[kPositions];
+          for (int k = 0; k < kPositions; ++k) wide[k] = widen(row[i + k]);
+          put(wide, to, squares + i);
         }
+      }
+      for (; i < size; i += kPositions, to += kPositions) {
+        Real wide[kPositions] = {};
+        if (size - i >= kPositions) {
+          for (int k = 0; k < kPositions; ++k) wide[k] = widen(row[(i + k) * pixel]);
+        } else {
+          for (int64_t k = 0; k < size - i; ++k) wide[k] = widen(row[(i + k) * pixel]);
+        }
+        put(wide, to, squares + i);
       }
     }
   }
 
+  WMSCORE_INLINE static void put(const Real* from, Real* to, Real* squares) {
+    Vector<Real> low, high, low_sum, high_sum;
+    wmscore::load(low, from);
+    wmscore::load(high, from + kWidth);
+    wmscore::load(low_sum, squares);
+    wmscore::load(high_sum, squares + kWidth);
+    low_sum += low * low;
+    high_sum += high * high;
+    store(to, low);
+    store(to + kWidth, high);
+    store(squares, low_sum);
+    store(squares + kWidth, high_sum);
+  }
+
   int64_t channels_;
-  int64_t block_ = 0;
+  int64_t block_ = 0;  // positions
+  int64_t step_ = 0;   // from channel to channel
   int64_t tiles_ = 0;
   int64_t next_ = 0;  // tile of the block
   int count_ = 0;
   const Real* preds_ = nullptr;
   const Real* target_ = nullptr;
+  const Real* preds_squares_ = nullptr;
   std::vector<Real> scratch_;
+  std::vector<Real> squares_;  // of preds, of target
 };
 
 // 1 / (length + epsilon) and the ratio of the lengths. A length that overflowed becomes NaN.
