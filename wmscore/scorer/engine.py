@@ -14,9 +14,10 @@ from wmscore.functional import ObjectIdentity, Reason
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.ops import kernels
 from wmscore.rollouts import Rollouts
-from wmscore.scorer.axes import Curves, action_response, identity_persistence, measure_unit
+from wmscore.scorer.axes import Curves, action_response, identity_persistence
 from wmscore.scorer.faults import evaluation_faults
 from wmscore.scorer.groups import Groups
+from wmscore.scorer.measures import measure_of
 from wmscore.scorer.perceptual import check_measure, frame_quality, perceptual_drift
 from wmscore.scores import Curve, Scores
 
@@ -213,8 +214,7 @@ class Scorer:
         for key in parts[0] if parts else {}:
             if key.startswith("measures.") and key.endswith(".values"):
                 name = key.split(".")[1]
-                unit, low, high = measure_unit(name)
-                measures[name] = curve(f"measures.{name}", unit=unit, low=low, high=high)
+                measures[name] = curve(f"measures.{name}", **measure_of(name)._asdict())
         shown = gather("shown", torch.zeros(rows, steps, dtype=torch.bool))
         judged_steps = shown.clone()
         for spec, scored in zip(self.panel.axes, axes.values(), strict=True):
