@@ -13,10 +13,12 @@ from wmscore.functional.horizon import (
     usable_horizon,
 )
 from wmscore.functional.identity import IdentityState, ObjectIdentity, object_identity
+from wmscore.functional.lpips import LpipsEncoder, lpips, lpips_map
 from wmscore.functional.overlap import LabelOverlap, label_ids, label_overlap
 from wmscore.functional.perceptual import PSNR_QUANTISATION_DB, mse, psnr
 from wmscore.functional.quality import FrameQuality, frame_quality, rollout_quality
 from wmscore.functional.reasons import Reason
+from wmscore.functional.references import ReferenceFeatures
 from wmscore.functional.regions import RegionError, RegionErrors, region_errors
 from wmscore.functional.response import (
     MIN_RESPONSE,
@@ -47,9 +49,11 @@ __all__ = [
     "FrameQuality",
     "IdentityState",
     "LabelOverlap",
+    "LpipsEncoder",
     "MultiScaleSsim",
     "ObjectIdentity",
     "Reason",
+    "ReferenceFeatures",
     "RegionError",
     "RegionErrors",
     "UsableHorizon",
@@ -67,6 +71,8 @@ __all__ = [
     "flip_map",
     "label_ids",
     "label_overlap",
+    "lpips",
+    "lpips_map",
     "ms_ssim",
     "ms_ssim_scales",
     "mse",
