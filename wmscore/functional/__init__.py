@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from wmscore.functional.embedding import embed, feature_cosine, feature_l2, feature_reason
+from wmscore.functional.embedding_drift import (
+    LagSimilarity,
+    SimilarityCurve,
+    adjacent_similarity,
+    first_frame_similarity,
+    similarity_by_lag,
+    subject_consistency,
+)
 from wmscore.functional.features import Encoder, feature_distances
 from wmscore.functional.flip import FLIP_PIXELS_PER_DEGREE, flip, flip_map
 from wmscore.functional.haar import haarpsi, haarpsi_name, haarpsi_reason
@@ -13,9 +22,11 @@ from wmscore.functional.horizon import (
     usable_horizon,
 )
 from wmscore.functional.identity import IdentityState, ObjectIdentity, object_identity
+from wmscore.functional.latents import latent_cosine, latent_l2, latent_reason
 from wmscore.functional.overlap import LabelOverlap, label_ids, label_overlap
 from wmscore.functional.perceptual import PSNR_QUANTISATION_DB, mse, psnr
 from wmscore.functional.quality import FrameQuality, frame_quality, rollout_quality
+from wmscore.functional.quality_drift import QualityDrift, quality_drift
 from wmscore.functional.reasons import Reason
 from wmscore.functional.regions import RegionError, RegionErrors, region_errors
 from wmscore.functional.response import (
@@ -47,7 +58,22 @@ __all__ = [
     "FrameQuality",
     "IdentityState",
     "LabelOverlap",
+    "LagSimilarity",
     "MultiScaleSsim",
+    "QualityDrift",
+    "SimilarityCurve",
+    "adjacent_similarity",
+    "embed",
+    "feature_cosine",
+    "feature_l2",
+    "feature_reason",
+    "first_frame_similarity",
+    "latent_cosine",
+    "latent_l2",
+    "latent_reason",
+    "quality_drift",
+    "similarity_by_lag",
+    "subject_consistency",
     "ObjectIdentity",
     "Reason",
     "RegionError",
