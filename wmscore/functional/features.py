@@ -144,4 +144,4 @@ def _join(pieces: list[Tensor], leading: torch.Size, device: torch.device) -> Te
     if not pieces:
         return torch.empty(leading, dtype=torch.float64, device=device)
     found = torch.cat(pieces)
-    return found.reshape(*leading, *found.shape[1:])
+    return found.reshape((*leading, *found.shape[1:]))
