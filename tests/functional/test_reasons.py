@@ -28,8 +28,10 @@ def test_codes_are_stable() -> None:
         "NO_LATENTS",
         "NO_HEADROOM",
         "TOO_FEW_STEPS",
+        "NO_DRIFT",
+        "NO_ERROR",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == list(range(21))
+    assert [int(reason) for reason in sorted(Reason)] == list(range(23))
 
 
 def test_each_reason_has_its_own_line() -> None:
