@@ -17,7 +17,7 @@ ONSET_EVIDENCE = 6.0
 """Evidence, in nats, from which a rise counts as drift: at most 1 % false alarms in flat noise."""
 
 _LEAST_STEPS = 6
-_LEAST_SIDE = 2  # steps before a rise, and raised ones: a single wild step is no drift
+_LEAST_SIDE = 2  # steps before a rise, and raised ones
 _NEARLY_ONE = 1 - 1e-9
 _ROUNDING = 1e-13  # share of a curve's largest value below which differences are rounding
 
@@ -73,8 +73,7 @@ def drift_onset(
 
     over all onsets s and ends e of the rise, by exhaustive search. A jump is the rise of one step
     (e = s), a broken stick the one that lasts to the end. At least two defined steps lie before s,
-    or none: a rise from the beginning on. At least two lie in s..T, so that one wild last step is
-    no drift.
+    or none: a rise from the beginning on. At least two lie in s..T.
 
     With R² the share of variance that the best fit explains, the evidence for it is
 
@@ -142,8 +141,8 @@ def drift_onset(
     reason = reason.masked_fill(still, int(Reason.NO_DRIFT))
     no_rise = undefined | still
     return DriftOnset(
-        step=(rises.start + 1.0).masked_fill(no_rise, torch.nan),
-        end=(rises.end + 1.0).masked_fill(no_rise, torch.nan),
+        step=(rises.start.double() + 1).masked_fill(no_rise, torch.nan),
+        end=(rises.end.double() + 1).masked_fill(no_rise, torch.nan),
         change=rises.change.masked_fill(no_rise, torch.nan),
         strength=rises.strength.masked_fill(undefined, torch.nan),
         evidence=evidence.masked_fill(undefined, torch.nan),
