@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from wmscore.functional.accumulation import (
+    ErrorAccumulation,
+    error_accumulation,
+)
+from wmscore.functional.drift import (
+    DRIFT_SEGMENTS,
+    DriftSlope,
+    EndDrift,
+    SegmentDrift,
+    drift_slope,
+    end_drift,
+    segment_drift,
+)
 from wmscore.functional.embedding import (
     embed,
     feature_cosine,
@@ -52,6 +65,11 @@ from wmscore.functional.lpips import (
     lpips,
     lpips_map,
 )
+from wmscore.functional.onset import (
+    ONSET_EVIDENCE,
+    DriftOnset,
+    drift_onset,
+)
 from wmscore.functional.overlap import (
     LabelOverlap,
     label_ids,
@@ -99,15 +117,33 @@ from wmscore.functional.similarity import (
     ssim,
     ssim_map,
 )
+from wmscore.functional.skill import (
+    Skill,
+    skill,
+)
+from wmscore.functional.tolerant import (
+    FrameDistance,
+    ShiftTolerant,
+    TimeTolerant,
+    shift_tolerant,
+    time_tolerant,
+)
 
 __all__ = [
+    "DRIFT_SEGMENTS",
     "FLIP_PIXELS_PER_DEGREE",
     "MIN_RESPONSE",
     "MS_SSIM_WEIGHTS",
+    "ONSET_EVIDENCE",
     "PSNR_QUANTISATION_DB",
     "CounterfactualResponse",
+    "DriftOnset",
+    "DriftSlope",
     "Encoder",
+    "EndDrift",
+    "ErrorAccumulation",
     "FirstCrossing",
+    "FrameDistance",
     "FrameQuality",
     "IdentityState",
     "LabelOverlap",
@@ -120,13 +156,21 @@ __all__ = [
     "ReferenceFeatures",
     "RegionError",
     "RegionErrors",
+    "SegmentDrift",
+    "ShiftTolerant",
     "SimilarityCurve",
+    "Skill",
+    "TimeTolerant",
     "UsableHorizon",
     "adjacent_similarity",
     "controllability",
     "counterfactual_response",
     "delta_psnr",
+    "drift_onset",
+    "drift_slope",
     "embed",
+    "end_drift",
+    "error_accumulation",
     "feature_cosine",
     "feature_distances",
     "feature_l2",
@@ -157,9 +201,13 @@ __all__ = [
     "response_from_products",
     "response_products",
     "rollout_quality",
+    "segment_drift",
+    "shift_tolerant",
     "similarity_by_lag",
+    "skill",
     "ssim",
     "ssim_map",
     "subject_consistency",
+    "time_tolerant",
     "usable_horizon",
 ]
