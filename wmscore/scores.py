@@ -27,7 +27,7 @@ class Curve:
         unit: "1" for a ratio, else the unit.
         low: smallest possible value.
         high: largest possible value.
-        higher_is_better: direction.
+        higher_is_better: direction; None where neither end is better by itself.
     """
 
     values: Tensor
@@ -35,7 +35,7 @@ class Curve:
     unit: str = "1"
     low: float = 0.0
     high: float = 1.0
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
 
     def __repr__(self) -> str:
         """Shape and what is undefined, no values."""

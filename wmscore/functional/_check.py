@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "check_along",
     "check_channels",
     "check_choice",
     "check_count",
     "check_curve",
+    "check_embeddings",
     "check_frames",
     "check_ids",
     "check_labels",
@@ -25,6 +27,8 @@ __all__ = [
     "check_products",
     "check_rollouts",
     "check_side",
+    "check_vectors",
+    "check_whole",
     "data_range_of",
 ]
 
@@ -166,6 +170,19 @@ def check_curve(name: str, scores: Tensor, ndim: int | None = None) -> None:
         )
 
 
+def check_along(name: str, value: object, curve: Tensor, *, same: bool = False) -> None:
+    """A floating point tensor that broadcasts to a curve `[..., T]`, or has the same shape."""
+    check_tensor(name, value)
+    assert isinstance(value, Tensor)
+    if not value.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {value.dtype}")
+    if value.device != curve.device:
+        raise ValueError(f"{name} must be on {curve.device}, got {value.device}")
+    if same and value.shape != curve.shape:
+        raise ValueError(f"{name} must have shape {tuple(curve.shape)}, got {tuple(value.shape)}")
+    _check_broadcast(name, value, tuple(curve.shape))
+
+
 def check_per_curve(
     name: str, value: object, curves: tuple[int, ...], *, whole: bool = False
 ) -> None:
@@ -202,12 +219,49 @@ def check_products(products: Tensor) -> None:
         raise ValueError(f"products must have shape [..., 3], got {tuple(products.shape)}")
 
 
+def check_vectors(**vectors: Tensor) -> None:
+    """Floating point vectors of one shape ``[..., D]``, one dtype and one device, D >= 1."""
+    for name, tensor in vectors.items():
+        check_tensor(name, tensor)
+        if not tensor.is_floating_point():
+            raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
+        if tensor.ndim < 1 or tensor.shape[-1] == 0:
+            raise ValueError(
+                f"{name} must have shape [..., D] with D >= 1, got {tuple(tensor.shape)}"
+            )
+    _check_alike(vectors, "[..., D]")
+    (first_name, first), *others = vectors.items()
+    for name, tensor in others:
+        if tensor.dtype != first.dtype:
+            raise TypeError(
+                f"{first_name} and {name} must have one dtype, got {first.dtype} and {tensor.dtype}"
+            )
+
+
+def check_embeddings(name: str, embeddings: Tensor) -> None:
+    """Floating point embeddings ``[B, T + 1, D]`` with at least one frame."""
+    check_vectors(**{name: embeddings})
+    if embeddings.ndim != 3 or embeddings.shape[1] == 0:
+        raise ValueError(
+            f"{name} must have shape [B, T + 1, D] with at least one frame, "
+            f"got {tuple(embeddings.shape)}"
+        )
+
+
 def check_count(name: str, value: object) -> None:
     """A whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, got {type(value).__name__}")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def check_whole(name: str, value: object) -> None:
+    """A whole number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    if value < 0:
+        raise ValueError(f"{name} must be 0 or more, got {value}")
 
 
 def check_number(
