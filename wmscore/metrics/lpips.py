@@ -34,9 +34,9 @@ class LPIPS(_FrameMetric):
         >>> import torch
         >>> from wmscore.networks import LpipsNetwork
         >>> metric = LPIPS(LpipsNetwork.random("alex"))  # LPIPS("alex") for the real one
-        >>> metric.update(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64))
+        >>> metric.update(torch.zeros(2, 3, 64, 64), torch.zeros(2, 3, 64, 64))
         >>> metric.compute()
-        tensor([0.], dtype=torch.float64)
+        tensor([0., 0.], dtype=torch.float64)
     """
 
     higher_is_better = False
