@@ -354,8 +354,25 @@ def test_gradients_of_a_float16_network_are_those_of_float32() -> None:
     assert grads[0].abs().max() > 0
 
 
+def test_features_that_are_zero_have_a_gradient() -> None:
+    """The root of 0 in their length has none, but the ReLU before it lets nothing through."""
+    weights = random_state("alex", 0)
+    weights["features.10.bias"] -= 1e6  # no feature is left at the last tap
+    judge = LpipsNetwork("alex", weights, network()._heads)
+    ours, theirs = frames(2) / 255, frames(2, seed=1) / 255
+    grads = []
+    for call in (
+        functools.partial(lpips, network=judge),
+        functools.partial(peer(judge), normalize=True),
+    ):
+        leaf = ours.clone().requires_grad_()
+        call(leaf, theirs).sum().backward()
+        grads.append(leaf.grad)
+    assert grads[0].abs().max() > 1e-4
+    assert_close(grads[0], grads[1], rtol=1e-3, atol=1e-6)
+
+
 def test_equal_frames_have_no_gradient() -> None:
-    """Where that of lpips is NaN: a root of 0 in the norm of features that are 0."""
     leaf = frames(1).float().div(255).requires_grad_()
     lpips(leaf, leaf.detach().clone(), network()).sum().backward()
     assert leaf.grad.count_nonzero() == 0
