@@ -59,4 +59,6 @@ def drift_shape(
     onset = drift_onset(values, higher_is_better=higher_is_better, valid=valid)
     segments = segment_drift(values, higher_is_better=higher_is_better, valid=valid)
     end = end_drift(values, higher_is_better=higher_is_better, valid=valid)
-    return DriftShape(-slope if higher_is_better else slope, onset.step, segments.drift, end.drift)
+    worse = -slope if higher_is_better else slope
+    found = (worse, onset.step, segments.drift, end.drift)
+    return DriftShape(*(value + 0.0 for value in found))  # 0, not -0, for a person to read
