@@ -23,11 +23,13 @@ from wmscore.functional.horizon import (
 )
 from wmscore.functional.identity import IdentityState, ObjectIdentity, object_identity
 from wmscore.functional.latents import latent_cosine, latent_l2, latent_reason
+from wmscore.functional.lpips import LpipsEncoder, lpips, lpips_map
 from wmscore.functional.overlap import LabelOverlap, label_ids, label_overlap
 from wmscore.functional.perceptual import PSNR_QUANTISATION_DB, mse, psnr
 from wmscore.functional.quality import FrameQuality, frame_quality, rollout_quality
 from wmscore.functional.quality_drift import QualityDrift, quality_drift
 from wmscore.functional.reasons import Reason
+from wmscore.functional.references import ReferenceFeatures
 from wmscore.functional.regions import RegionError, RegionErrors, region_errors
 from wmscore.functional.response import (
     MIN_RESPONSE,
@@ -59,6 +61,7 @@ __all__ = [
     "IdentityState",
     "LabelOverlap",
     "LagSimilarity",
+    "LpipsEncoder",
     "MultiScaleSsim",
     "QualityDrift",
     "SimilarityCurve",
@@ -76,6 +79,7 @@ __all__ = [
     "subject_consistency",
     "ObjectIdentity",
     "Reason",
+    "ReferenceFeatures",
     "RegionError",
     "RegionErrors",
     "UsableHorizon",
@@ -93,6 +97,8 @@ __all__ = [
     "flip_map",
     "label_ids",
     "label_overlap",
+    "lpips",
+    "lpips_map",
     "ms_ssim",
     "ms_ssim_scales",
     "mse",
