@@ -11,7 +11,14 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, cosine_similarity
 from torch.testing import assert_close
 
-from wmscore.functional import Reason, embed, feature_cosine, feature_l2, feature_reason
+from wmscore.functional import (
+    Reason,
+    ReferenceFeatures,
+    embed,
+    feature_cosine,
+    feature_l2,
+    feature_reason,
+)
 
 METRICS = [feature_cosine, feature_l2]
 
@@ -75,6 +82,19 @@ def test_shared_references_are_encoded_once(metric: Callable[..., Tensor]) -> No
 
 
 @pytest.mark.parametrize("metric", METRICS)
+def test_kept_references_are_not_encoded_again(metric: Callable[..., Tensor]) -> None:
+    preds, target = random_frames(6, 4, 3, 8, 8), random_frames(2, 4, 3, 8, 8, seed=1)
+    index = torch.tensor([1, 0, 1, 1, 0, 1])
+    encoder = Layers()
+    kept = ReferenceFeatures(target, encoder, budget_bytes=1 << 20)
+    encoder.encoded.clear()
+    found = metric(preds, kept, encoder, target_index=index)
+    assert sum(encoder.encoded) == 6 * 4
+    assert found.equal(metric(preds, target, Layers(), target_index=index))
+    assert feature_reason(found, preds, kept, target_index=index).eq(0).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_neither_batch_nor_order_nor_chunk_matter(metric: Callable[..., Tensor]) -> None:
     preds, target = (random_frames(5, 3, 3, 8, 8, seed=s) for s in range(2))
     whole = metric(preds, target, Layers())
@@ -93,7 +113,16 @@ def test_neither_batch_nor_order_nor_chunk_matter(metric: Callable[..., Tensor])
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_identical_frames_are_exactly_0(metric: Callable[..., Tensor]) -> None:
-    frames = random_frames(4, 3, 8, 8)
+    """Even by a network that rounds differently in batches of different sizes."""
+
+    class Rounding(Layers):
+        def encode(self, frames: Tensor) -> list[Tensor]:
+            return [maps * (1 + 1e-7 * len(frames)) for maps in super().encode(frames)]
+
+    frames = random_frames(1, 4, 3, 8, 8)
+    index = torch.zeros(3, dtype=torch.int64)
+    same = frames.repeat(3, 1, 1, 1, 1)
+    assert metric(same, frames, Rounding(), target_index=index).eq(0).all()
     assert metric(frames, frames.clone(), Layers()).eq(0).all()
 
 
