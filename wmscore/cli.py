@@ -58,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     play.add_argument("--model", required=True, help="module:factory, or 'world' for the truth")
     play.add_argument("--out", required=True, help="folder for rollouts; must not exist")
     play.add_argument("--batch-size", type=int, default=8)
+    play.add_argument(
+        "--teacher-forced",
+        action="store_true",
+        help="one-step predictions from the true frames instead of rollouts",
+    )
 
     score = command("score", _score, "score replayed rollouts and write their evidence folder")
     score.add_argument("rollouts", nargs="+", help="folders written by `wmscore replay`")
@@ -113,6 +118,7 @@ def _replay(args: argparse.Namespace) -> int:
             model,
             batch_size=args.batch_size,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
+            teacher_forced=args.teacher_forced,
         )
     _console().print(f"Rollouts: {args.out}")
     return 0

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from wmscore.files import atomic_folder
 from wmscore.manifest import Panel, PanelMismatchError
-from wmscore.replay import Progress, freeze_panel, render_truth, replay
+from wmscore.replay import (
+    Progress,
+    freeze_panel,
+    render_truth,
+    replay,
+    replay_teacher_forced,
+    teacher_forced_name,
+)
 from wmscore.rollouts import Rollouts
 from wmscore.worlds import WorldModel
 
@@ -23,25 +30,39 @@ def record(
     *,
     batch_size: int = 8,
     progress: Progress | None = None,
+    teacher_forced: bool = False,
 ) -> Panel:
     """Replay `model` beside `world` into a new folder, whole or not at all.
+
+    Args:
+        folder: where to; it must not exist.
+        panel: the contract.
+        world: the true world.
+        model: who is judged; `world` itself for the truth.
+        batch_size: panel rows (scenario, seed) per call; each brings all its branches.
+        progress: called with (rows done, rows in all).
+        teacher_forced: record the model's one-step predictions instead of its rollouts.
 
     Returns:
         The panel with the initial frames frozen, as written to `panel.json`.
 
     Raises:
-        ValueError: the folder exists.
+        ValueError: the folder exists, or the model offers no one-step predictions.
     """
     if Path(folder).exists():
         raise ValueError(f"folder: {folder} exists; choose a new one")
+    name, roll = model.name, replay
+    if teacher_forced:
+        name, roll = teacher_forced_name(model), replay_teacher_forced
     truth = render_truth(panel, world, batch_size=batch_size)
     panel, truth = freeze_panel(panel, truth, fps=world.capabilities.fps)
     with atomic_folder(folder) as draft:
         panel.save(draft / "panel.json")
-        about = {"model": model.name, "role": "truth" if model is world else "model"}
+        role = "truth" if model is world and not teacher_forced else "model"
+        about = {"model": name, "role": role}
         (draft / "recording.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
         truth.save(draft / "truth.safetensors")
-        batches = replay(panel, model, truth, batch_size=batch_size, progress=progress)
+        batches = roll(panel, model, truth, batch_size=batch_size, progress=progress)
         for number, rollouts in enumerate(batches):
             rollouts.without_reference().save(draft / f"rollouts-{number:05d}.safetensors")
     return panel

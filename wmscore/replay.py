@@ -10,9 +10,17 @@ import torch
 from wmscore.files import sha256_tensor
 from wmscore.manifest import Observation, Panel
 from wmscore.rollouts import Rollouts
-from wmscore.worlds import Item, WorldModel
+from wmscore.worlds import Item, TeacherForced, WorldModel
 
-__all__ = ["freeze_panel", "panel_items", "render_truth", "replay", "replay_rows"]
+__all__ = [
+    "freeze_panel",
+    "panel_items",
+    "render_truth",
+    "replay",
+    "replay_rows",
+    "replay_teacher_forced",
+    "teacher_forced_name",
+]
 
 Progress = Callable[[int, int], None]
 
@@ -141,10 +149,82 @@ def replay(
     Yields:
         Batches with references; counterfactual groups are never torn apart.
     """
+    yield from _batches(
+        panel, lambda rows: replay_rows(panel, model, truth, rows), batch_size, progress
+    )
+
+
+def replay_teacher_forced(
+    panel: Panel,
+    model: WorldModel,
+    truth: Rollouts,
+    *,
+    batch_size: int = 8,
+    progress: Progress | None = None,
+) -> Iterator[Rollouts]:
+    """Let a model predict every frame of the panel from the true frames before it.
+
+    The same rows, keys and references as `replay`, under the name of `teacher_forced_name`, so that
+    both can be scored side by side.
+
+    Args:
+        panel: the contract.
+        model: who is judged; a `TeacherForced` one.
+        truth: from `render_truth` on the same panel.
+        batch_size: panel rows (scenario, seed) per call; each brings all its branches.
+        progress: called with (rows done, rows in all).
+
+    Yields:
+        Batches with references; counterfactual groups are never torn apart.
+
+    Raises:
+        ValueError: the model offers no one-step predictions, or answers another question.
+    """
+    name = teacher_forced_name(model)
+
+    def predict(rows: Sequence[tuple[int, int]]) -> Rollouts:
+        assert isinstance(model, TeacherForced)
+        items = panel_items(panel, rows, truth=truth)
+        place = {
+            key: row
+            for row, key in enumerate(
+                zip(truth.scenario.tolist(), truth.branch.tolist(), strict=True)
+            )
+        }
+        index = torch.tensor([place[item.scenario, item.branch] for item in items])
+        reference = truth.frames[index.to(truth.device)]
+        predictions = model.predict_next(items, reference, panel.contract.horizon)
+        predictions = _checked(predictions, model.name, items, panel)
+        return replace(predictions, model=name).with_reference(truth)
+
+    yield from _batches(panel, predict, batch_size, progress)
+
+
+def teacher_forced_name(model: WorldModel) -> str:
+    """The name under which a model's one-step predictions are scored.
+
+    Raises:
+        ValueError: the model offers none.
+    """
+    if not isinstance(model, TeacherForced):
+        raise ValueError(
+            f"model {model.name!r}: offers no one-step predictions, expected a method "
+            "predict_next(items, reference_frames, horizon) (wmscore.worlds.TeacherForced)"
+        )
+    return f"{model.name} (teacher-forced)"
+
+
+def _batches(
+    panel: Panel,
+    answer: Callable[[Sequence[tuple[int, int]]], Rollouts],
+    batch_size: int,
+    progress: Progress | None,
+) -> Iterator[Rollouts]:
+    """Answers to all rows of a panel, some rows at a time."""
     _check_batch_size(batch_size)
     rows = list(panel.rows())
     for start in range(0, len(rows), batch_size):
-        yield replay_rows(panel, model, truth, rows[start : start + batch_size])
+        yield answer(rows[start : start + batch_size])
         if progress is not None:
             progress(min(start + batch_size, len(rows)), len(rows))
 
@@ -163,31 +243,34 @@ def _check_batch_size(batch_size: int) -> None:
 
 def _answer(model: WorldModel, items: Sequence[Item], panel: Panel) -> Rollouts:
     """Roll out, and refuse an answer to another question."""
-    rollouts = model.rollout(items, panel.contract.horizon)
+    return _checked(model.rollout(items, panel.contract.horizon), model.name, items, panel)
+
+
+def _checked(rollouts: object, name: str, items: Sequence[Item], panel: Panel) -> Rollouts:
+    """Refuse an answer to another question than `items` under `panel`."""
     if not isinstance(rollouts, Rollouts):
         raise TypeError(
-            f"model {model.name!r}: expected rollout() to return Rollouts, "
-            f"got {type(rollouts).__name__}"
+            f"model {name!r}: expected Rollouts in answer, got {type(rollouts).__name__}"
         )
     for key in ("scenario", "seed", "branch"):
         asked = [getattr(item, key) for item in items]
         if getattr(rollouts, key).tolist() != asked:
-            raise ValueError(f"model {model.name!r}: answered other rows than asked ({key})")
+            raise ValueError(f"model {name!r}: answered other rows than asked ({key})")
     sent = torch.stack([item.actions for item in items])
     if not torch.equal(rollouts.actions.cpu(), sent):
         raise ValueError(
-            f"model {model.name!r}: expected the commanded actions {list(sent.shape)} back in "
+            f"model {name!r}: expected the commanded actions {list(sent.shape)} back in "
             f"rollouts.actions, got others {list(rollouts.actions.shape)}"
         )
     if rollouts.horizon != panel.contract.horizon or rollouts.panel != panel.fingerprint:
         raise ValueError(
-            f"model {model.name!r}: expected horizon {panel.contract.horizon} and panel "
+            f"model {name!r}: expected horizon {panel.contract.horizon} and panel "
             f"{panel.fingerprint[:12]}, got {rollouts.horizon} and {rollouts.panel[:12]}"
         )
     size = panel.contract.observation
     if size is not None and rollouts.frames.shape[2:] != (size.channels, size.height, size.width):
         raise ValueError(
-            f"model {model.name!r}: expected frames [{size.channels}, {size.height}, "
+            f"model {name!r}: expected frames [{size.channels}, {size.height}, "
             f"{size.width}] by contract.observation, got {list(rollouts.frames.shape[2:])}"
         )
     return rollouts

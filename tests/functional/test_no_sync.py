@@ -10,6 +10,10 @@ from wmscore.functional import (
     controllability,
     counterfactual_response,
     delta_psnr,
+    drift_onset,
+    drift_slope,
+    end_drift,
+    error_accumulation,
     first_crossing,
     first_frame_similarity,
     flip,
@@ -27,9 +31,13 @@ from wmscore.functional import (
     quality_drift,
     region_errors,
     rollout_quality,
+    segment_drift,
+    shift_tolerant,
     similarity_by_lag,
+    skill,
     ssim,
     subject_consistency,
+    time_tolerant,
     usable_horizon,
 )
 
@@ -102,3 +110,36 @@ def test_embeddings_and_latents() -> None:
         assert latent_reason(distance(z, z), z, z).shape == (2, 5)
     drift = quality_drift(frame_quality(frames()))
     assert drift.ratio["contrast"].shape == (2, 3)
+
+
+def test_drift() -> None:
+    curve = torch.empty(3, 2, 9, device="meta")
+    valid = torch.empty(2, 9, dtype=torch.bool, device="meta")
+    per_row = torch.empty(2, device="meta")
+    for found in (
+        drift_slope(curve, valid=valid),
+        end_drift(curve, valid=valid),
+        segment_drift(curve, valid=valid),
+        drift_onset(curve, valid=valid, autocorrelation=per_row),
+    ):
+        assert found[0].shape == found[-1].shape == (3, 2)
+        assert found[0].device.type == "meta"
+    assert skill(curve, curve[0], curve[0, 0], per_row[:, None], valid=valid).score.shape == (
+        3,
+        2,
+        9,
+    )
+    growth = error_accumulation(curve, curve, valid=valid)
+    assert growth.ratio.shape == (3, 2, 9)
+    assert growth.exponent.shape == growth.reason["slope"].shape == (3, 2)
+
+
+def test_tolerant() -> None:
+    rollouts = frames()
+    valid = torch.empty(2, 4, dtype=torch.bool, device="meta")
+    found = time_tolerant(mse, rollouts, rollouts, 2, valid=valid, target_valid=valid)
+    assert found.values.shape == found.lag.shape == (2, 3)
+    moved = shift_tolerant(mse, rollouts, rollouts, 1)
+    assert moved.values.shape == (2, 4)
+    assert moved.shift.shape == (2, 4, 2)
+    assert moved.shift.device.type == "meta"

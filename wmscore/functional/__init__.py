@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from wmscore.functional.embedding import embed, feature_cosine, feature_l2, feature_reason
+from wmscore.functional.accumulation import (
+    ErrorAccumulation,
+    error_accumulation,
+)
+from wmscore.functional.drift import (
+    DRIFT_SEGMENTS,
+    DriftSlope,
+    EndDrift,
+    SegmentDrift,
+    drift_slope,
+    end_drift,
+    segment_drift,
+)
+from wmscore.functional.embedding import (
+    embed,
+    feature_cosine,
+    feature_l2,
+    feature_reason,
+)
 from wmscore.functional.embedding_drift import (
     LagSimilarity,
     SimilarityCurve,
@@ -11,9 +29,20 @@ from wmscore.functional.embedding_drift import (
     similarity_by_lag,
     subject_consistency,
 )
-from wmscore.functional.features import Encoder, feature_distances
-from wmscore.functional.flip import FLIP_PIXELS_PER_DEGREE, flip, flip_map
-from wmscore.functional.haar import haarpsi, haarpsi_name, haarpsi_reason
+from wmscore.functional.features import (
+    Encoder,
+    feature_distances,
+)
+from wmscore.functional.flip import (
+    FLIP_PIXELS_PER_DEGREE,
+    flip,
+    flip_map,
+)
+from wmscore.functional.haar import (
+    haarpsi,
+    haarpsi_name,
+    haarpsi_reason,
+)
 from wmscore.functional.horizon import (
     FirstCrossing,
     UsableHorizon,
@@ -21,16 +50,56 @@ from wmscore.functional.horizon import (
     first_run,
     usable_horizon,
 )
-from wmscore.functional.identity import IdentityState, ObjectIdentity, object_identity
-from wmscore.functional.latents import latent_cosine, latent_l2, latent_reason
-from wmscore.functional.lpips import LpipsEncoder, lpips, lpips_map
-from wmscore.functional.overlap import LabelOverlap, label_ids, label_overlap
-from wmscore.functional.perceptual import PSNR_QUANTISATION_DB, mse, psnr
-from wmscore.functional.quality import FrameQuality, frame_quality, rollout_quality
-from wmscore.functional.quality_drift import QualityDrift, quality_drift
-from wmscore.functional.reasons import Reason
-from wmscore.functional.references import ReferenceFeatures
-from wmscore.functional.regions import RegionError, RegionErrors, region_errors
+from wmscore.functional.identity import (
+    IdentityState,
+    ObjectIdentity,
+    object_identity,
+)
+from wmscore.functional.latents import (
+    latent_cosine,
+    latent_l2,
+    latent_reason,
+)
+from wmscore.functional.lpips import (
+    LpipsEncoder,
+    lpips,
+    lpips_map,
+)
+from wmscore.functional.onset import (
+    ONSET_EVIDENCE,
+    DriftOnset,
+    drift_onset,
+)
+from wmscore.functional.overlap import (
+    LabelOverlap,
+    label_ids,
+    label_overlap,
+)
+from wmscore.functional.perceptual import (
+    PSNR_QUANTISATION_DB,
+    mse,
+    psnr,
+)
+from wmscore.functional.quality import (
+    FrameQuality,
+    frame_quality,
+    rollout_quality,
+)
+from wmscore.functional.quality_drift import (
+    QualityDrift,
+    quality_drift,
+)
+from wmscore.functional.reasons import (
+    Reason,
+)
+from wmscore.functional.references import (
+    ReferenceFeatures,
+)
+from wmscore.functional.regions import (
+    RegionError,
+    RegionErrors,
+    region_errors,
+)
 from wmscore.functional.response import (
     MIN_RESPONSE,
     CounterfactualResponse,
@@ -40,6 +109,7 @@ from wmscore.functional.response import (
     response_from_products,
     response_products,
 )
+from wmscore.functional.shape import DriftShape, drift_shape
 from wmscore.functional.similarity import (
     MS_SSIM_WEIGHTS,
     MultiScaleSsim,
@@ -48,55 +118,80 @@ from wmscore.functional.similarity import (
     ssim,
     ssim_map,
 )
+from wmscore.functional.skill import (
+    Skill,
+    skill,
+)
+from wmscore.functional.tolerant import (
+    FrameDistance,
+    ShiftTolerant,
+    TimeTolerant,
+    shift_tolerant,
+    time_tolerant,
+)
 
 __all__ = [
+    "DRIFT_SEGMENTS",
     "FLIP_PIXELS_PER_DEGREE",
     "MIN_RESPONSE",
     "MS_SSIM_WEIGHTS",
+    "ONSET_EVIDENCE",
     "PSNR_QUANTISATION_DB",
     "CounterfactualResponse",
+    "DriftOnset",
+    "DriftShape",
+    "DriftSlope",
     "Encoder",
+    "EndDrift",
+    "ErrorAccumulation",
     "FirstCrossing",
+    "FrameDistance",
     "FrameQuality",
     "IdentityState",
     "LabelOverlap",
     "LagSimilarity",
     "LpipsEncoder",
     "MultiScaleSsim",
-    "QualityDrift",
-    "SimilarityCurve",
-    "adjacent_similarity",
-    "embed",
-    "feature_cosine",
-    "feature_l2",
-    "feature_reason",
-    "first_frame_similarity",
-    "latent_cosine",
-    "latent_l2",
-    "latent_reason",
-    "quality_drift",
-    "similarity_by_lag",
-    "subject_consistency",
     "ObjectIdentity",
+    "QualityDrift",
     "Reason",
     "ReferenceFeatures",
     "RegionError",
     "RegionErrors",
+    "SegmentDrift",
+    "ShiftTolerant",
+    "SimilarityCurve",
+    "Skill",
+    "TimeTolerant",
     "UsableHorizon",
+    "adjacent_similarity",
     "controllability",
     "counterfactual_response",
     "delta_psnr",
+    "drift_onset",
+    "drift_shape",
+    "drift_slope",
+    "embed",
+    "end_drift",
+    "error_accumulation",
+    "feature_cosine",
     "feature_distances",
+    "feature_l2",
+    "feature_reason",
     "first_crossing",
+    "first_frame_similarity",
     "first_run",
+    "flip",
+    "flip_map",
     "frame_quality",
     "haarpsi",
     "haarpsi_name",
     "haarpsi_reason",
-    "flip",
-    "flip_map",
     "label_ids",
     "label_overlap",
+    "latent_cosine",
+    "latent_l2",
+    "latent_reason",
     "lpips",
     "lpips_map",
     "ms_ssim",
@@ -104,11 +199,18 @@ __all__ = [
     "mse",
     "object_identity",
     "psnr",
+    "quality_drift",
     "region_errors",
     "response_from_products",
     "response_products",
     "rollout_quality",
+    "segment_drift",
+    "shift_tolerant",
+    "similarity_by_lag",
+    "skill",
     "ssim",
     "ssim_map",
+    "subject_consistency",
+    "time_tolerant",
     "usable_horizon",
 ]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "check_along",
     "check_channels",
     "check_choice",
     "check_count",
@@ -27,6 +28,7 @@ __all__ = [
     "check_rollouts",
     "check_side",
     "check_vectors",
+    "check_whole",
     "data_range_of",
 ]
 
@@ -168,6 +170,19 @@ def check_curve(name: str, scores: Tensor, ndim: int | None = None) -> None:
         )
 
 
+def check_along(name: str, value: object, curve: Tensor, *, same: bool = False) -> None:
+    """A floating point tensor that broadcasts to a curve `[..., T]`, or has the same shape."""
+    check_tensor(name, value)
+    assert isinstance(value, Tensor)
+    if not value.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {value.dtype}")
+    if value.device != curve.device:
+        raise ValueError(f"{name} must be on {curve.device}, got {value.device}")
+    if same and value.shape != curve.shape:
+        raise ValueError(f"{name} must have shape {tuple(curve.shape)}, got {tuple(value.shape)}")
+    _check_broadcast(name, value, tuple(curve.shape))
+
+
 def check_per_curve(
     name: str, value: object, curves: tuple[int, ...], *, whole: bool = False
 ) -> None:
@@ -239,6 +254,14 @@ def check_count(name: str, value: object) -> None:
         raise TypeError(f"{name} must be an int, got {type(value).__name__}")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def check_whole(name: str, value: object) -> None:
+    """A whole number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    if value < 0:
+        raise ValueError(f"{name} must be 0 or more, got {value}")
 
 
 def check_number(

@@ -36,6 +36,8 @@ class Reason(IntEnum):
     NO_HEADROOM = 19
     TOO_FEW_STEPS = 20
     NO_SCALE = 21
+    NO_DRIFT = 22
+    NO_ERROR = 23
 
     @property
     def description(self) -> str:
@@ -69,4 +71,7 @@ _DESCRIPTIONS = {
     Reason.TOO_FEW_STEPS: "fewer defined steps than the value needs",
     Reason.NO_SCALE: "what the value is relative to is zero: the length of a latent or an "
     "embedding, or a quality of the given frames",
+    Reason.NO_DRIFT: "the curve does not rise by more than noise would, so that no drift sets in",
+    Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
+    "their error",
 }

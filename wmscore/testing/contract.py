@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from wmscore.rollouts import Rollouts
+from wmscore.testing.forcing import check_teacher_forcing
 from wmscore.testing.gaps import frame_gap, levels, pixels, rollout_gap
 from wmscore.testing.report import ContractReport, ContractRow
 from wmscore.worlds.baselines import noop_script
-from wmscore.worlds.protocol import Item, WorldModel
+from wmscore.worlds.protocol import Item, TeacherForced, WorldModel
 from wmscore.worlds.step import stack_actions
 
 __all__ = ["check_world_model"]
@@ -24,7 +25,9 @@ def check_world_model(model: WorldModel, items: Sequence[Item], horizon: int) ->
     """Roll `model` out several times and compare what it does with what it promises.
 
     What the protocol asks of every model (shapes, keys, frame 0, pixel range) must hold. What
-    `Capabilities` leaves to the model is measured always, and must hold only if promised.
+    `Capabilities` leaves to the model is measured always, and must hold only if promised. Of a
+    `TeacherForced` model the one-step predictions are checked too: they must depend on the true
+    frame before, and on no later one.
 
     Args:
         model: the model.
@@ -58,7 +61,10 @@ def check_world_model(model: WorldModel, items: Sequence[Item], horizon: int) ->
     rows.append(_check_batch(model, items, rollouts, horizon))
     rows.append(_check_prefix(model, items, rollouts, horizon))
     effect, row = _check_actions(model, items, rollouts, horizon, again)
-    return ContractReport(model=model.name, rows=(*rows, row), action_effect=effect)
+    rows.append(row)
+    if isinstance(model, TeacherForced):
+        rows += check_teacher_forcing(model, items, rollouts, horizon)
+    return ContractReport(model=model.name, rows=tuple(rows), action_effect=effect)
 
 
 # ---- the protocol ------------------------------------------------------------------------

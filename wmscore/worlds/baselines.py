@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from wmscore.rollouts import Rollouts
 from wmscore.worlds.protocol import Capabilities, Item, WorldModel, item_keys
@@ -62,6 +63,23 @@ class Frozen:
                 torch.stack(labels)[:, None].expand(repeat[:4]).contiguous() if labels else None
             ),
             actions=actions.to(still.device),
+            model=self.name,
+            **item_keys(items),
+        )
+
+    def predict_next(
+        self, items: Sequence[Item], reference_frames: Tensor, horizon: int
+    ) -> Rollouts:
+        """Predict that nothing changes: the true frame before, without labels.
+
+        The floor of one-step prediction (persistence).
+        """
+        actions = stack_actions(items, horizon)
+        before = [reference_frames[:, :1], reference_frames[:, :horizon]]
+        frames = torch.cat(before, 1)
+        return Rollouts(
+            frames=frames,
+            actions=actions.to(frames.device),
             model=self.name,
             **item_keys(items),
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wmscore.rollouts import Rollouts
 
-__all__ = ["Capabilities", "Item", "ItemKeys", "WorldModel", "item_keys"]
+__all__ = ["Capabilities", "Item", "ItemKeys", "TeacherForced", "WorldModel", "item_keys"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,4 +119,30 @@ class WorldModel(Protocol):
 
     def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
         """Roll out every item for `horizon` steps; row `i` of the result answers `items[i]`."""
+        ...
+
+
+@runtime_checkable
+class TeacherForced(WorldModel, Protocol):
+    """A world model that can also predict each frame from the true frames before it.
+
+    Optional. Its one-step errors beside those of its rollouts say how errors accumulate. In
+    `check_world_model` the promise is tested that no prediction has seen what it predicts.
+    """
+
+    def predict_next(
+        self, items: Sequence[Item], reference_frames: Tensor, horizon: int
+    ) -> Rollouts:
+        """Predict frame t + 1 of every item from true frames 0..t and actions 0..t, for each t.
+
+        Args:
+            items: the rows; row `i` of the result answers `items[i]`, under the model's name.
+            reference_frames: `[n, T + 1, C, H, W]` uint8, what the true world shows under each
+                item's actions. A prediction must depend neither on its own true frame nor on
+                later ones.
+            horizon: T.
+
+        Returns:
+            Frame 0 as given, then the predictions of frames 1..T.
+        """
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from wmscore.rollouts import Rollouts
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
 
-__all__ = ["StepModel", "StepOutput", "Stepper"]
+__all__ = ["ObservingStepModel", "ObservingStepper", "StepModel", "StepOutput", "Stepper"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +53,18 @@ class Stepper(Protocol):
         ...
 
 
+class ObservingStepper(Stepper, Protocol):
+    """A step model that can be told what the true world shows, and goes on from there.
+
+    Recurrent models do so with their posterior, models of a few context frames by replacing the
+    last one.
+    """
+
+    def observe(self, frames: Tensor) -> None:
+        """Take the true frames `[B, C, H, W]` for what the last step has shown."""
+        ...
+
+
 class StepModel:
     """A `WorldModel` that drives a `Stepper` along each item's script.
 
@@ -75,6 +87,15 @@ class StepModel:
 
     def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
         """Reset all rows, then step them together `horizon` times."""
+        return self._drive(items, horizon)
+
+    def _drive(
+        self,
+        items: Sequence[Item],
+        horizon: int,
+        after_step: Callable[[int], None] = lambda t: None,
+    ) -> Rollouts:
+        """Roll out; `after_step(t)` may change the stepper's state once it has shown frame t."""
         actions = stack_actions(items, horizon)
         out = self.stepper.reset(items)
         frames = out.frames.new_empty((len(items), horizon + 1, *out.frames.shape[1:]))
@@ -85,6 +106,8 @@ class StepModel:
         first = out
         for t in range(horizon + 1):
             if t:
+                if t > 1:
+                    after_step(t - 1)
                 out = self.stepper.step(actions[:, t - 1])
                 self._check_like(out, first, t)
             if out.alive is not None:
@@ -120,6 +143,25 @@ class StepModel:
                     f"stepper {self.name!r}, step {step}, {name}: expected {kinds[0]} as after "
                     f"reset, got {kinds[1]}"
                 )
+
+
+class ObservingStepModel(StepModel):
+    """A `StepModel` that offers one-step predictions too: a `TeacherForced` world model."""
+
+    stepper: ObservingStepper
+
+    def __init__(self, stepper: ObservingStepper) -> None:
+        """Wrap `stepper`."""
+        super().__init__(stepper)
+
+    def predict_next(
+        self, items: Sequence[Item], reference_frames: Tensor, horizon: int
+    ) -> Rollouts:
+        """Step all rows together, each step from the true frame before it.
+
+        The stepper sees true frame t once it has predicted it, and never the last one.
+        """
+        return self._drive(items, horizon, lambda t: self.stepper.observe(reference_frames[:, t]))
 
 
 def stack_actions(items: Sequence[Item], horizon: int) -> Tensor:
