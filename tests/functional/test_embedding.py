@@ -192,6 +192,21 @@ def test_half_precision_features_that_overflow_are_undefined() -> None:
     assert feature_l2(numbered(0), numbered(1), Given(maps)).isnan().all()
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_gradients_are_those_of_torch(metric: Callable[..., Tensor]) -> None:
+    preds, target = (random_frames(3, 3, 8, 8, seed=s).double() / 255 for s in range(2))
+    target[2] = preds[2]  # equal frames: no direction in which the distance falls
+    preds.requires_grad_()
+    metric(preds, target, Layers()).sum().backward()
+    found = preds.grad
+    preds.grad = None
+    oracle(metric, preds[:2], target[:2]).sum().backward()
+    assert found is not None
+    assert preds.grad is not None
+    assert_close(found[:2], preds.grad[:2], rtol=1e-6, atol=1e-9)
+    assert found[2].eq(0).all()
+
+
 def test_embeddings_are_the_last_layer_averaged() -> None:
     frames = random_frames(3, 4, 3, 8, 10)
     encoder = Layers(size=5)

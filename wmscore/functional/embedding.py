@@ -49,8 +49,9 @@ def feature_cosine(
         chunk: frames that are encoded at a time; by default as many as the encoder says.
 
     Returns:
-        ``[...]`` float64 on the frames' device, in [0, 2], lower is better. NaN where a frame of
-        the pair or its features are not finite; :func:`feature_reason` says which.
+        ``[...]`` float64 on the frames' device, in [0, 2], lower is better; differentiable.
+        NaN where a frame of the pair or its features are not finite; :func:`feature_reason` says
+        which.
 
     Raises:
         ValueError: shapes or devices do not fit, an index is out of range, or the encoder refuses
@@ -98,7 +99,7 @@ def feature_l2(
 
     Returns:
         ``[...]`` float64 on the frames' device, 0 or more, 0 for identical features, lower is
-        better. NaN where a frame of the pair or its features are not finite.
+        better; differentiable. NaN where a frame of the pair or its features are not finite.
 
     Raises:
         ValueError: as :func:`feature_cosine`.
@@ -193,7 +194,9 @@ def _cosine(preds: Tensor, target: Tensor, index: Tensor | None) -> Tensor:
 
 
 def _root_mean_square(preds: Tensor, target: Tensor, index: Tensor | None) -> Tensor:
-    return (feature_distance(preds, target, index, normalize=False) / preds.shape[1]).sqrt()
+    square = feature_distance(preds, target, index, normalize=False) / preds.shape[1]
+    # Its gradient is 0 where the features are equal; the root's own would be infinite there.
+    return square.where(square > 0, 1).sqrt().where(square > 0, square)
 
 
 def _distances(
