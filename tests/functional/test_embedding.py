@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, cosine_similarity
+from torch.nn.functional import avg_pool2d, cosine_similarity, interpolate
 from torch.testing import assert_close
 
 from wmscore.functional import (
@@ -160,6 +161,27 @@ def test_l2_does_not_grow_with_dimensions_nor_positions() -> None:
         assert_close(
             feature_l2(numbered(0), numbered(1), Given(maps)), torch.tensor([0.5]).double()
         )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("fault", ["noise", "blur", "shift", "grey"])
+def test_worse_frames_are_further_away(metric: Callable[..., Tensor], fault: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(8, 3, 8, 8, generator=generator)
+    target = interpolate(target, scale_factor=4.0, mode="bilinear")
+    noise = torch.randn(target.shape, generator=generator)
+    means = [0.0]
+    for level in (1, 2, 3, 4):
+        if fault == "noise":
+            preds = target + level / 20 * noise
+        elif fault == "blur":
+            preds = avg_pool2d(target, 2 * level + 1, 1, level, count_include_pad=False)
+        elif fault == "shift":
+            preds = target.roll(level, -1)
+        else:
+            preds = target.lerp(target.mean(1, keepdim=True).expand_as(target), level / 4)
+        means.append(metric(preds, target, Layers()).mean().item())
+    assert all(low < high for low, high in pairwise(means))
 
 
 @pytest.mark.parametrize("metric", METRICS)
