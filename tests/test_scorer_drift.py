@@ -65,6 +65,11 @@ def commanded(rollouts: list[Rollouts]) -> tuple[Tensor, Tensor]:
     return whole.frames, whole.reference[whole.reference_index]
 
 
+def dimmed(frames: Tensor) -> Tensor:
+    """All but the given frame, 15 % darker."""
+    return torch.cat([frames[:, :1], (frames[:, 1:] * 0.85).to(torch.uint8)], 1)
+
+
 # ---- LPIPS -------------------------------------------------------------------------------
 
 
@@ -130,7 +135,14 @@ def test_an_encoder_is_asked_once_for_a_shared_reference():
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
     assert found.max() > 1e-4
     steps = panel.contract.horizon
-    assert encoder.frames == (2 * 3 + 2) * steps  # 2 scenarios x 3 seeds, and 2 references
+    # 2 scenarios x 3 seeds and 2 references for the distance, the former once more, with the
+    # given frame, for how alike they stay.
+    assert encoder.frames == (2 * 3 + 2) * steps + 2 * 3 * (steps + 1)
+    z = Luma().encode(commanded(rollouts)[0].flatten(0, 1))[0].flatten(1).unflatten(0, (6, 7))
+    alike = torch.nn.functional.cosine_similarity(z[:, 1:], z[:, :1], dim=-1)
+    torch.testing.assert_close(scores.measures["similarity_first"].values, alike)
+    apart = torch.nn.functional.cosine_similarity(z[:, 4:], z[:, :3], dim=-1).mean(1)
+    torch.testing.assert_close(scores.measures["similarity_lag"].values[:, 3], apart)
 
 
 def test_an_encoder_must_be_the_panels():
@@ -173,10 +185,10 @@ def test_skill_is_0_for_frozen_and_1_for_the_world(measure):
 
 def test_skill_is_measured_against_the_oracle_that_is_given():
     panel = panel_of(score="skill")
-    # Any replay can stand for the oracle: here one that already lags by a step.
-    panel, lagging = replayed(panel, faults.Faulty(WORLD, faults.DelayedActions(1)))
-    _, rollouts = replayed(panel, DELAYED)
-    oracle = score(panel, lagging)
+    # Any replay can stand for the oracle: here the world, a little darker.
+    panel, rollouts = replayed(panel, DELAYED)
+    _, dark = replayed(panel, WORLD)
+    oracle = score(panel, [replace(r, frames=dimmed(r.frames)) for r in dark])
     scores, frozen = score(panel, rollouts, oracle=oracle), score(*replayed(panel, Frozen()))
     name = next(n for n in scores.measures if n.startswith("skill_"))
     raw = name.removeprefix("skill_")
@@ -186,8 +198,11 @@ def test_skill_is_measured_against_the_oracle_that_is_given():
     known = ~skill.isnan()
     expected = (floor - d) / (floor - ceiling)
     torch.testing.assert_close(skill[known], expected[known])
+    assert (ceiling > 0.003).all()
+    # What the oracle itself spreads over is no headroom: twice its median distance.
+    assert (~known).equal(floor - ceiling < max(0.01, 2 * float(near.median())))
     assert known.any()
-    assert scores.provenance["oracle"] == oracle.model
+    assert scores.provenance["oracle"] == oracle.model == "sprites"
     values = scores.axes["perceptual_drift"].values
     assert ((values >= 0) & (values <= 1) | values.isnan()).all()
 

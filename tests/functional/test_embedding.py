@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, cosine_similarity
+from torch.nn.functional import avg_pool2d, cosine_similarity, interpolate
 from torch.testing import assert_close
 
-from wmscore.functional import Reason, embed, feature_cosine, feature_l2, feature_reason
+from wmscore.functional import (
+    Reason,
+    ReferenceFeatures,
+    embed,
+    feature_cosine,
+    feature_l2,
+    feature_reason,
+)
 
 METRICS = [feature_cosine, feature_l2]
 
@@ -75,6 +83,19 @@ def test_shared_references_are_encoded_once(metric: Callable[..., Tensor]) -> No
 
 
 @pytest.mark.parametrize("metric", METRICS)
+def test_kept_references_are_not_encoded_again(metric: Callable[..., Tensor]) -> None:
+    preds, target = random_frames(6, 4, 3, 8, 8), random_frames(2, 4, 3, 8, 8, seed=1)
+    index = torch.tensor([1, 0, 1, 1, 0, 1])
+    encoder = Layers()
+    kept = ReferenceFeatures(target, encoder, budget_bytes=1 << 20)
+    encoder.encoded.clear()
+    found = metric(preds, kept, encoder, target_index=index)
+    assert sum(encoder.encoded) == 6 * 4
+    assert found.equal(metric(preds, target, Layers(), target_index=index))
+    assert feature_reason(found, preds, kept, target_index=index).eq(0).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_neither_batch_nor_order_nor_chunk_matter(metric: Callable[..., Tensor]) -> None:
     preds, target = (random_frames(5, 3, 3, 8, 8, seed=s) for s in range(2))
     whole = metric(preds, target, Layers())
@@ -93,7 +114,16 @@ def test_neither_batch_nor_order_nor_chunk_matter(metric: Callable[..., Tensor])
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_identical_frames_are_exactly_0(metric: Callable[..., Tensor]) -> None:
-    frames = random_frames(4, 3, 8, 8)
+    """Even by a network that rounds differently in batches of different sizes."""
+
+    class Rounding(Layers):
+        def encode(self, frames: Tensor) -> list[Tensor]:
+            return [maps * (1 + 1e-7 * len(frames)) for maps in super().encode(frames)]
+
+    frames = random_frames(1, 4, 3, 8, 8)
+    index = torch.zeros(3, dtype=torch.int64)
+    same = frames.repeat(3, 1, 1, 1, 1)
+    assert metric(same, frames, Rounding(), target_index=index).eq(0).all()
     assert metric(frames, frames.clone(), Layers()).eq(0).all()
 
 
@@ -134,6 +164,27 @@ def test_l2_does_not_grow_with_dimensions_nor_positions() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("fault", ["noise", "blur", "shift", "grey"])
+def test_worse_frames_are_further_away(metric: Callable[..., Tensor], fault: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(8, 3, 8, 8, generator=generator)
+    target = interpolate(target, scale_factor=4.0, mode="bilinear")
+    noise = torch.randn(target.shape, generator=generator)
+    means = [0.0]
+    for level in (1, 2, 3, 4):
+        if fault == "noise":
+            preds = target + level / 20 * noise
+        elif fault == "blur":
+            preds = avg_pool2d(target, 2 * level + 1, 1, level, count_include_pad=False)
+        elif fault == "shift":
+            preds = target.roll(level, -1)
+        else:
+            preds = target.lerp(target.mean(1, keepdim=True).expand_as(target), level / 4)
+        means.append(metric(preds, target, Layers()).mean().item())
+    assert all(low < high for low, high in pairwise(means))
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_undefined_rows_say_why_and_leave_others_alone(metric: Callable[..., Tensor]) -> None:
     maps = torch.rand(4, 5, 2, 2)
     maps[1, 3, 1, 0] = math.nan
@@ -161,6 +212,21 @@ def test_half_precision_features_that_overflow_are_undefined() -> None:
     maps = torch.full((2, 3, 1, 1), 6e4, dtype=torch.float16)
     maps[1] *= 2
     assert feature_l2(numbered(0), numbered(1), Given(maps)).isnan().all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_gradients_are_those_of_torch(metric: Callable[..., Tensor]) -> None:
+    preds, target = (random_frames(3, 3, 8, 8, seed=s).double() / 255 for s in range(2))
+    target[2] = preds[2]  # equal frames: no direction in which the distance falls
+    preds.requires_grad_()
+    metric(preds, target, Layers()).sum().backward()
+    found = preds.grad
+    preds.grad = None
+    oracle(metric, preds[:2], target[:2]).sum().backward()
+    assert found is not None
+    assert preds.grad is not None
+    assert_close(found[:2], preds.grad[:2], rtol=1e-6, atol=1e-9)
+    assert found[2].eq(0).all()
 
 
 def test_embeddings_are_the_last_layer_averaged() -> None:

@@ -109,6 +109,7 @@ from wmscore.functional.response import (
     response_from_products,
     response_products,
 )
+from wmscore.functional.shape import DriftShape, drift_shape
 from wmscore.functional.similarity import (
     MS_SSIM_WEIGHTS,
     MultiScaleSsim,
@@ -138,6 +139,7 @@ __all__ = [
     "PSNR_QUANTISATION_DB",
     "CounterfactualResponse",
     "DriftOnset",
+    "DriftShape",
     "DriftSlope",
     "Encoder",
     "EndDrift",
@@ -167,6 +169,7 @@ __all__ = [
     "counterfactual_response",
     "delta_psnr",
     "drift_onset",
+    "drift_shape",
     "drift_slope",
     "embed",
     "end_drift",

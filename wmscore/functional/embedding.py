@@ -9,8 +9,9 @@ from torch import Tensor
 
 from wmscore.functional._check import check_frames
 from wmscore.functional._chunks import frame_chunks, piece_elements
-from wmscore.functional.features import Encoder, check_pair, encode, feature_distances
+from wmscore.functional.features import check_pair, feature_distances
 from wmscore.functional.reasons import Reason
+from wmscore.functional.references import Encoder, ReferenceFeatures, encode
 from wmscore.ops import feature_distance
 
 __all__ = ["embed", "feature_cosine", "feature_l2", "feature_reason"]
@@ -21,7 +22,7 @@ _Distance = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 def feature_cosine(
     preds: Tensor,
-    target: Tensor,
+    target: Tensor | ReferenceFeatures,
     encoder: Encoder,
     *,
     target_index: Tensor | None = None,
@@ -32,23 +33,25 @@ def feature_cosine(
     .. math:: \frac{1}{L} \sum_l \frac{1}{H_l W_l} \sum_{hw}
         \left(1 - \frac{\langle p_{lhw}, t_{lhw} \rangle}{|p_{lhw}| |t_{lhw}|}\right)
 
-    computed as half the squared distance of the unit vectors, so that identical features give
-    exactly 0. A zero vector, as of a position where all units are silent, has the distance 0 to
+    computed as half the squared distance of the unit vectors; identical frames give exactly 0. A
+    zero vector, as of a position where all units are silent, has the distance 0 to
     another zero vector and 1/2 to any other, as in LPIPS. For a class token or a pooled map this is
     the distance of DreamSim (Fu et al. 2023, arXiv:2306.09344), with its network as the encoder.
 
     Args:
         preds: generated frames ``[..., C, H, W]``, ``uint8`` (0..255) or floating point (0..1);
             ``[B, ..., C, H, W]`` with an index.
-        target: reference frames of the same shape, or ``[S, ..., C, H, W]`` with an index.
+        target: reference frames of the same shape, or ``[S, ..., C, H, W]`` with an index; or a
+            :class:`ReferenceFeatures` of them, for use in many calls.
         encoder: any :class:`Encoder`, such as ``wmscore.networks.ModuleEncoder``.
         target_index: ``[B]`` int64, the row of ``target`` for each row of ``preds``: each
             reference frame is then encoded once, however many rollouts share it.
         chunk: frames that are encoded at a time; by default as many as the encoder says.
 
     Returns:
-        ``[...]`` float64 on the frames' device, in [0, 2], lower is better. NaN where a frame of
-        the pair or its features are not finite; :func:`feature_reason` says which.
+        ``[...]`` float64 on the frames' device, in [0, 2], lower is better; differentiable.
+        NaN where a frame of the pair or its features are not finite; :func:`feature_reason` says
+        which.
 
     Raises:
         ValueError: shapes or devices do not fit, an index is out of range, or the encoder refuses
@@ -72,7 +75,7 @@ def feature_cosine(
 
 def feature_l2(
     preds: Tensor,
-    target: Tensor,
+    target: Tensor | ReferenceFeatures,
     encoder: Encoder,
     *,
     target_index: Tensor | None = None,
@@ -96,7 +99,7 @@ def feature_l2(
 
     Returns:
         ``[...]`` float64 on the frames' device, 0 or more, 0 for identical features, lower is
-        better. NaN where a frame of the pair or its features are not finite.
+        better; differentiable. NaN where a frame of the pair or its features are not finite.
 
     Raises:
         ValueError: as :func:`feature_cosine`.
@@ -116,7 +119,11 @@ def feature_l2(
 
 
 def feature_reason(
-    values: Tensor, preds: Tensor, target: Tensor, *, target_index: Tensor | None = None
+    values: Tensor,
+    preds: Tensor,
+    target: Tensor | ReferenceFeatures,
+    *,
+    target_index: Tensor | None = None,
 ) -> Tensor:
     """Say why distances of :func:`feature_cosine` or :func:`feature_l2` are NaN.
 
@@ -130,10 +137,15 @@ def feature_reason(
         ``[...]`` uint8, a :class:`Reason`: NON_FINITE where a frame of the pair is not finite,
         NON_FINITE_FEATURES where only the features are not, DEFINED elsewhere.
     """
-    check_pair(preds, target, target_index)
+    frames = target.frames if isinstance(target, ReferenceFeatures) else target
+    check_pair(preds, frames, target_index)
     reason = values.isnan().to(torch.uint8) * int(Reason.NON_FINITE_FEATURES)
-    finite = _finite_pairs(preds, target, target_index)
-    return reason if finite is None else reason.masked_fill(~finite, int(Reason.NON_FINITE))
+    own, other = _finite(preds), _finite(frames)
+    if own is None or other is None:
+        return reason
+    if target_index is not None:
+        other = other[target_index.to(other.device)]
+    return reason.masked_fill(~(own & other), int(Reason.NON_FINITE))
 
 
 def embed(frames: Tensor, encoder: Encoder, *, chunk: int | None = None) -> Tensor:
@@ -182,18 +194,24 @@ def _cosine(preds: Tensor, target: Tensor, index: Tensor | None) -> Tensor:
 
 
 def _root_mean_square(preds: Tensor, target: Tensor, index: Tensor | None) -> Tensor:
-    return (feature_distance(preds, target, index, normalize=False) / preds.shape[1]).sqrt()
+    square = feature_distance(preds, target, index, normalize=False) / preds.shape[1]
+    # Its gradient is 0 where the features are equal; the root's own would be infinite there.
+    return square.where(square > 0, 1).sqrt().where(square > 0, square)
 
 
 def _distances(
     preds: Tensor,
-    target: Tensor,
+    target: Tensor | ReferenceFeatures,
     encoder: Encoder,
     distance: _Distance,
     target_index: Tensor | None,
     chunk: int | None,
 ) -> Tensor:
-    """Mean over layers; undefined where frames or features are not finite."""
+    """Mean over layers; undefined where frames or features are not finite.
+
+    The network may live on another device than the frames, which is where the index and the
+    results are.
+    """
 
     def compare(own: Sequence[Tensor], other: Sequence[Tensor], which: Tensor | None) -> Tensor:
         index = None if which is None else which.to(own[0].device)
@@ -201,21 +219,15 @@ def _distances(
         return torch.stack(layers).mean(0).to(preds.device)
 
     found = feature_distances(
-        preds, target, encoder, compare, target_index=target_index, chunk=chunk
+        preds,
+        target,
+        encoder,
+        compare,
+        target_index=target_index,
+        chunk=chunk,
+        identical=0.0,
     )
-    finite = _finite_pairs(preds, target, target_index)
-    defined = found.isfinite() if finite is None else found.isfinite() & finite
-    return found.masked_fill(~defined, torch.nan)
-
-
-def _finite_pairs(preds: Tensor, target: Tensor, target_index: Tensor | None) -> Tensor | None:
-    """Where both frames of a pair are finite, ``[...]``; None where they cannot be otherwise."""
-    own, other = _finite(preds), _finite(target)
-    if own is None or other is None:
-        return None
-    if target_index is not None:
-        other = other[target_index.to(other.device)]
-    return own & other
+    return found.masked_fill(~found.isfinite(), torch.nan)
 
 
 def _finite(frames: Tensor) -> Tensor | None:

@@ -206,6 +206,11 @@ class LpipsNetwork(nn.Module):
         return "-".join([*parts, self.precision])
 
     @property
+    def min_size(self) -> int:
+        """The fewest pixels that a side of a frame may have."""
+        return trunk_of(self.net).min_size
+
+    @property
     def checksums(self) -> dict[str, str]:
         """SHA-256 of the weights of the trunk and of the heads, whatever file they came from."""
         if not self._sums:

@@ -132,7 +132,9 @@ def _differentiate(name: str, backward: Callable[..., tuple[Tensor | None, ...]]
     def run(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         saved = iter(ctx.saved_tensors)
         inputs = [next(saved) if other is None else other[0] for other in ctx.others]
-        return backward(ctx.needs_input_grad, *gradients, *inputs)
+        # Torch leaves out trailing arguments that have their default values.
+        left_out = (False,) * (len(inputs) - len(ctx.needs_input_grad))
+        return backward((*ctx.needs_input_grad, *left_out), *gradients, *inputs)
 
     torch.library.register_autograd(f"{_NAMESPACE}::{name}", run, setup_context=setup, lib=_library)
 

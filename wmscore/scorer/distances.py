@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,7 +85,9 @@ def measure_frames(measure: str, pair: Pair, learned: Learned) -> Found:
             reason = features.masked_fill(~finite, int(Reason.NON_FINITE))
             return Found(name, values, reason.masked_fill(~values.isnan(), 0))
     else:
-        values = {"ssim": F.ssim, "flip": F.flip, "psnr": F.psnr}[measure](preds, target)
+        pixelwise: dict[str, Callable[[Tensor, Tensor], Tensor]]
+        pixelwise = {"ssim": F.ssim, "flip": F.flip, "psnr": F.psnr}
+        values = pixelwise[measure](preds, target)
     return Found(name, values, _silent(values, lack))
 
 

@@ -24,7 +24,7 @@ from wmscore.scorer.learned import Learned
 from wmscore.scorer.measures import measure_of
 from wmscore.scorer.perceptual import perceptual_drift
 from wmscore.scorer.quality import frame_quality
-from wmscore.scorer.skill import oracle_distances
+from wmscore.scorer.skill import Oracle
 from wmscore.scores import Curve, Scores
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ class Scorer:
             raise PanelMismatchError(f"oracle: scored on another panel:\n{fields}")
         self._learned = Learned.of(panel, self.device, lpips, encoder)
         self._latent_encoder = latent_encoder
-        self._oracle_model = "" if oracle is None else oracle.model
-        self._oracle = {} if oracle is None else oracle_distances(oracle)
+        self._oracle = Oracle.of(oracle)
         branches = [len(scenario.scripts) for scenario in panel.scenarios]
         self._respond = any(spec.axis == "action_response" for spec in panel.axes)
         self._needs = torch.tensor(branches if self._respond else [1] * len(branches))
@@ -221,6 +220,7 @@ class Scorer:
             part |= {f"axes.{spec.axis}.values": score, f"axes.{spec.axis}.reason": reason}
             part |= _named("measures", curves)
         part |= _named("measures", frame_quality(groups))
+        part |= _named("measures", self._learned.similarities(groups))
         self._parts.append(part)
         if found is not None:
             self._identity.append((part["slot"], found))
@@ -325,7 +325,7 @@ class Scorer:
 
         about = self._learned.provenance()
         if any(spec.score == "skill" for spec in self.panel.axes):
-            about["oracle"] = self._oracle_model or "none given: a re-run shows the reference"
+            about["oracle"] = self._oracle.model or "none given: a re-run shows the reference"
         if self._latent_encoder is not None:
             about["latent encoder"] = self._latent_encoder.name
         return about | {

@@ -10,7 +10,7 @@ from wmscore.functional import Encoder, Reason
 from wmscore.manifest import AxisSpec
 from wmscore.scorer.axes import Curves, blank
 from wmscore.scorer.groups import Groups, of_reference
-from wmscore.scorer.skill import skill_score
+from wmscore.scorer.skill import Oracle, skill_score
 
 __all__ = ["latent_drift"]
 
@@ -18,7 +18,7 @@ _DISTANCES = {"cosine": F.latent_cosine, "l2": F.latent_l2}
 
 
 def latent_drift(
-    groups: Groups, spec: AxisSpec, encoder: Encoder | None, oracle: Curves
+    groups: Groups, spec: AxisSpec, encoder: Encoder | None, oracle: Oracle
 ) -> tuple[Tensor, Tensor, Curves]:
     """Score, its reasons, and both distances of the latents of steps 1..T.
 
@@ -29,7 +29,7 @@ def latent_drift(
         groups: rollouts with `latents`.
         spec: the panel's axis.
         encoder: encodes reference frames where the rollouts bring no `reference_latents`.
-        oracle: distances of a re-run of the true world, for the skill.
+        oracle: a re-run of the true world, for the skill.
     """
     rollouts, lack = groups.commanded, groups.reason
     assert rollouts.reference is not None

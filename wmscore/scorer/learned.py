@@ -11,6 +11,8 @@ from torch import Tensor
 from wmscore import functional as F
 from wmscore.functional import Encoder
 from wmscore.manifest import ENCODER_MEASURES, AxisSpec, Panel
+from wmscore.scorer.axes import Curves, blank
+from wmscore.scorer.groups import Groups
 
 if TYPE_CHECKING:
     from wmscore.networks import LpipsNetwork
@@ -79,6 +81,24 @@ class Learned:
         assert self.encoder is not None
         distance = {"feature_cosine": F.feature_cosine, "feature_l2": F.feature_l2}[measure]
         return distance(preds, target, self.encoder, target_index=index)
+
+    def similarities(self, groups: Groups) -> Curves:
+        """How alike generated frames stay to the given one and to the one before; no reference.
+
+        Step t of `similarity_lag` is the mean over all pairs of frames that lie t steps apart.
+        """
+        if self.encoder is None or self.is_too_small("feature", *groups.preds.shape[-2:]):
+            return {}
+        rollouts = groups.commanded
+        embeddings = F.embed(rollouts.frames, self.encoder)
+        first = F.first_frame_similarity(embeddings, valid=rollouts.valid)
+        before = F.adjacent_similarity(embeddings, valid=rollouts.valid)
+        lags = F.similarity_by_lag(embeddings, range(1, rollouts.horizon + 1), valid=rollouts.valid)
+        curves: Curves = {"similarity_lag": (lags.values, lags.reason)}
+        for name, found in (("first", first), ("previous", before)):
+            reason = torch.where(groups.reason == 0, found.reason, groups.reason)
+            curves[f"similarity_{name}"] = (blank(found.values, reason), reason)
+        return curves
 
     def provenance(self) -> dict[str, str]:
         """What made the numbers: names and checksums of the weights."""

@@ -27,6 +27,8 @@ class Measure(NamedTuple):
     higher_is_better: bool | None
 
 
+_RATIO = Measure("1", 0.0, _INFINITE, None)  # to the given frame
+
 _MEASURES: dict[str, Measure] = {
     "haarpsi": Measure("1", 0.0, 1.0, True),
     "ssim": Measure("1", -1.0, 1.0, True),
@@ -50,6 +52,10 @@ _MEASURES: dict[str, Measure] = {
     "sharpness_laplacian": Measure("data range^2", 0.0, 16.0, None),
     "blockiness": Measure("data range", -1.0, 1.0, None),
     "change": Measure("data range", 0.0, 1.0, None),
+    "brightness_ratio": _RATIO,
+    "contrast_ratio": _RATIO,
+    "saturation_ratio": _RATIO,
+    "sharpness_gradient_ratio": _RATIO,
     "agreement": Measure("1", -1.0, 1.0, True),
     "cosine": Measure("1", -1.0, 1.0, True),
     "gain": Measure("1", 0.0, _INFINITE, None),

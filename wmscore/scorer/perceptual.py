@@ -11,13 +11,14 @@ from wmscore.scorer.axes import Curves, blank
 from wmscore.scorer.distances import Pair, measure_frames, to_distance
 from wmscore.scorer.groups import Groups
 from wmscore.scorer.learned import Learned
-from wmscore.scorer.skill import skill_score
+from wmscore.scorer.measures import measure_of
+from wmscore.scorer.skill import Oracle, skill_score
 
 __all__ = ["perceptual_drift"]
 
 
 def perceptual_drift(
-    groups: Groups, spec: AxisSpec, learned: Learned, oracle: Curves
+    groups: Groups, spec: AxisSpec, learned: Learned, oracle: Oracle
 ) -> tuple[Tensor, Tensor, Curves]:
     """Score, its reasons, and the raw measures: the panel's, and HaarPSI, SSIM and PSNR always.
 
@@ -51,10 +52,10 @@ def perceptual_drift(
     add("psnr_moving", moving.psnr, torch.where(moving.psnr.isnan(), moving.reason, 0))
 
     values, reason = curves[chosen]
-    distance = to_distance(chosen, values)
     if spec.score is None:
         # Frames that are further off than unrelated ones (or anticorrelate) are as useless.
-        return (1 - distance).clamp_min(0.0), reason, curves
+        score = values if measure_of(chosen).higher_is_better else 1 - values
+        return score.clamp_min(0.0), reason, curves
     still = Pair(
         preds=commanded.reference[:, :1].expand_as(pair.reference),
         reference=pair.reference,
@@ -62,5 +63,6 @@ def perceptual_drift(
         target=pair.reference,
     )
     floor = to_distance(chosen, measure_frames(spec.measure, still, learned).values)
+    distance = to_distance(chosen, values)
     score, reason, raw = skill_score(groups, chosen, distance, reason, floor, oracle)
     return score, reason, curves | {f"skill_{chosen}": raw}

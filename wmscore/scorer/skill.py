@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
 
@@ -11,20 +13,43 @@ from wmscore.scorer.groups import Groups
 from wmscore.scorer.measures import measure_of
 from wmscore.scores import Scores
 
-__all__ = ["oracle_distances", "skill_score"]
+__all__ = ["MIN_HEADROOM", "Oracle", "skill_score"]
+
+MIN_HEADROOM = 0.01
+"""Least distance between the frozen baseline and the oracle that a skill is divided by."""
 
 
-def oracle_distances(oracle: Scores) -> Curves:
-    """The oracle's distances per scenario `[S, T]`, mean over its seeds, by the measure's name."""
-    seeds = len(oracle.panel.seeds)
-    curves: Curves = {}
-    for name, curve in oracle.measures.items():
-        per_row = curve.values.unflatten(0, (-1, seeds))  # type: ignore[no-untyped-call]
-        values = 1 - per_row if measure_of(name).higher_is_better else per_row
-        reason = curve.reason.unflatten(0, (-1, seeds)).amax(1)  # type: ignore[no-untyped-call]
-        mean = values.nanmean(1)
-        curves[name] = (mean, torch.where(mean.isnan(), reason, 0))
-    return curves
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Oracle:
+    """A re-run of the true world, as distances to the reference.
+
+    Attributes:
+        model: its name; empty where none was given: then it shows the reference itself.
+        distances: by the measure's name, per scenario `[S, T]`, mean over seeds, and reasons.
+        min_headroom: by the measure's name, what the frozen baseline must be worse by.
+    """
+
+    model: str = ""
+    distances: Curves = field(default_factory=dict)
+    min_headroom: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, scores: Scores | None) -> Oracle:
+        """From its scores; its own spread says which headroom is none: twice its median."""
+        if scores is None:
+            return cls()
+        seeds = len(scores.panel.seeds)
+        distances: Curves = {}
+        headroom: dict[str, float] = {}
+        for name, curve in scores.measures.items():
+            values = 1 - curve.values if measure_of(name).higher_is_better else curve.values
+            rows, steps = values.shape
+            mean = values.reshape(rows // seeds, seeds, steps).nanmean(1)
+            reason = curve.reason.reshape(rows // seeds, seeds, steps).amax(1)
+            distances[name] = (mean, reason.masked_fill(~mean.isnan(), 0))
+            middle = float(values.nanmedian())
+            headroom[name] = max(MIN_HEADROOM, 2 * middle) if middle == middle else MIN_HEADROOM
+        return cls(model=scores.model, distances=distances, min_headroom=headroom)
 
 
 def skill_score(
@@ -33,7 +58,7 @@ def skill_score(
     distance: Tensor,
     reason: Tensor,
     floor: Tensor,
-    oracle: Curves,
+    oracle: Oracle,
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
     """Score in [0, 1] `[G, T]`, its reasons, and the skill itself, which may leave that range.
 
@@ -43,20 +68,19 @@ def skill_score(
         distance: `[G, T]` of the rows.
         reason: `[G, T]` why a distance is undefined.
         floor: `[S, T]` distance of the frozen baseline, row by row of the groups' references.
-        oracle: distances of a re-run of the true world by measure and scenario; without one it is
-            0, which holds for a deterministic world.
+        oracle: a re-run of the true world.
     """
     commanded = groups.commanded
     assert commanded.reference_index is not None
     floor = floor[commanded.reference_index.to(floor.device, non_blocking=True)]
     ceiling, lack = torch.zeros_like(distance), torch.zeros_like(reason)
-    if name in oracle:
-        scenario = commanded.scenario
+    if name in oracle.distances:
         ceiling, lack = (
-            value[scenario].to(distance.device, non_blocking=True) for value in oracle[name]
+            value[commanded.scenario].to(distance.device, non_blocking=True)
+            for value in oracle.distances[name]
         )
-    found = F.skill(distance, floor, ceiling)
-    reason = torch.where(reason == 0, lack, reason)
-    reason = torch.where(reason == 0, found.reason, reason)
-    values = found.values.masked_fill(reason != 0, torch.nan)
-    return values.clamp(0.0, 1.0), reason, (values, reason)
+    found = F.skill(distance, floor, ceiling, oracle.min_headroom.get(name, MIN_HEADROOM))
+    for other in (lack, found.reason):
+        reason = torch.where(reason == 0, other, reason)
+    values, score = (x.masked_fill(reason != 0, torch.nan) for x in (found.skill, found.score))
+    return score, reason, (values, reason)
