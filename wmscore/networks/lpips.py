@@ -186,11 +186,6 @@ class LpipsNetwork(nn.Module):
         return next(iter(self._trunk.values())).device
 
     @property
-    def min_size(self) -> int:
-        """The smallest side of a frame in pixels; LPIPS was fitted to 64."""
-        return trunk_of(self.net).min_size
-
-    @property
     def precision(self) -> str:
         """Of the trunk: float16, float32 or float64."""
         if self._precision == "auto":
@@ -207,7 +202,7 @@ class LpipsNetwork(nn.Module):
 
     @property
     def min_size(self) -> int:
-        """The fewest pixels that a side of a frame may have."""
+        """The fewest pixels that a side of a frame may have; LPIPS was fitted to 64."""
         return trunk_of(self.net).min_size
 
     @property
