@@ -1,4 +1,4 @@
-"""The convolutional trunks of LPIPS: torchvision's feature layers, and where they are tapped."""
+"""The convolutional trunks of LPIPS: layers as in torchvision, and where they are tapped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,44 +14,84 @@ from torch import Tensor, nn
 __all__ = ["TRUNKS", "Trunk", "activations", "random_state", "skeleton", "state_shapes", "trunk_of"]
 
 
+# A convolution's kernel, stride, padding and channels; a pooling; a fire module.
+Conv = tuple[Literal["conv"], int, int, int, int]
+Pool = tuple[Literal["pool"], int, bool]
+Fire = tuple[Literal["fire"], int, int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trunk:
     """One network of torchvision, cut after its last tap.
 
     Attributes:
-        builder: its name in `torchvision.models`.
-        weights: the enum of its weights there.
+        url: of its weights, as torchvision downloads them.
+        layers: its `features`; a rectifier follows each convolution.
         taps: places in `features` whose outputs are compared, as in lpips 0.1.4.
         channels: of those outputs.
         min_size: the fewest pixels that leave one position at the last tap.
     """
 
-    builder: str
-    weights: str
+    url: str
+    layers: tuple[Conv | Pool | Fire, ...]
     taps: tuple[int, ...]
     channels: tuple[int, ...]
     min_size: int
 
 
+
+def _vgg_stage(channels: int, count: int) -> tuple[Conv | Pool, ...]:
+    conv: Conv = ("conv", 3, 1, 1, channels)
+    pool: Pool = ("pool", 2, False)
+    return (*(conv,) * count, pool)
+
+
 TRUNKS: Mapping[str, Trunk] = MappingProxyType(
     {
         "alex": Trunk(
-            builder="alexnet",
-            weights="AlexNet_Weights",
+            url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+            layers=(
+                ("conv", 11, 4, 2, 64),
+                ("pool", 3, False),
+                ("conv", 5, 1, 2, 192),
+                ("pool", 3, False),
+                ("conv", 3, 1, 1, 384),
+                ("conv", 3, 1, 1, 256),
+                ("conv", 3, 1, 1, 256),
+            ),
             taps=(1, 4, 7, 9, 11),
             channels=(64, 192, 384, 256, 256),
             min_size=31,
         ),
         "vgg": Trunk(
-            builder="vgg16",
-            weights="VGG16_Weights",
+            url="https://download.pytorch.org/models/vgg16-397923af.pth",
+            layers=(
+                *_vgg_stage(64, 2),
+                *_vgg_stage(128, 2),
+                *_vgg_stage(256, 3),
+                *_vgg_stage(512, 3),
+                *_vgg_stage(512, 3)[:-1],
+            ),
             taps=(3, 8, 15, 22, 29),
             channels=(64, 128, 256, 512, 512),
             min_size=16,
         ),
         "squeeze": Trunk(
-            builder="squeezenet1_1",
-            weights="SqueezeNet1_1_Weights",
+            url="https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+            layers=(
+                ("conv", 3, 2, 0, 64),
+                ("pool", 3, True),
+                ("fire", 16, 64),
+                ("fire", 16, 64),
+                ("pool", 3, True),
+                ("fire", 32, 128),
+                ("fire", 32, 128),
+                ("pool", 3, True),
+                ("fire", 48, 192),
+                ("fire", 48, 192),
+                ("fire", 64, 256),
+                ("fire", 64, 256),
+            ),
             taps=(1, 4, 7, 9, 10, 11, 12),
             channels=(64, 128, 256, 384, 384, 512, 512),
             min_size=17,
@@ -70,19 +111,42 @@ def trunk_of(net: str) -> Trunk:
     return TRUNKS[net]
 
 
+class _Fire(nn.Module):
+    """Squeeze to few channels, expand by 1 x 1 and 3 x 3 (Iandola et al. 2016, figure 2)."""
+
+    def __init__(self, before: int, squeezed: int, each: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(before, squeezed, 1)
+        self.expand1x1 = nn.Conv2d(squeezed, each, 1)
+        self.expand3x3 = nn.Conv2d(squeezed, each, 3, padding=1)
+
+    def forward(self, value: Tensor) -> Tensor:
+        value = self.squeeze(value).relu_()
+        return torch.cat([self.expand1x1(value), self.expand3x3(value)], 1).relu_()
+
+
 def skeleton(net: str) -> nn.Sequential:
     """The layers up to the last tap, on the meta device: no memory, no time to initialise.
 
+    Places and names are those of torchvision's `features`.
+
     Raises:
-        ImportError: torchvision is not installed.
         ValueError: no trunk has that name.
     """
-    trunk = trunk_of(net)
-    from torchvision import models
-
+    layers: list[nn.Module] = []
+    before = 3
     with torch.device("meta"):
-        features: nn.Sequential = getattr(models, trunk.builder)(weights=None).features
-    return features[: trunk.taps[-1] + 1].eval().requires_grad_(False)
+        for kind, *sizes in trunk_of(net).layers:
+            if kind == "conv":
+                kernel, stride, padding, channels = sizes
+                layers += [nn.Conv2d(before, channels, kernel, stride, padding), nn.ReLU(True)]
+                before = channels
+            elif kind == "pool":
+                layers.append(nn.MaxPool2d(sizes[0], 2, ceil_mode=bool(sizes[1])))
+            else:
+                layers.append(_Fire(before, *sizes))
+                before = 2 * sizes[1]
+    return nn.Sequential(*layers).eval().requires_grad_(False)
 
 
 @functools.cache

@@ -45,9 +45,7 @@ def find_trunk(net: str, path: str | Path | None = None) -> Path:
         WeightsNotFoundError: there is no such file.
         ValueError: its bytes do not have the SHA-256 that begins as its name says.
     """
-    from torchvision import models
-
-    url = getattr(models, trunk_of(net).weights).IMAGENET1K_V1.url
+    url = trunk_of(net).url
     place = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     found = place if path is None else Path(path)
     if not found.is_file():
