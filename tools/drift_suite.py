@@ -75,10 +75,10 @@ def false_alarms(lengths: tuple[int, ...] = LENGTHS) -> Rows:
 # --- known drifts --------------------------------------------------------------------------------
 
 
-def washed(frames: Tensor, share: Tensor) -> Tensor:
-    """Frames mixed with grey by a share `[T + 1]` of each step."""
+def mixed(frames: Tensor, other: Tensor, share: Tensor) -> Tensor:
+    """Frames mixed with others by a share `[T + 1]` of each step."""
     share = share.view(-1, 1, 1, 1)
-    return ((1 - share) * frames + share * 128).round().to(torch.uint8)
+    return ((1 - share) * frames + share * other).round().to(torch.uint8)
 
 
 def known_drifts() -> tuple[Tensor, dict[str, Tensor]]:
@@ -88,13 +88,16 @@ def known_drifts() -> tuple[Tensor, dict[str, Tensor]]:
     truth = world.rollout(items, STEPS).frames
     t = torch.arange(STEPS + 1)
     slow = (0.95 * t).round().long()
+    grey, scene = torch.tensor(128.0), truth.roll(1, 0)
     models = {
         "the true world, other chance": OtherSeed(world).rollout(items, STEPS).frames,
         "frozen": truth[:, :1].expand_as(truth),
-        "ramp: fades from step 17 on": washed(truth, ((t - 16) / 80).clamp(min=0)),
-        "step: half faded from step 33 on": washed(truth, 0.5 * (t >= 33)),
-        "collapse: grey in steps 25 to 40": washed(truth, 0.9 * ((t >= 25) & (t <= 40))),
-        "late dip: grey in steps 57 to 64": washed(truth, 0.9 * (t >= 57)),
+        "ramp: another scene shines through from step 17 on": mixed(
+            truth, scene, ((t - 16) / 96).clamp(min=0)
+        ),
+        "step: half faded from step 33 on": mixed(truth, grey, 0.5 * (t >= 33)),
+        "collapse: grey in steps 25 to 40": mixed(truth, grey, 0.9 * ((t >= 25) & (t <= 40))),
+        "late dip: grey in steps 57 to 64": mixed(truth, grey, 0.9 * (t >= 57)),
         "phase: 5 % too slow": truth[:, slow],
     }
     return truth, models
