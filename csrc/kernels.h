@@ -46,6 +46,28 @@ struct Region {
   bool has_previous;
 };
 
+// Two stacks of feature maps to compare: preds [N, channels, ...] and target [targets, channels,
+// ...], of `pixels` positions each. The target of preds n is n, or index[n], which may be out of
+// range. `weight` has a value for each channel, float or (for maps of double) double; null stands
+// for ones.
+struct Features {
+  Frames preds;
+  Frames target;
+  int64_t channels;
+  int64_t pixels;
+  int64_t targets;
+  const int64_t* index;
+  const void* weight;
+  bool normalize;
+};
+
+// Two stacks of gradients, [N, channels, ...] each, of the type of the maps; no data where a
+// gradient is not wanted. That of target has a map for each of preds.
+struct FeatureGradients {
+  Frames preds;
+  Frames target;
+};
+
 }  // namespace wmscore
 
 extern "C" {
@@ -193,5 +215,29 @@ int32_t wmscore_frame_ssim_backward_cuda(wmscore::Element element, wmscore::Imag
                                          bool uniform, int64_t scales, const double* of_result,
                                          void* scratch, void* of_preds, void* of_target,
                                          void* stream);
+
+// Distances of feature vectors, summed over positions. A map is cut into
+// wmscore_feature_distance_bands(channels, pixels) >= 1 bands, which do not depend on threads; this
+// computes the bands first <= n * bands + b < last. Writes `sums`, [N, bands], or where `map` is not
+// null the distance at each position, [N, pixels].
+int64_t wmscore_feature_distance_bands(int64_t channels, int64_t pixels);
+void wmscore_feature_distance_cpu(wmscore::Element element, wmscore::Features maps, int64_t first,
+                                  int64_t last, double* sums, double* map);
+
+// Their gradients, in the same bands. The mean distance of preds n has the gradient gradient[n], or
+// if `spatial` the distance at each position gradient[n * pixels + i].
+void wmscore_feature_distance_backward_cpu(wmscore::Element element, wmscore::Features maps,
+                                           const double* gradient, bool spatial, int64_t first,
+                                           int64_t last, wmscore::FeatureGradients gradients);
+
+// Both for `count` maps of preds, on a device. `distances` is scratch of [count, pixels], float or
+// (for maps of double) double, unused if `spatial`; `result` is [count], the means, or [count,
+// pixels]. Return a cudaError_t.
+int32_t wmscore_feature_distance_cuda(wmscore::Element element, wmscore::Features maps,
+                                      int64_t count, bool spatial, void* distances, double* result,
+                                      void* stream);
+int32_t wmscore_feature_distance_backward_cuda(wmscore::Element element, wmscore::Features maps,
+                                               int64_t count, const double* gradient, bool spatial,
+                                               wmscore::FeatureGradients gradients, void* stream);
 
 }  // extern "C"

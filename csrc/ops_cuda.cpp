@@ -4,6 +4,8 @@
 
 // clang-format off
 #define WMSCORE_CUDA_OPS(OP) \
+  OP(feature_distance) \
+  OP(feature_distance_backward) \
   OP(frame_errors) \
   OP(frame_flip) \
   OP(frame_haarpsi) \

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -42,6 +43,7 @@ def test_the_folder_is_complete_and_its_checksums_hold(demo):
     files = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert files == {*sums, "checksums.json"}
     assert {"manifest.json", "seeds.json", "metrics.csv", "postmortem.md", "curves.png"} <= files
+    assert {"curves.csv", "measures.png"} <= files
     assert len([f for f in files if f.startswith("traces/")]) >= 4
     for name, digest in sums.items():
         assert sha256_file(out / name) == digest
@@ -49,6 +51,30 @@ def test_the_folder_is_complete_and_its_checksums_hold(demo):
     assert panel.fingerprint == results[0].panel.fingerprint
     assert all(s.initial_frame_sha256 for s in panel.scenarios)
     assert json.loads((out / "seeds.json").read_text())["seeds"] == [0, 1]
+
+
+def test_every_curve_is_in_a_table_with_its_quartiles(demo):
+    out, results = demo
+    with (out / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    frozen = next(scores for scores in results if scores.model == "frozen")
+    lines = [r for r in rows if r["model"] == "frozen" and r["name"] == "perceptual_drift"]
+    assert [int(r["step"]) for r in lines] == [*range(1, 17)]
+    assert {(r["role"], r["kind"], r["unit"]) for r in lines} == {("floor", "score", "1")}
+    values = frozen.axes["perceptual_drift"].values.numpy()
+    expected = np.quantile(values, (0.25, 0.5, 0.75), axis=0).T
+    found = [[float(r[k]) for k in ("lower_quartile", "median", "upper_quartile")] for r in lines]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    # Identical frames are infinitely many decibels, and a step without a row leaves gaps.
+    truth = [r for r in rows if r["model"] == "simulator" and r["name"] == "psnr"]
+    assert {r["median"] for r in truth} == {"inf"}
+    silent = [r for r in rows if r["name"] == "cosine" and r["defined_rows"] == "0"]
+    assert all(r["median"] == "" for r in silent)
+    names = {(r["kind"], r["name"]) for r in rows if r["model"] == "frozen"}
+    assert names == {
+        *(("score", name) for name in frozen.axes),
+        *(("measure", name) for name in frozen.measures),
+    }
 
 
 def test_metrics_are_matched_by_scenario_and_seed(demo):
@@ -164,7 +190,7 @@ def test_the_same_run_twice_gives_the_same_numbers(demo, tmp_path: Path):
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
     sums = [json.loads((p / "checksums.json").read_text()) for p in (out, tmp_path / "again")]
     for name in sums[0]:
-        if name.startswith("traces/") or name == "curves.png":
+        if name.startswith("traces/") or name in ("curves.png", "curves.csv", "measures.png"):
             assert sums[0][name] == sums[1][name]
 
 
@@ -248,4 +274,6 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main([*scored[:-1], str(tmp_path / "other")]) == 2
     assert "expected a wmscore rollouts file" in capsys.readouterr().err
     assert main(["doctor"]) == 0
-    assert "kernels: frame_errors" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "kernels: " in said
+    assert "frame_errors cpu" in said

@@ -17,7 +17,7 @@ _EXPORTS = {
     "Scorer": "wmscore.scorer",
     "Scores": "wmscore.scores",
 }
-_MODULES = ("evidence", "functional", "metrics", "ops", "replay", "testing", "worlds")
+_MODULES = ("evidence", "functional", "metrics", "networks", "ops", "replay", "testing", "worlds")
 
 __all__ = [
     "Curve",

@@ -47,7 +47,7 @@ __all__ = [
 
 M = TypeVar("M", bound=BaseModel)
 
-AxisName = Literal["perceptual_drift", "identity_persistence", "action_response"]
+AxisName = Literal["perceptual_drift", "latent_drift", "identity_persistence", "action_response"]
 Continuation = Literal["hold", "cycle", "noop"]
 Action = StrictStr | tuple[StrictFloat, ...]
 Name = Annotated[StrictStr, Field(min_length=1)]
@@ -57,10 +57,27 @@ Seed = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
 
 # What an axis' score may be made of; the first one when the panel does not choose.
 AXIS_MEASURES: dict[str, tuple[str, ...]] = {
-    "perceptual_drift": ("haarpsi", "ssim", "ms_ssim", "flip"),
+    "perceptual_drift": (
+        "haarpsi",
+        "ssim",
+        "ms_ssim",
+        "flip",
+        "lpips_alex",
+        "lpips_vgg",
+        "lpips_squeeze",
+        "feature_cosine",
+        "feature_l2",
+    ),
+    "latent_drift": ("cosine", "l2"),
     "identity_persistence": ("objects",),
     "action_response": ("agreement",),
 }
+
+# Measures of an encoder that the user brings; the panel says which.
+ENCODER_MEASURES = ("feature_cosine", "feature_l2")
+
+# Axes with a distance to the reference, which the frozen baseline and the oracle can bracket.
+SKILL_AXES = ("perceptual_drift", "latent_drift")
 
 # The chapter's words for the axes.
 CHAPTER_AXES: dict[str, str] = {
@@ -173,7 +190,9 @@ class Scenario(Branch):
 class AxisSpec(_Frozen):
     """One axis of evaluation: fails where its score stays below `threshold` for `patience` steps.
 
-    `gate=False` reports the axis but lets it end no usable horizon.
+    `gate=False` reports the axis but lets it end no usable horizon. `score="skill"` takes for the
+    score where the measure lies between the frozen baseline (0) and the oracle (1) instead of the
+    measure itself. `encoder` is the name of the encoder behind a `feature_` measure.
     """
 
     axis: AxisName
@@ -181,6 +200,8 @@ class AxisSpec(_Frozen):
     threshold: Unit
     patience: Count = 3
     gate: StrictBool = True
+    score: Literal["skill"] | None = None
+    encoder: Name | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -195,6 +216,15 @@ class AxisSpec(_Frozen):
         if self.measure not in known:
             raise ValueError(
                 f"measure: {self.axis} has the measures {', '.join(known)}; got {self.measure!r}"
+            )
+        if self.score is not None and self.axis not in SKILL_AXES:
+            raise ValueError(
+                f"score: only {' and '.join(SKILL_AXES)} have a skill, {self.axis} does not"
+            )
+        if (self.measure in ENCODER_MEASURES) != (self.encoder is not None):
+            raise ValueError(
+                f"encoder: expected the name of the encoder with {' or '.join(ENCODER_MEASURES)}, "
+                f"and none with another measure; got {self.encoder!r} with {self.measure!r}"
             )
         return self
 

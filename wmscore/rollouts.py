@@ -17,7 +17,7 @@ __all__ = ["Rollouts"]
 
 # Which row a tensor belongs to: B = one per rollout, S = one per reference video.
 _PER_ROW = ("frames", "actions", "valid", "labels", "latents")
-_PER_REFERENCE = ("reference", "reference_valid", "reference_labels")
+_PER_REFERENCE = ("reference", "reference_valid", "reference_labels", "reference_latents")
 _KEYS = ("scenario", "seed", "branch", "reference_index")
 _INFO = "info."
 
@@ -42,9 +42,11 @@ class Rollouts:
         valid: `[B, T+1]` bool, frames that exist. Defaults to all.
         labels: `[B, T+1, H, W]` integer maps, 0 = background, ids stable over time and shared
             with the reference, or None.
-        latents: `[B, T+1, D]` floating point or None.
+        latents: `[B, T+1, D]` floating point, the model's own state of each frame, or None.
         reference: `[S, T+1, C, H, W]` what the true world shows, of the frames' dtype, or None.
         reference_labels: `[S, T+1, H, W]` or None.
+        reference_latents: `[S, T+1, D]`, the reference frames in the model's latent space (as its
+            own encoder sees them), or None.
         reference_valid: `[S, T+1]` bool; defaults to all where there is a reference.
         reference_index: `[B]` int64, row of `reference` for each rollout.
         info: further per-row tensors `[B, ...]`, for example the step of an injected fault.
@@ -67,6 +69,7 @@ class Rollouts:
     reference: Tensor | None = None
     reference_labels: Tensor | None = None
     reference_valid: Tensor | None = None
+    reference_latents: Tensor | None = None
     reference_index: Tensor | None = None
     info: dict[str, Tensor] = field(default_factory=dict)
 
@@ -95,10 +98,9 @@ class Rollouts:
         else:
             self._check_tensor("actions", self.actions, ("B", "T"), size, torch.int64)
         self._check_labels("labels", self.labels, ("B", "T+1", "H", "W"), size)
+        self._check_latents("latents", self.latents, ("B", "T+1", "D"), size)
         if self.latents is not None:
-            self._check_tensor("latents", self.latents, ("B", "T+1", "D"), size)
-            if not self.latents.is_floating_point():
-                raise TypeError(f"latents: expected floating point, got {self.latents.dtype}")
+            size["D"] = self.latents.shape[2]
         for name in ("scenario", "seed", "branch"):
             key = getattr(self, name)
             self._check_tensor(name, key, ("B",), size, torch.int64)
@@ -110,7 +112,7 @@ class Rollouts:
 
     def _check_reference(self, size: dict[str, int]) -> None:
         if self.reference is None:
-            for name in ("reference_labels", "reference_valid", "reference_index"):
+            for name in (*_PER_REFERENCE, "reference_index"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name}: given without a reference")
             return
@@ -128,6 +130,7 @@ class Rollouts:
             object.__setattr__(self, "reference_valid", ones)
         self._check_tensor("reference_valid", self.reference_valid, ("S", "T+1"), size, torch.bool)
         self._check_labels("reference_labels", self.reference_labels, ("S", "T+1", "H", "W"), size)
+        self._check_latents("reference_latents", self.reference_latents, ("S", "T+1", "D"), size)
         if self.reference_index is None:
             raise ValueError("reference_index: expected [B] int64 beside a reference, got None")
         self._check_tensor("reference_index", self.reference_index, ("B",), size, torch.int64)
@@ -172,6 +175,16 @@ class Rollouts:
         cls._check_tensor(name, value, dims, size)
         if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
             raise TypeError(f"{name}: expected an integer dtype, got {value.dtype}")
+
+    @classmethod
+    def _check_latents(
+        cls, name: str, value: Tensor | None, dims: tuple[str, ...], size: dict[str, int]
+    ) -> None:
+        if value is None:
+            return
+        cls._check_tensor(name, value, dims, size)
+        if not value.is_floating_point():
+            raise TypeError(f"{name}: expected floating point, got {value.dtype}")
 
     # ---- size and place ------------------------------------------------------------------
 
@@ -274,7 +287,8 @@ class Rollouts:
         """These rollouts beside `truth`, matched by (scenario, branch).
 
         Where the rollouts are floating point in [0, 1] and the truth is uint8, the truth is
-        divided by 255; nothing else is converted.
+        divided by 255; nothing else is converted. Latents of the truth count as encoded by the
+        model: give the truth those of the model's encoder, or none.
 
         Raises:
             PanelMismatchError: `truth` belongs to another panel.
@@ -304,6 +318,9 @@ class Rollouts:
             reference=reference,
             reference_valid=truth.valid[here].to(self.device),
             reference_labels=None if truth.labels is None else truth.labels[here].to(self.device),
+            reference_latents=(
+                None if truth.latents is None else truth.latents[here].to(self.device)
+            ),
             reference_index=where,
         )
 

@@ -10,7 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wmscore.functional import IdentityState, ObjectIdentity, Reason, UsableHorizon
+from wmscore.functional import (
+    IdentityState,
+    ObjectIdentity,
+    Reason,
+    UsableHorizon,
+    drift_shape,
+)
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.tensorfile import load_tensors, save_tensors
 
@@ -27,7 +33,7 @@ class Curve:
         unit: "1" for a ratio, else the unit.
         low: smallest possible value.
         high: largest possible value.
-        higher_is_better: direction.
+        higher_is_better: direction; None where neither end is better by itself.
     """
 
     values: Tensor
@@ -35,7 +41,7 @@ class Curve:
     unit: str = "1"
     low: float = 0.0
     high: float = 1.0
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
 
     def __repr__(self) -> str:
         """Shape and what is undefined, no values."""
@@ -130,6 +136,11 @@ class Scores:
     def records(self) -> list[dict[str, Any]]:
         """One flat record per row: the lines of the matched metric table."""
         horizon, failing = self.horizon, self.failing_steps()
+        shapes = {
+            axis: drift_shape(curve.values, higher_is_better=True)._asdict()
+            for axis, curve in self.axes.items()
+            if axis.endswith("_drift")
+        }
         lines: list[dict[str, Any]] = []
         for r, (s, seed) in enumerate(self.panel.rows()):
             fault = Reason(int(self.fault[r]))
@@ -150,6 +161,8 @@ class Scores:
                 line[f"{axis}_horizon_steps"] = int(horizon.axis_steps[a, r]) if defined else ""
                 line[f"{axis}_censored"] = bool(horizon.axis_censored[a, r]) if defined else ""
                 line[f"{axis}_undefined_steps"] = int(curve.reason[r].bool().sum())
+                for name, values in shapes.get(axis, {}).items():
+                    line[f"{axis}_{name}"] = "" if values[r].isnan() else float(values[r])
             for name, curve in self.measures.items():
                 known = curve.values[r][curve.values[r].isfinite()]
                 line[f"{name}_mean"] = float(known.mean()) if len(known) else ""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from wmscore.functional import (
+    adjacent_similarity,
     controllability,
     counterfactual_response,
     delta_psnr,
@@ -14,21 +15,28 @@ from wmscore.functional import (
     end_drift,
     error_accumulation,
     first_crossing,
+    first_frame_similarity,
     flip,
     flip_map,
     frame_quality,
     haarpsi,
     haarpsi_reason,
     label_overlap,
+    latent_cosine,
+    latent_l2,
+    latent_reason,
     mse,
     object_identity,
     psnr,
+    quality_drift,
     region_errors,
     rollout_quality,
     segment_drift,
     shift_tolerant,
+    similarity_by_lag,
     skill,
     ssim,
+    subject_consistency,
     time_tolerant,
     usable_horizon,
 )
@@ -86,6 +94,22 @@ def test_horizon() -> None:
     assert crossing.step.shape == (3, 2)
     result = usable_horizon(scores, per_axis, patience=patience, valid=valid, gated=gated)
     assert result.steps.shape == (2,)
+
+
+def test_embeddings_and_latents() -> None:
+    z = torch.empty(2, 5, 7, device="meta")
+    valid = torch.empty(2, 5, dtype=torch.bool, device="meta")
+    for curve in (first_frame_similarity, adjacent_similarity, subject_consistency):
+        found = curve(z, valid=valid)
+        assert found.values.shape == found.reason.shape == (2, 4)
+        assert found.mean.device.type == "meta"
+    by_lag = similarity_by_lag(z, (1, 2, 9), valid=valid)
+    assert by_lag.values.shape == (2, 3)
+    assert by_lag.area.shape == (2,)
+    for distance in (latent_cosine, latent_l2):
+        assert latent_reason(distance(z, z), z, z).shape == (2, 5)
+    drift = quality_drift(frame_quality(frames()))
+    assert drift.ratio["contrast"].shape == (2, 3)
 
 
 def test_drift() -> None:

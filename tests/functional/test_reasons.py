@@ -28,10 +28,11 @@ def test_codes_are_stable() -> None:
         "NO_LATENTS",
         "NO_HEADROOM",
         "TOO_FEW_STEPS",
+        "NO_SCALE",
         "NO_DRIFT",
         "NO_ERROR",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == list(range(23))
+    assert [int(reason) for reason in sorted(Reason)] == list(range(24))
 
 
 def test_each_reason_has_its_own_line() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from wmscore.evidence.curves import write_curves
+from wmscore.evidence.curves import write_curve_table, write_curves, write_measures
 from wmscore.evidence.postmortem import postmortem
 from wmscore.evidence.table import write_metrics
 from wmscore.evidence.traces import Fetch, Trace, choose_traces, write_trace
@@ -29,8 +29,9 @@ def write_evidence(
 ) -> list[Trace]:
     """Write the evidence of a comparison, replacing an older folder only when complete.
 
-    `manifest.json`, `seeds.json`, `metrics.csv`, `curves.png`, `scores/<model>.safetensors`, at
-    least two `traces/`, `postmortem.md`, `environment.json`, and `checksums.json` over all.
+    `manifest.json`, `seeds.json`, `metrics.csv`, `curves.csv`, `curves.png`, `measures.png`,
+    `scores/<model>.safetensors`, at least two `traces/`, `postmortem.md`, `environment.json`, and
+    `checksums.json` over all.
 
     Args:
         folder: where to; an existing folder must be an evidence folder.
@@ -68,7 +69,9 @@ def write_evidence(
             scores.save(draft / "scores" / f"{safe_name(scores.model)}.safetensors")
         for trace in traces:
             write_trace(draft / "traces", trace, by_model[trace.model], fetch)
+        write_curve_table(draft / "curves.csv", results, anchors)
         write_curves(draft / "curves.png", results, anchors)
+        write_measures(draft / "measures.png", results, anchors)
         text = postmortem(results, traces, roles=anchors)
         (draft / "postmortem.md").write_text(text, encoding="utf-8")
         _write_json(draft / "environment.json", _environment(results))

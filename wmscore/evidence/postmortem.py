@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from wmscore.attribution import attribute, first_failure
+from wmscore.evidence.accumulation import accumulation_lines
 from wmscore.evidence.table import horizon_table, summary_table
 from wmscore.evidence.traces import Trace
 from wmscore.scores import Scores
@@ -47,7 +48,7 @@ def postmortem(
     ]
     for scores in results:
         if scores.model not in roles:
-            lines += ["", *_section(scores, traces, anchors)]
+            lines += ["", *_section(scores, traces, anchors), *accumulation_lines(scores, results)]
     lines += ["", "## Not defined", ""]
     lines += [
         f"- {scores.model}, {axis}: " + ", ".join(f"{n} x {why}" for why, n in undefined.items())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from wmscore.functional.accumulation import ErrorAccumulation, error_accumulation
+from wmscore.functional.accumulation import (
+    ErrorAccumulation,
+    error_accumulation,
+)
 from wmscore.functional.drift import (
     DRIFT_SEGMENTS,
     DriftSlope,
@@ -12,9 +15,34 @@ from wmscore.functional.drift import (
     end_drift,
     segment_drift,
 )
-from wmscore.functional.features import Encoder, feature_distances
-from wmscore.functional.flip import FLIP_PIXELS_PER_DEGREE, flip, flip_map
-from wmscore.functional.haar import haarpsi, haarpsi_name, haarpsi_reason
+from wmscore.functional.embedding import (
+    embed,
+    feature_cosine,
+    feature_l2,
+    feature_reason,
+)
+from wmscore.functional.embedding_drift import (
+    LagSimilarity,
+    SimilarityCurve,
+    adjacent_similarity,
+    first_frame_similarity,
+    similarity_by_lag,
+    subject_consistency,
+)
+from wmscore.functional.features import (
+    Encoder,
+    feature_distances,
+)
+from wmscore.functional.flip import (
+    FLIP_PIXELS_PER_DEGREE,
+    flip,
+    flip_map,
+)
+from wmscore.functional.haar import (
+    haarpsi,
+    haarpsi_name,
+    haarpsi_reason,
+)
 from wmscore.functional.horizon import (
     FirstCrossing,
     UsableHorizon,
@@ -22,13 +50,56 @@ from wmscore.functional.horizon import (
     first_run,
     usable_horizon,
 )
-from wmscore.functional.identity import IdentityState, ObjectIdentity, object_identity
-from wmscore.functional.onset import ONSET_EVIDENCE, DriftOnset, drift_onset
-from wmscore.functional.overlap import LabelOverlap, label_ids, label_overlap
-from wmscore.functional.perceptual import PSNR_QUANTISATION_DB, mse, psnr
-from wmscore.functional.quality import FrameQuality, frame_quality, rollout_quality
-from wmscore.functional.reasons import Reason
-from wmscore.functional.regions import RegionError, RegionErrors, region_errors
+from wmscore.functional.identity import (
+    IdentityState,
+    ObjectIdentity,
+    object_identity,
+)
+from wmscore.functional.latents import (
+    latent_cosine,
+    latent_l2,
+    latent_reason,
+)
+from wmscore.functional.lpips import (
+    LpipsEncoder,
+    lpips,
+    lpips_map,
+)
+from wmscore.functional.onset import (
+    ONSET_EVIDENCE,
+    DriftOnset,
+    drift_onset,
+)
+from wmscore.functional.overlap import (
+    LabelOverlap,
+    label_ids,
+    label_overlap,
+)
+from wmscore.functional.perceptual import (
+    PSNR_QUANTISATION_DB,
+    mse,
+    psnr,
+)
+from wmscore.functional.quality import (
+    FrameQuality,
+    frame_quality,
+    rollout_quality,
+)
+from wmscore.functional.quality_drift import (
+    QualityDrift,
+    quality_drift,
+)
+from wmscore.functional.reasons import (
+    Reason,
+)
+from wmscore.functional.references import (
+    ReferenceFeatures,
+)
+from wmscore.functional.regions import (
+    RegionError,
+    RegionErrors,
+    region_errors,
+)
 from wmscore.functional.response import (
     MIN_RESPONSE,
     CounterfactualResponse,
@@ -38,6 +109,7 @@ from wmscore.functional.response import (
     response_from_products,
     response_products,
 )
+from wmscore.functional.shape import DriftShape, drift_shape
 from wmscore.functional.similarity import (
     MS_SSIM_WEIGHTS,
     MultiScaleSsim,
@@ -46,7 +118,10 @@ from wmscore.functional.similarity import (
     ssim,
     ssim_map,
 )
-from wmscore.functional.skill import Skill, skill
+from wmscore.functional.skill import (
+    Skill,
+    skill,
+)
 from wmscore.functional.tolerant import (
     FrameDistance,
     ShiftTolerant,
@@ -64,6 +139,7 @@ __all__ = [
     "PSNR_QUANTISATION_DB",
     "CounterfactualResponse",
     "DriftOnset",
+    "DriftShape",
     "DriftSlope",
     "Encoder",
     "EndDrift",
@@ -73,48 +149,68 @@ __all__ = [
     "FrameQuality",
     "IdentityState",
     "LabelOverlap",
+    "LagSimilarity",
+    "LpipsEncoder",
     "MultiScaleSsim",
     "ObjectIdentity",
+    "QualityDrift",
     "Reason",
+    "ReferenceFeatures",
     "RegionError",
     "RegionErrors",
     "SegmentDrift",
     "ShiftTolerant",
+    "SimilarityCurve",
     "Skill",
     "TimeTolerant",
     "UsableHorizon",
+    "adjacent_similarity",
     "controllability",
     "counterfactual_response",
     "delta_psnr",
     "drift_onset",
+    "drift_shape",
     "drift_slope",
+    "embed",
     "end_drift",
     "error_accumulation",
+    "feature_cosine",
     "feature_distances",
+    "feature_l2",
+    "feature_reason",
     "first_crossing",
+    "first_frame_similarity",
     "first_run",
+    "flip",
+    "flip_map",
     "frame_quality",
     "haarpsi",
     "haarpsi_name",
     "haarpsi_reason",
-    "flip",
-    "flip_map",
     "label_ids",
     "label_overlap",
+    "latent_cosine",
+    "latent_l2",
+    "latent_reason",
+    "lpips",
+    "lpips_map",
     "ms_ssim",
     "ms_ssim_scales",
     "mse",
     "object_identity",
     "psnr",
+    "quality_drift",
     "region_errors",
     "response_from_products",
     "response_products",
     "rollout_quality",
     "segment_drift",
     "shift_tolerant",
+    "similarity_by_lag",
     "skill",
     "ssim",
     "ssim_map",
+    "subject_consistency",
     "time_tolerant",
     "usable_horizon",
 ]

@@ -16,6 +16,7 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_curve",
+    "check_embeddings",
     "check_frames",
     "check_ids",
     "check_labels",
@@ -26,6 +27,7 @@ __all__ = [
     "check_products",
     "check_rollouts",
     "check_side",
+    "check_vectors",
     "check_whole",
     "data_range_of",
 ]
@@ -215,6 +217,35 @@ def check_products(products: Tensor) -> None:
         raise TypeError(f"products must be float64, got {products.dtype}")
     if products.ndim < 1 or products.shape[-1] != 3:
         raise ValueError(f"products must have shape [..., 3], got {tuple(products.shape)}")
+
+
+def check_vectors(**vectors: Tensor) -> None:
+    """Floating point vectors of one shape ``[..., D]``, one dtype and one device, D >= 1."""
+    for name, tensor in vectors.items():
+        check_tensor(name, tensor)
+        if not tensor.is_floating_point():
+            raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
+        if tensor.ndim < 1 or tensor.shape[-1] == 0:
+            raise ValueError(
+                f"{name} must have shape [..., D] with D >= 1, got {tuple(tensor.shape)}"
+            )
+    _check_alike(vectors, "[..., D]")
+    (first_name, first), *others = vectors.items()
+    for name, tensor in others:
+        if tensor.dtype != first.dtype:
+            raise TypeError(
+                f"{first_name} and {name} must have one dtype, got {first.dtype} and {tensor.dtype}"
+            )
+
+
+def check_embeddings(name: str, embeddings: Tensor) -> None:
+    """Floating point embeddings ``[B, T + 1, D]`` with at least one frame."""
+    check_vectors(**{name: embeddings})
+    if embeddings.ndim != 3 or embeddings.shape[1] == 0:
+        raise ValueError(
+            f"{name} must have shape [B, T + 1, D] with at least one frame, "
+            f"got {tuple(embeddings.shape)}"
+        )
 
 
 def check_count(name: str, value: object) -> None:

@@ -2,51 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from wmscore.functional._check import check_frames, check_tensor
+from wmscore.functional._check import check_count, check_frames, check_tensor
 from wmscore.functional._chunks import frame_chunks
+from wmscore.functional._plan import SharedPlan
+from wmscore.functional.references import Encoder, ReferenceFeatures, encode
 
-__all__ = ["Compare", "Encoder", "feature_distances"]
+__all__ = ["Compare", "Encoder", "check_pair", "encode", "feature_distances"]
 
 # From the maps of n frames, of m reference frames, and which of the latter belongs to each of the
 # former (`[n]` int64, None where they correspond one to one), to one value a frame: `[n, ...]`.
 Compare = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | None], Tensor]
 
 
-class Encoder(Protocol):
-    """Whatever turns frames into feature maps; `wmscore.networks` has those that come along."""
-
-    @property
-    def name(self) -> str:
-        """What the features are, with all that changes them: network, layers, input size."""
-        ...
-
-    def encode(self, frames: Tensor) -> Sequence[Tensor]:
-        """Features of frames `[n, C, H, W]`: one map `[n, D, h, w]` for each layer.
-
-        An embedding of the whole frame is a map of one position, `[n, D, 1, 1]`.
-        """
-        ...
-
-    def chunk_frames(self, frames: Tensor) -> int:
-        """How many frames `[..., C, H, W]` to encode at a time, by the memory that is free."""
-        ...
-
-
 def feature_distances(
     preds: Tensor,
-    target: Tensor,
+    target: Tensor | ReferenceFeatures,
     encoder: Encoder,
     compare: Compare,
     *,
     target_index: Tensor | None = None,
     chunk: int | None = None,
+    identical: float | None = None,
 ) -> Tensor:
     """Encode both and compare frame by frame; each reference frame is encoded once.
 
@@ -55,111 +36,64 @@ def feature_distances(
     Args:
         preds: frames `[..., C, H, W]`, uint8 or floating in [0, 1]; `[B, ..., C, H, W]` with an
             index.
-        target: frames of the same shape, or `[S, ..., C, H, W]` with an index.
+        target: frames of the same shape, or `[S, ..., C, H, W]` with an index; or such frames with
+            the features of some of them kept.
         encoder: turns frames into feature maps.
         compare: turns two lists of maps into one value (or one map) for each frame.
         target_index: int64 `[B]`, the row of `target` for each row of `preds`: rollouts that share
             a reference share its features, so K rollouts cost K + 1 encodings instead of 2 K. On
             the host, or it is copied there.
         chunk: frames that are encoded at a time; the encoder knows by default.
+        identical: the value of two frames that are equal, for instance 0 for a distance. Networks
+            round differently in batches of different sizes, so that equal frames would not
+            otherwise be known to be.
 
     Returns:
-        What `compare` gives, `[..., *]`, one for each frame of `preds`.
+        What `compare` gives, `[..., *]`, one for each frame of `preds`; NaN where a frame holds NaN
+        or infinite values.
 
     Raises:
         TypeError: dtypes differ or are not supported.
-        ValueError: shapes or devices differ, an index is out of range, or the encoder returns maps
-            of another number of frames than it was given.
+        ValueError: shapes or devices differ, an index is out of range, the encoder returns maps of
+            another number of frames than it was given, or is not the one of the kept features.
     """
-    check_pair(preds, target, target_index)
+    frames = target.frames if isinstance(target, ReferenceFeatures) else target
+    check_pair(preds, frames, target_index)
+    if chunk is not None:
+        check_count("chunk", chunk)
+    if isinstance(target, ReferenceFeatures):
+        target.check_encoder(encoder)
+        kept = target.kept
+    else:
+        kept = 0
+
+    def target_maps(theirs: Tensor, places: slice | Tensor, known: int) -> Sequence[Tensor]:
+        if isinstance(target, ReferenceFeatures):
+            return target.maps(encoder, theirs, places, known)
+        return encode(encoder, theirs, "target")
+
     size = chunk or max(1, encoder.chunk_frames(preds))
     leading = preds.shape[:-3]
     pieces = []
     if target_index is None:
-        for ours, theirs in frame_chunks(preds, target, size=size):
-            own, other = encode(encoder, ours, "preds"), encode(encoder, theirs, "target")
-            pieces.append(compare(own, other, None))
+        start = 0
+        for ours, theirs in frame_chunks(preds, frames, size=size):
+            stop = start + len(ours)
+            other = target_maps(theirs, slice(start, stop), min(max(kept - start, 0), len(ours)))
+            value = compare(encode(encoder, ours, "preds"), other, None)
+            pieces.append(_settled(value, ours, theirs, identical))
+            start = stop
         return _join(pieces, leading, preds.device)
-    plan = SharedPlan.of(target_index, leading[1:].numel(), preds.device)
-    for references, groups in plan.chunks(size):
-        other = encode(encoder, plan.frames(target, references), "target")
+    plan = SharedPlan.of(target_index, leading[1:].numel(), preds.device, kept)
+    for places, known, groups in plan.chunks(size):
+        theirs = plan.frames(frames, places)
+        other = target_maps(theirs, places, known)
         for rows, which in groups:
-            own = encode(encoder, plan.frames(preds, rows), "preds")
-            pieces.append(compare(own, other, which))
+            ours = plan.frames(preds, rows)
+            value = compare(encode(encoder, ours, "preds"), other, which)
+            pieces.append(_settled(value, ours, theirs[which], identical))
     found = _join(pieces, torch.Size([leading.numel()]), preds.device)
     return found.index_select(0, plan.place).reshape(*leading, *found.shape[1:])
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SharedPlan:
-    """An order of frames in which those of one reference frame follow each other.
-
-    All of it is computed on the host and copied to the device once.
-
-    Attributes:
-        steps: frames `T` in each row.
-        order: `[B * T]` int64, flat positions of generated frames, by their reference frame.
-        reference: `[B * T]` int64, which of `used` belongs to each frame of `order`.
-        used: `[U]` int64, flat positions of the reference frames that are used, ascending.
-        first: where the frames of each of `used` begin in `order`, and the end; on the host.
-        place: `[B * T]` int64, where each generated frame went.
-    """
-
-    steps: int
-    order: Tensor
-    reference: Tensor
-    used: Tensor
-    first: list[int]
-    place: Tensor
-
-    @classmethod
-    def of(cls, target_index: Tensor, steps: int, device: torch.device) -> SharedPlan:
-        """Plan rows of `steps` frames, of which row b has the reference `target_index[b]`."""
-        index = target_index.cpu()
-        wanted = (index[:, None] * steps + torch.arange(steps)).flatten()
-        order = wanted.argsort(stable=True)
-        used, reference, counts = torch.unique_consecutive(
-            wanted[order], return_inverse=True, return_counts=True
-        )
-        place = torch.empty_like(order)
-        place[order] = torch.arange(len(order))
-
-        def there(value: Tensor) -> Tensor:
-            return value.to(device, non_blocking=True)
-
-        return cls(
-            steps=steps,
-            order=there(order),
-            reference=there(reference),
-            used=there(used),
-            first=[0, *counts.cumsum(0).tolist()],
-            place=there(place),
-        )
-
-    def chunks(self, size: int) -> Iterator[tuple[Tensor, list[tuple[Tensor, Tensor]]]]:
-        """Reference frames, and the generated ones of each with the reference's place among them.
-
-        At most `size` frames each; a reference frame is in one chunk only.
-        """
-        start, count = 0, len(self.first) - 1
-        while start < count:
-            stop = start + 1
-            while stop < count and self.first[stop + 1] - self.first[start] <= size:
-                stop += 1
-            groups = []
-            for low in range(self.first[start], self.first[stop], size):
-                part = slice(low, min(low + size, self.first[stop]))
-                groups.append((self.order[part], self.reference[part] - start))
-            yield self.used[start:stop], groups
-            start = stop
-
-    def frames(self, frames: Tensor, places: Tensor) -> Tensor:
-        """The frames at some flat positions, `[n, C, H, W]`, out of `[rows, ..., C, H, W]`."""
-        if frames.dim() == 4:
-            return frames[places]
-        if frames.dim() == 5:
-            return frames[places // self.steps, places % self.steps]
-        return frames.flatten(1, -4)[places // self.steps, places % self.steps]
 
 
 def check_pair(preds: Tensor, target: Tensor, target_index: Tensor | None) -> None:
@@ -194,20 +128,20 @@ def check_pair(preds: Tensor, target: Tensor, target_index: Tensor | None) -> No
             )
 
 
-def encode(encoder: Encoder, frames: Tensor, role: str) -> Sequence[Tensor]:
-    """The maps of some frames; refuses an answer of another size."""
-    maps = encoder.encode(frames)
-    for layer, value in enumerate(maps):
-        if value.dim() != 4 or len(value) != len(frames):
-            raise ValueError(
-                f"encoder {encoder.name}: expected maps [{len(frames)}, D, h, w] of the "
-                f"{len(frames)} frames of {role}, got {list(value.shape)} in layer {layer}"
-            )
-    return maps
+def _settled(value: Tensor, ours: Tensor, theirs: Tensor, identical: float | None) -> Tensor:
+    """Values of frames that need no network: equal ones, and those that are not finite."""
+    each = (-1, *[1] * (value.dim() - 1))
+    if identical is not None:
+        same = (ours == theirs).flatten(1).all(1)
+        value = value.masked_fill(same.view(each), identical)
+    if ours.is_floating_point():
+        finite = (ours.isfinite() & theirs.isfinite()).flatten(1).all(1)
+        value = value.masked_fill(~finite.view(each), torch.nan)
+    return value
 
 
 def _join(pieces: list[Tensor], leading: torch.Size, device: torch.device) -> Tensor:
     if not pieces:
         return torch.empty(leading, dtype=torch.float64, device=device)
     found = torch.cat(pieces)
-    return found.reshape(*leading, *found.shape[1:])
+    return found.reshape((*leading, *found.shape[1:]))

@@ -35,8 +35,9 @@ class Reason(IntEnum):
     NO_LATENTS = 18
     NO_HEADROOM = 19
     TOO_FEW_STEPS = 20
-    NO_DRIFT = 21
-    NO_ERROR = 22
+    NO_SCALE = 21
+    NO_DRIFT = 22
+    NO_ERROR = 23
 
     @property
     def description(self) -> str:
@@ -68,6 +69,8 @@ _DESCRIPTIONS = {
     Reason.NO_HEADROOM: "the frozen baseline is as close to the reference as the oracle, so that "
     "there is nothing to gain",
     Reason.TOO_FEW_STEPS: "fewer defined steps than the value needs",
+    Reason.NO_SCALE: "what the value is relative to is zero: the length of a latent or an "
+    "embedding, or a quality of the given frames",
     Reason.NO_DRIFT: "the curve does not rise by more than noise would, so that no drift sets in",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",

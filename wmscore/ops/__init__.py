@@ -1,7 +1,7 @@
 """Fused ops on frames: torch functions, overridden by compiled kernels where they were built."""
 
 from wmscore.ops._library import Kernels, has_kernel, kernels, load
-from wmscore.ops.feature_distance import feature_distance
+from wmscore.ops.feature_distance import feature_distance, feature_distance_backward
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
 from wmscore.ops.frame_flip import frame_flip
 from wmscore.ops.frame_haarpsi import HAARPSI_ALPHA, FrameHaarpsi, frame_haarpsi
@@ -17,6 +17,7 @@ __all__ = [
     "Kernels",
     "QualitySums",
     "feature_distance",
+    "feature_distance_backward",
     "frame_errors",
     "frame_flip",
     "frame_haarpsi",

@@ -81,8 +81,9 @@ def op(
     Args:
         check: called with the arguments first; raises TypeError or ValueError in the user's words.
             It looks at shapes, dtypes and devices only, never at values.
-        backward: called with the gradients of the results and then with the op's arguments; returns
-            one gradient for each argument, None where there is none.
+        backward: called with whether each argument needs a gradient, then with the gradients of the
+            results and with the op's arguments; returns one gradient for each argument, None where
+            there is none or none is needed.
 
     Returns:
         A decorator. The decorated function checks, then lets torch's dispatcher choose the kernel;
@@ -131,7 +132,9 @@ def _differentiate(name: str, backward: Callable[..., tuple[Tensor | None, ...]]
     def run(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         saved = iter(ctx.saved_tensors)
         inputs = [next(saved) if other is None else other[0] for other in ctx.others]
-        return backward(*gradients, *inputs)
+        # Torch leaves out trailing arguments that have their default values.
+        left_out = (False,) * (len(inputs) - len(ctx.needs_input_grad))
+        return backward((*ctx.needs_input_grad, *left_out), *gradients, *inputs)
 
     torch.library.register_autograd(f"{_NAMESPACE}::{name}", run, setup_context=setup, lib=_library)
 

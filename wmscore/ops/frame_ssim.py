@@ -98,7 +98,13 @@ def frame_ssim_backward(
 
 
 def _backward(
-    gradient: Tensor, preds: Tensor, target: Tensor, data_range: float, uniform: bool, scales: int
+    needs: tuple[bool, ...],  # both gradients come from one pass
+    gradient: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    data_range: float,
+    uniform: bool,
+    scales: int,
 ) -> tuple[Tensor | None, ...]:
     grads = frame_ssim_backward(gradient, preds, target, data_range, uniform, scales)
     return (*grads, None, None, None)

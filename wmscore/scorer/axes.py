@@ -9,41 +9,10 @@ from wmscore import functional as F
 from wmscore.functional import ObjectIdentity, Reason
 from wmscore.scorer.groups import Groups, of_reference
 
-__all__ = ["Curves", "action_response", "blank", "identity_persistence", "measure_unit"]
+__all__ = ["Curves", "action_response", "blank", "identity_persistence"]
 
 # Name -> (values, reasons), each `[G, T]`.
 Curves = dict[str, tuple[Tensor, Tensor]]
-
-# Unit, low and high of the raw measures behind the scores.
-_MEASURES: dict[str, tuple[str, float, float]] = {
-    "haarpsi": ("1", 0.0, 1.0),
-    "ssim": ("1", -1.0, 1.0),
-    "ms_ssim": ("1", 0.0, 1.0),
-    "flip": ("1", 0.0, 1.0),
-    "psnr": ("dB", 0.0, float("inf")),
-    "brightness": ("data range", 0.0, 1.0),
-    "contrast": ("data range", 0.0, 0.5),
-    "saturation": ("data range", 0.0, 1.0),
-    "colourfulness": ("data range", 0.0, float("inf")),
-    "clipped_low": ("share of values", 0.0, 1.0),
-    "clipped_high": ("share of values", 0.0, 1.0),
-    "sharpness_gradient": ("data range^2", 0.0, 1.0),
-    "sharpness_laplacian": ("data range^2", 0.0, 16.0),
-    "blockiness": ("data range", -1.0, 1.0),
-    "change": ("data range", 0.0, 1.0),
-    "agreement": ("1", -1.0, 1.0),
-    "cosine": ("1", -1.0, 1.0),
-    "gain": ("1", 0.0, float("inf")),
-    "delta_psnr": ("dB", -F.PSNR_QUANTISATION_DB, F.PSNR_QUANTISATION_DB),
-    "controllability": ("1", -float("inf"), 1.0),
-}
-
-
-def measure_unit(name: str) -> tuple[str, float, float]:
-    """Unit, low and high of a raw measure; variants (`ms_ssim_3`) have those of the plain one."""
-    while name not in _MEASURES and "_" in name:
-        name = name.rpartition("_")[0]
-    return _MEASURES[name]
 
 
 def identity_persistence(groups: Groups) -> tuple[Tensor, Tensor, ObjectIdentity | None]:

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import platform
 from dataclasses import fields, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from wmscore import functional as F
-from wmscore.functional import ObjectIdentity, Reason
+from wmscore.functional import Encoder, ObjectIdentity, Reason
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.ops import kernels
 from wmscore.rollouts import Rollouts
-from wmscore.scorer.axes import Curves, action_response, identity_persistence, measure_unit
+from wmscore.scorer.axes import Curves, action_response, identity_persistence
+from wmscore.scorer.distances import check_measure
 from wmscore.scorer.faults import evaluation_faults
 from wmscore.scorer.groups import Groups
-from wmscore.scorer.perceptual import check_measure, frame_quality, perceptual_drift
+from wmscore.scorer.latent import latent_drift
+from wmscore.scorer.learned import Learned
+from wmscore.scorer.measures import measure_of
+from wmscore.scorer.perceptual import perceptual_drift
+from wmscore.scorer.quality import frame_quality
+from wmscore.scorer.skill import Oracle
 from wmscore.scores import Curve, Scores
+
+if TYPE_CHECKING:
+    from wmscore.networks import LpipsNetwork
 
 __all__ = ["Scorer"]
 
@@ -37,6 +47,19 @@ class Scorer:
     Args:
         panel: the contract; every batch must carry its fingerprint.
         device: where to compute; batches elsewhere are copied there as they are (`uint8`).
+        lpips: adds LPIPS to the raw measures. A panel whose measure is `lpips_<net>` needs it; by
+            default its weights are looked for (`wmscore.networks.LpipsNetwork.load`).
+        encoder: adds the cosine distance of its features to the raw measures; a panel whose measure
+            is `feature_cosine` or `feature_l2` needs the one that it names.
+        latent_encoder: encodes reference frames for the axis latent_drift, where the rollouts
+            bring no `reference_latents`.
+        oracle: scores of a re-run of the true world on the same panel, which a skill score takes
+            for 1; by default a re-run shows the reference itself.
+
+    Raises:
+        FileNotFoundError: the panel's measure is LPIPS and its weights are not here.
+        PanelMismatchError: the oracle was scored on another panel.
+        ValueError: the device cannot be used, or a network is not the one that the panel names.
 
     Example:
         >>> scorer = Scorer(panel)                                        # doctest: +SKIP
@@ -45,7 +68,16 @@ class Scorer:
         >>> scorer.compute().horizon.steps                                # doctest: +SKIP
     """
 
-    def __init__(self, panel: Panel, *, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        panel: Panel,
+        *,
+        device: torch.device | str = "cpu",
+        lpips: LpipsNetwork | None = None,
+        encoder: Encoder | None = None,
+        latent_encoder: Encoder | None = None,
+        oracle: Scores | None = None,
+    ) -> None:
         """Start with no rows."""
         self.panel = panel
         self.device = torch.device(device)
@@ -53,6 +85,12 @@ class Scorer:
             torch.empty(0, device=self.device)
         except (AssertionError, RuntimeError) as error:
             raise ValueError(f"device: {device} cannot be used here: {error}") from None
+        if oracle is not None and oracle.panel.fingerprint != panel.fingerprint:
+            fields = "\n".join(panel.differences(oracle.panel))
+            raise PanelMismatchError(f"oracle: scored on another panel:\n{fields}")
+        self._learned = Learned.of(panel, self.device, lpips, encoder)
+        self._latent_encoder = latent_encoder
+        self._oracle = Oracle.of(oracle)
         branches = [len(scenario.scripts) for scenario in panel.scenarios]
         self._respond = any(spec.axis == "action_response" for spec in panel.axes)
         self._needs = torch.tensor(branches if self._respond else [1] * len(branches))
@@ -170,7 +208,11 @@ class Scorer:
         for spec in self.panel.axes:
             curves: Curves = {}
             if spec.axis == "perceptual_drift":
-                score, reason, curves = perceptual_drift(groups, spec.measure)
+                score, reason, curves = perceptual_drift(groups, spec, self._learned, self._oracle)
+            elif spec.axis == "latent_drift":
+                score, reason, curves = latent_drift(
+                    groups, spec, self._latent_encoder, self._oracle
+                )
             elif spec.axis == "identity_persistence":
                 score, reason, found = identity_persistence(groups)
             else:
@@ -178,6 +220,7 @@ class Scorer:
             part |= {f"axes.{spec.axis}.values": score, f"axes.{spec.axis}.reason": reason}
             part |= _named("measures", curves)
         part |= _named("measures", frame_quality(groups))
+        part |= _named("measures", self._learned.similarities(groups))
         self._parts.append(part)
         if found is not None:
             self._identity.append((part["slot"], found))
@@ -213,19 +256,17 @@ class Scorer:
         for key in parts[0] if parts else {}:
             if key.startswith("measures.") and key.endswith(".values"):
                 name = key.split(".")[1]
-                unit, low, high = measure_unit(name)
-                measures[name] = curve(f"measures.{name}", unit=unit, low=low, high=high)
+                measures[name] = curve(f"measures.{name}", **measure_of(name)._asdict())
         shown = gather("shown", torch.zeros(rows, steps, dtype=torch.bool))
         judged_steps = shown.clone()
         for spec, scored in zip(self.panel.axes, axes.values(), strict=True):
             # A gate is not passed by giving it nothing to judge: labels or branches left out.
             undefined = (scored.reason != 0).all(1) & (fault == 0) & spec.gate
             cut = (scored.reason == int(Reason.NO_FRAME)) & shown
-            lost = (scored.reason == int(Reason.NO_LABELS)).any(1)
-            small = (scored.reason == int(Reason.TOO_SMALL)).any(1)
             fault.masked_fill_(undefined & cut.any(1), int(Reason.SHORT))
-            fault.masked_fill_(undefined & lost, int(Reason.NO_LABELS))
-            fault.masked_fill_(undefined & small, int(Reason.TOO_SMALL))
+            for kind in (Reason.NO_LABELS, Reason.NO_LATENTS, Reason.TOO_SMALL):
+                lost = (scored.reason == int(kind)).any(1)
+                fault.masked_fill_(undefined & lost, int(kind))
             # Nor by letting a branch end: the horizon is censored where a gate lost its frames.
             judged_steps &= ~(cut & spec.gate)
         horizon = F.usable_horizon(
@@ -282,7 +323,12 @@ class Scorer:
     def _provenance(self) -> dict[str, str]:
         from wmscore import __version__
 
-        return {
+        about = self._learned.provenance()
+        if any(spec.score == "skill" for spec in self.panel.axes):
+            about["oracle"] = self._oracle.model or "none given: a re-run shows the reference"
+        if self._latent_encoder is not None:
+            about["latent encoder"] = self._latent_encoder.name
+        return about | {
             "wmscore": __version__,
             "torch": torch.__version__,
             "python": platform.python_version(),

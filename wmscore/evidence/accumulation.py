@@ -1,0 +1,40 @@
+"""How errors accumulate: rolled-out frames beside one-step predictions from the true history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from wmscore.functional import error_accumulation
+from wmscore.scores import Scores
+
+__all__ = ["accumulation_lines"]
+
+_SUFFIX = " (teacher-forced)"  # as replay names one-step predictions
+
+
+def accumulation_lines(scores: Scores, results: Sequence[Scores]) -> Iterator[str]:
+    """Lines of the postmortem, where the comparison has the model's one-step predictions too."""
+    forced = next((other for other in results if other.model == scores.model + _SUFFIX), None)
+    if forced is None or "perceptual_drift" not in scores.axes:
+        return
+    rolled, one_step = (1 - s.axes["perceptual_drift"].values for s in (scores, forced))
+    found = error_accumulation(rolled, one_step)
+    last = rolled.shape[1]
+    yield (
+        f"- **Error accumulation:** the perceptual distance at step {last} is "
+        f"{_median(rolled[:, -1])} rolled out, {_median(one_step[:, -1])} one step from the true "
+        f"history: {_median(found.ratio[:, -1])} times as much. It grows like step^p with p = "
+        f"{_median(found.exponent)} (0: errors do not accumulate, 0.5: independent errors add up, "
+        "1: a bias adds up). Medians over rows."
+    )
+
+
+def _median(values: torch.Tensor) -> str:
+    known = values[values.isfinite()]
+    if not len(known):
+        return "undefined"
+    lost = len(values) - len(known)
+    note = f" ({lost} of {len(values)} undefined)" if lost else ""
+    return f"{float(known.median()):.3g}{note}"
