@@ -44,6 +44,7 @@ def test_the_suite_says_what_the_text_says() -> None:
     collapse, phase = table["collapse"], table["phase"]
     assert abs(float(collapse["end drift"])) < 0.01 < float(collapse["segment drift"]) - 0.5
     assert abs(float(collapse["slope per 100 steps"])) < 0.01
+    assert (collapse["drifts"], collapse["onset to end"]) == ("0 of 4", "-")
     assert collapse["worst of 8"] in ("4", "5")
     assert float(phase["mean within 3 steps"]) < 0.01 < float(phase["mean distance"]) - 0.2
     assert float(table["frozen"]["mean score"]) == 0

@@ -36,8 +36,9 @@ class DriftOnset(NamedTuple):
             where it is too weak to count; 0 for a constant curve.
         evidence: float64, log-likelihood ratio of the rise against a constant, in nats; infinite
             for a rise without noise.
-        reason: uint8, a `Reason`: NO_DRIFT makes step, end and change NaN; TOO_FEW_STEPS, and
-            NON_FINITE where a value is infinite, make all values NaN.
+        reason: uint8, a `Reason`: NO_DRIFT (too little evidence, or the curve comes back) makes
+            step, end and change NaN; TOO_FEW_STEPS, and NON_FINITE where a value is infinite, make
+            all values NaN.
     """
 
     step: Tensor
@@ -56,6 +57,7 @@ class _Rises(NamedTuple):
     change: Tensor
     strength: Tensor
     evidence: Tensor
+    lasts: Tensor
 
 
 def drift_onset(
@@ -84,13 +86,13 @@ def drift_onset(
         S(x, \rho) = (1 - \rho^2) x_1^2 + \sum_{t > 1} (x_t - \rho x_{t-1})^2
 
     for n defined steps, each :math:`\rho` the lag-1 autocorrelation of its residuals, or 0 if that
-    is negative. There is drift where the evidence reaches `min_evidence`. The default lets at most
+    is negative. There is drift where the evidence reaches `min_evidence` and the curve has left one
+    level for another: the first half of the steps before s is, on average, below half the rise, the
+    second half of the steps from s on above it. A dip from which the curve recovers is no drift
+    here: see `segment_drift`. The default lets at most
     1 % of flat curves of independent noise pass, from 6 to 256 steps. docs/drift.md has the rates,
     also for autocorrelated noise: up to 13 % at :math:`\rho = 0.9`, where a curve is too short to
-    tell its autocorrelation, and about 1 % where `autocorrelation` is given.
-
-    A dip from which the curve recovers is no such rise; where it is found all the same, its
-    `strength` is low: see `segment_drift`.
+    tell its autocorrelation, and 1 to 2 % where `autocorrelation` is given.
 
     Works on all T (T + 1) / 2 pairs (s, e), some curves at a time.
 
@@ -140,7 +142,7 @@ def drift_onset(
     rises = _Rises(*(torch.cat(column).reshape(curves) for column in zip(*found, strict=True)))
 
     undefined = reason != Reason.DEFINED
-    still = ~undefined & ~(rises.evidence >= min_evidence)
+    still = ~undefined & ~(rises.lasts & (rises.evidence >= min_evidence))
     reason = reason.masked_fill(still, int(Reason.NO_DRIFT))
     no_rise = undefined | still
     return DriftOnset(
@@ -192,21 +194,32 @@ def _best_rise(values: Tensor, defined: Tensor, correlation: Tensor | None = Non
     # The fit once more from its residuals, without what the sums of sums have cancelled.
     step = torch.arange(steps, device=values.device)
     rise = (torch.minimum(step, end) - start + 1).clamp(min=0) * weight
-    rise = (rise - rise.sum(-1, keepdim=True) / number) * weight
+    height = rise.sum(-1, keepdim=True) / number
+    rise = (rise - height) * weight
     slope = (rise * centred).sum(-1, keepdim=True) / (rise**2).sum(-1, keepdim=True)
     slope = slope.masked_fill(most == 0, 0.0)
     rest = centred - slope * rise
     rest = rest.masked_fill(rest.abs() <= _ROUNDING * size, 0.0)
     error = (rest**2).sum(-1, keepdim=True)
     strength = (1 - error / spread).clamp(0, 1).masked_fill(spread == 0, 0.0)
+    change = slope * (end - start + 1)
+    # The first half of the steps before, where there are any, and the second half of the others.
+    others = left.gather(-1, start)
+    early = weight * (number - left[:, 1:] <= ((number - others) / 2).ceil())
+    late = weight * (left[:, :-1] <= (others / 2).ceil())
+    old, new = (
+        (part * centred).sum(-1, keepdim=True) / part.sum(-1, keepdim=True) + slope * height
+        for part in (early, late)
+    )
     around_mean, around_fit = (_innovations(x, defined, correlation) for x in (centred, rest))
     ratio = (around_mean / around_fit).masked_fill(around_mean == 0, 1.0)
     return _Rises(
         start=start[:, 0],
         end=end[:, 0],
-        change=(slope * (end - start + 1))[:, 0],
+        change=change[:, 0],
         strength=strength[:, 0],
         evidence=((number - 2) / 2 * ratio.log())[:, 0],
+        lasts=((new >= change / 2) & ~(old > change / 2))[:, 0],
     )
 
 
