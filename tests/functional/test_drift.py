@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import theilslopes
@@ -48,6 +49,19 @@ def test_slope_equals_scipy(steps: int) -> None:
         assert found.intercept[row].item() == pytest.approx(intercept, abs=1e-12)
         assert found.reason[row] == Reason.DEFINED
     assert seen > 5
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_both_ways_to_the_median(count: int) -> None:
+    values, _ = gappy_curves(60, count, seed=count)
+    ways = curves_module.middle_by_selection, curves_module.middle_by_sorting
+    selected, ordered = (torch.stack(way(values)) for way in ways)
+    torch.testing.assert_close(selected, ordered, rtol=0, atol=0, equal_nan=True)
+    known = ~values.isnan().all(-1)
+    found = curves_module.median(values)
+    assert found.isnan().equal(~known)
+    expected = np.nanmedian(values[known].numpy(), -1)
+    np.testing.assert_allclose(found[known].numpy(), expected, rtol=1e-15, atol=0)
 
 
 def test_slope_of_a_line_and_of_a_line_with_outliers() -> None:

@@ -11,7 +11,7 @@ from wmscore.functional._check import check_curve, check_mask
 from wmscore.functional._chunks import piece_elements
 from wmscore.functional.reasons import Reason
 
-__all__ = ["curve_chunks", "curve_reason", "defined_steps", "median_slope", "suffix_sums"]
+__all__ = ["curve_chunks", "curve_reason", "defined_steps", "median", "median_slope", "suffix_sums"]
 
 
 def defined_steps(name: str, values: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -57,26 +57,37 @@ def median_slope(values: Tensor, defined: Tensor, place: Tensor) -> Tensor:
     steps = values.shape[-1]
     left, right = torch.triu_indices(steps, steps, 1, device=values.device)
     run = place[right] - place[left]
-    pieces = []
-    for rows, there in curve_chunks(values, defined, per_row=len(left)):
-        slopes = (rows[:, right] - rows[:, left]) / run
-        both = there[:, right] & there[:, left]
-        pieces.append(median(slopes, both))
+    known = values.masked_fill(~defined, torch.nan)
+    pieces = [
+        median((rows[:, right] - rows[:, left]) / run)
+        for (rows,) in curve_chunks(known, per_row=len(run))
+    ]
     return torch.cat(pieces).reshape(values.shape[:-1])
 
 
-def median(values: Tensor, defined: Tensor) -> Tensor:
-    """Median of the defined values `[n, P]`, the mean of the middle two; NaN where there is none.
+def median(values: Tensor) -> Tensor:
+    """Median of what is not NaN in `[..., P]`, the mean of the middle two; NaN where all is.
 
     `torch.nanmedian` takes the lower of the two.
     """
     if values.shape[-1] == 0:
         return values.new_full(values.shape[:-1], torch.nan)
-    ordered = values.masked_fill(~defined, torch.inf).sort(-1).values
-    count = defined.sum(-1, keepdim=True)
-    middle = torch.cat([(count - 1).clamp(min=0) // 2, count // 2], -1)
-    middle = middle.clamp(max=values.shape[-1] - 1)
-    return ordered.gather(-1, middle).mean(-1).masked_fill(count[..., 0] == 0, torch.nan)
+    by = middle_by_selection if values.device.type == "cpu" else middle_by_sorting
+    low, high = by(values)
+    return (low + high) / 2
+
+
+def middle_by_selection(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The middle two values; several times as fast as sorting on a CPU."""
+    return values.nanmedian(-1).values, -(-values).nanmedian(-1).values
+
+
+def middle_by_sorting(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The middle two values; on CUDA torch's median refuses to run deterministically."""
+    ordered = values.sort(-1).values  # NaN last
+    count = values.isnan().logical_not().sum(-1, keepdim=True)
+    low, high = (count - 1).clamp(min=0) // 2, (count // 2).clamp(max=values.shape[-1] - 1)
+    return ordered.gather(-1, low)[..., 0], ordered.gather(-1, high)[..., 0]
 
 
 def suffix_sums(values: Tensor) -> Tensor:

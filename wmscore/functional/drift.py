@@ -106,7 +106,10 @@ def drift_slope(values: Tensor, *, valid: Tensor | None = None) -> DriftSlope:
     reason = curve_reason(values, defined, defined.sum(-1) >= 2)
     step = torch.arange(1, steps + 1, dtype=torch.float64, device=values.device)
     slope = median_slope(values, defined, step)
-    intercept = median(values, defined) - slope * median(step.expand_as(values), defined)
+    middle_value, middle_step = (
+        median(x.masked_fill(~defined, torch.nan)) for x in (values, step.expand_as(values))
+    )
+    intercept = middle_value - slope * middle_step
     undefined = reason != Reason.DEFINED
     return DriftSlope(
         slope.masked_fill(undefined, torch.nan), intercept.masked_fill(undefined, torch.nan), reason

@@ -34,9 +34,11 @@ class DriftOnset(NamedTuple):
             NaN where there is no drift.
         strength: float64 in [0, 1], share of the curve's variance that the rise explains, also
             where it is too weak to count; 0 for a constant curve.
-        evidence: float64, 0 or more, log-likelihood ratio of the rise against a constant, in nats.
-        reason: uint8, a `Reason`: NO_DRIFT makes step, end and change NaN; TOO_FEW_STEPS, and
-            NON_FINITE where a value is infinite, make all values NaN.
+        evidence: float64, log-likelihood ratio of the rise against a constant, in nats; infinite
+            for a rise without noise.
+        reason: uint8, a `Reason`: NO_DRIFT (too little evidence, or the curve comes back) makes
+            step, end and change NaN; TOO_FEW_STEPS, and NON_FINITE where a value is infinite, make
+            all values NaN.
     """
 
     step: Tensor
@@ -54,7 +56,8 @@ class _Rises(NamedTuple):
     end: Tensor
     change: Tensor
     strength: Tensor
-    correlation: Tensor
+    evidence: Tensor
+    lasts: Tensor
 
 
 def drift_onset(
@@ -75,17 +78,21 @@ def drift_onset(
     (e = s), a broken stick the one that lasts to the end. At least two defined steps lie before s,
     or none: a rise from the beginning on. At least two lie in s..T.
 
-    With R² the share of variance that the best fit explains, the evidence for it is
+    Noise is taken to be autocorrelated, or slow wandering would pass for drift. The evidence for
+    the rise is the log-likelihood ratio of first-order autoregressive noise around the fit
+    (residuals r) and around the mean (residuals c):
 
-    .. math:: -\frac{n - 2}{2} \log(1 - R^2) \cdot \frac{1 - \rho}{1 + \rho}
+    .. math:: \frac{n - 2}{2} \log \frac{S(c, \rho_c)}{S(r, \rho_r)}, \quad
+        S(x, \rho) = (1 - \rho^2) x_1^2 + \sum_{t > 1} (x_t - \rho x_{t-1})^2
 
-    for n defined steps. The last factor is the share of n that counts where noise has the lag-1
-    autocorrelation :math:`\rho`, without which slow wandering passes for drift. There is drift
-    where the evidence reaches `min_evidence`. The default lets at most 1 % of flat curves of
-    independent noise pass, from 6 to 256 steps; docs/drift.md has the rates, those of
-    autocorrelated noise too: up to 18 % at :math:`\rho = 0.9`, for too few steps to estimate it.
-
-    A dip from which the curve recovers is no such rise: see `segment_drift`.
+    for n defined steps, each :math:`\rho` the lag-1 autocorrelation of its residuals, or 0 if that
+    is negative. There is drift where the evidence reaches `min_evidence` and the curve has left one
+    level for another: the first half of the steps before s is, on average, below half the rise, the
+    second half of the steps from s on above it. A dip from which the curve recovers is no drift
+    here: see `segment_drift`. The default lets at most
+    1 % of flat curves of independent noise pass, from 6 to 256 steps. docs/drift.md has the rates,
+    also for autocorrelated noise: up to 13 % at :math:`\rho = 0.9`, where a curve is too short to
+    tell its autocorrelation, and 1 to 2 % where `autocorrelation` is given.
 
     Works on all T (T + 1) / 2 pairs (s, e), some curves at a time.
 
@@ -93,10 +100,8 @@ def drift_onset(
         values: curves ``[..., T]``, floating point, steps 1..T; NaN where undefined.
         higher_is_better: whether the values are similarities, which fall as a rollout gets worse.
         valid: bool, broadcasts to ``[..., T]``; other steps do not count. ``None`` means all.
-        autocorrelation: :math:`\rho` in [0, 1), a number or a tensor that broadcasts to ``[...]``;
-            ``None`` estimates it from the residuals of the best fit of each curve, where negative
-            ones count as 0. A number from a ceiling's curves is better, for few steps in
-            particular.
+        autocorrelation: :math:`\rho` in [0, 1) of the noise, a number or a tensor that broadcasts
+            to ``[...]``, say from a ceiling's curves; ``None`` estimates it from each curve.
         min_evidence: above 0, in nats.
 
     Returns:
@@ -107,9 +112,10 @@ def drift_onset(
         TypeError: not tensors, or of the wrong dtype.
 
     Source:
-        One change in a constant mean or slope by least squares: Bai, "Estimation of a change point
-        in multiple regression models", Review of Economics and Statistics 1997. Effective sample
-        size: Bartlett, Journal of the Royal Statistical Society 1935.
+        Exhaustive least squares for a change: Bai, "Estimation of a change point in multiple
+        regression models", Review of Economics and Statistics 1997. Autoregressive residuals:
+        Cochrane and Orcutt, "Application of least squares regression to relationships containing
+        auto-correlated error terms", JASA 1949.
 
     Example:
         >>> found = drift_onset(torch.tensor([0.1, 0.1, 0.1, 0.1, 0.3, 0.5, 0.5, 0.5, 0.5]))
@@ -119,25 +125,24 @@ def drift_onset(
     values, defined = defined_steps("values", values, valid)
     curves = values.shape[:-1]
     check_number("min_evidence", min_evidence, low=0.0, low_is_allowed=False)
+    given = []
     if autocorrelation is not None:
         check_per_curve("autocorrelation", autocorrelation, tuple(curves))
         if not isinstance(autocorrelation, Tensor):
             check_number("autocorrelation", autocorrelation, low=0.0, high=_NEARLY_ONE)
-    count = defined.sum(-1)
-    reason = curve_reason(values, defined, count >= _LEAST_STEPS)
+            autocorrelation = values.new_tensor(autocorrelation)
+        given = [autocorrelation.double().expand(curves)[..., None]]
+    reason = curve_reason(values, defined, defined.sum(-1) >= _LEAST_STEPS)
     known = values.where(defined & values.isfinite(), 0.0)
     pairs = values.shape[-1] * (values.shape[-1] + 1) // 2
     found = [
-        _best_rise(-rows if higher_is_better else rows, there)
-        for rows, there in curve_chunks(known, defined, per_row=pairs)
+        _best_rise(-rows if higher_is_better else rows, there, *correlation)
+        for rows, there, *correlation in curve_chunks(known, defined, *given, per_row=pairs)
     ]
     rises = _Rises(*(torch.cat(column).reshape(curves) for column in zip(*found, strict=True)))
-    correlation = rises.correlation if autocorrelation is None else autocorrelation
-    evidence = -(count - 2) / 2 * torch.log1p(-rises.strength)
-    evidence = evidence * (1 - correlation) / (1 + correlation)
 
     undefined = reason != Reason.DEFINED
-    still = ~undefined & ~(evidence >= min_evidence)
+    still = ~undefined & ~(rises.lasts & (rises.evidence >= min_evidence))
     reason = reason.masked_fill(still, int(Reason.NO_DRIFT))
     no_rise = undefined | still
     return DriftOnset(
@@ -145,12 +150,12 @@ def drift_onset(
         end=(rises.end.double() + 1).masked_fill(no_rise, torch.nan),
         change=rises.change.masked_fill(no_rise, torch.nan),
         strength=rises.strength.masked_fill(undefined, torch.nan),
-        evidence=evidence.masked_fill(undefined, torch.nan),
+        evidence=rises.evidence.masked_fill(undefined, torch.nan),
         reason=reason,
     )
 
 
-def _best_rise(values: Tensor, defined: Tensor) -> _Rises:
+def _best_rise(values: Tensor, defined: Tensor, correlation: Tensor | None = None) -> _Rises:
     """The least squares rise of curves `[n, T]`, 0 where undefined.
 
     A rise from s to e is the ramp that starts at s less the one that starts at e + 1. Sums over
@@ -189,19 +194,47 @@ def _best_rise(values: Tensor, defined: Tensor) -> _Rises:
     # The fit once more from its residuals, without what the sums of sums have cancelled.
     step = torch.arange(steps, device=values.device)
     rise = (torch.minimum(step, end) - start + 1).clamp(min=0) * weight
-    rise = (rise - rise.sum(-1, keepdim=True) / number) * weight
+    height = rise.sum(-1, keepdim=True) / number
+    rise = (rise - height) * weight
     slope = (rise * centred).sum(-1, keepdim=True) / (rise**2).sum(-1, keepdim=True)
     slope = slope.masked_fill(most == 0, 0.0)
     rest = centred - slope * rise
     rest = rest.masked_fill(rest.abs() <= _ROUNDING * size, 0.0)
-    error = (rest**2).sum(-1)
-    strength = (1 - error / spread[:, 0]).clamp(0, 1).masked_fill(spread[:, 0] == 0, 0.0)
-    neighbours = (rest[:, 1:] * rest[:, :-1]).sum(-1)
-    correlation = (neighbours / error).clamp(0, _NEARLY_ONE).masked_fill(error == 0, 0.0)
+    error = (rest**2).sum(-1, keepdim=True)
+    strength = (1 - error / spread).clamp(0, 1).masked_fill(spread == 0, 0.0)
+    change = slope * (end - start + 1)
+    # The first half of the steps before, where there are any, and the second half of the others.
+    others = left.gather(-1, start)
+    early = weight * (number - left[:, 1:] <= ((number - others) / 2).ceil())
+    late = weight * (left[:, :-1] <= (others / 2).ceil())
+    old, new = (
+        (part * centred).sum(-1, keepdim=True) / part.sum(-1, keepdim=True) + slope * height
+        for part in (early, late)
+    )
+    around_mean, around_fit = (_innovations(x, defined, correlation) for x in (centred, rest))
+    ratio = (around_mean / around_fit).masked_fill(around_mean == 0, 1.0)
     return _Rises(
         start=start[:, 0],
         end=end[:, 0],
-        change=(slope * (end - start + 1))[:, 0],
-        strength=strength,
-        correlation=correlation,
+        change=change[:, 0],
+        strength=strength[:, 0],
+        evidence=((number - 2) / 2 * ratio.log())[:, 0],
+        lasts=((new >= change / 2) & ~(old > change / 2))[:, 0],
     )
+
+
+def _innovations(rest: Tensor, defined: Tensor, correlation: Tensor | None) -> Tensor:
+    """What is new in each step of residuals `[n, T]`, 0 where undefined: sum of squares `[n, 1]`.
+
+    A step after an undefined one begins anew.
+    """
+    before = torch.cat([torch.zeros_like(rest[:, :1]), rest[:, :-1]], -1)
+    follows = torch.cat([torch.zeros_like(defined[:, :1]), defined[:, 1:] & defined[:, :-1]], -1)
+    if correlation is None:
+        energy = (rest**2).sum(-1, keepdim=True)
+        # Each gap takes a product away; without one the factor is 1.
+        factor = defined.sum(-1, keepdim=True) / (follows.sum(-1, keepdim=True) + 1)
+        correlation = (rest * before * follows).sum(-1, keepdim=True) / energy * factor
+        correlation = correlation.masked_fill(energy == 0, 0.0).clamp(0, _NEARLY_ONE)
+    new = torch.where(follows, rest - correlation * before, rest * (1 - correlation**2).sqrt())
+    return (new**2).sum(-1, keepdim=True)

@@ -71,7 +71,8 @@ _DESCRIPTIONS = {
     Reason.TOO_FEW_STEPS: "fewer defined steps than the value needs",
     Reason.NO_SCALE: "what the value is relative to is zero: the length of a latent or an "
     "embedding, or a quality of the given frames",
-    Reason.NO_DRIFT: "the curve does not rise by more than noise would, so that no drift sets in",
+    Reason.NO_DRIFT: "the curve does not rise by more than noise would, or not for good, so that "
+    "no drift sets in",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }
