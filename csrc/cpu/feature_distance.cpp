@@ -51,13 +51,14 @@ WMSCORE_INLINE void measure_bands(const Features& maps, Vectors& vectors, int64_
     double* const own_map = map == nullptr ? nullptr : map + image * maps.pixels;
     double sum = std::nan("");
     if (other >= 0) {
-      sum = measure(maps, vectors, static_cast<const T*>(maps.preds.data) + image * maps.preds.image,
-                    static_cast<const T*>(maps.target.data) + other * maps.target.image,
-                    weight.data(), start, end, own_map);
+      sum =
+          measure(maps, vectors, static_cast<const T*>(maps.preds.data) + image * maps.preds.image,
+                  static_cast<const T*>(maps.target.data) + other * maps.target.image,
+                  weight.data(), start, end, own_map);
     } else if (own_map != nullptr) {
       for (int64_t i = start; i < end; ++i) own_map[i] = sum;
     }
-    if (map == nullptr) sums[item] = sum;
+    if (sums != nullptr) sums[item] = sum;
   }
 }
 
@@ -74,10 +75,10 @@ WMSCORE_INLINE void run(const Features& maps, int64_t first, int64_t last, doubl
 }
 
 // The attribute takes no template, hence one function for each type.
-#define WMSCORE_MEASURE(name, T)                                                              \
-  WMSCORE_CLONES void name(const Features& maps, int64_t first, int64_t last, double* sums,   \
-                           double* map) {                                                     \
-    run<T>(maps, first, last, sums, map);                                                     \
+#define WMSCORE_MEASURE(name, T)                                                            \
+  WMSCORE_CLONES void name(const Features& maps, int64_t first, int64_t last, double* sums, \
+                           double* map) {                                                   \
+    run<T>(maps, first, last, sums, map);                                                   \
   }
 WMSCORE_MEASURE(measure_float16, Half)
 WMSCORE_MEASURE(measure_bfloat16, Bfloat16)

@@ -117,10 +117,10 @@ WMSCORE_INLINE void run(const Features& maps, const double* gradient, bool spati
 }
 
 // The attribute takes no template, hence one function for each type.
-#define WMSCORE_DIFFERENTIATE(name, T)                                                        \
-  WMSCORE_CLONES void name(const Features& maps, const double* gradient, bool spatial,        \
-                           int64_t first, int64_t last, const FeatureGradients& gradients) {  \
-    run<T>(maps, gradient, spatial, first, last, gradients);                                  \
+#define WMSCORE_DIFFERENTIATE(name, T)                                                       \
+  WMSCORE_CLONES void name(const Features& maps, const double* gradient, bool spatial,       \
+                           int64_t first, int64_t last, const FeatureGradients& gradients) { \
+    run<T>(maps, gradient, spatial, first, last, gradients);                                 \
   }
 WMSCORE_DIFFERENTIATE(differentiate_float16, Half)
 WMSCORE_DIFFERENTIATE(differentiate_bfloat16, Bfloat16)

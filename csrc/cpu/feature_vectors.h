@@ -28,8 +28,8 @@ constexpr double kFeatureEpsilon = 1e-10;  // added to lengths
 template <typename T>
 using FeatureReal = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-constexpr int kRowsAtOnce = 8;      // positions of Rows: their square roots overlap
-constexpr int64_t kLeastRow = 24;   // channels: shorter vectors are gathered into tiles
+constexpr int kRowsAtOnce = 8;            // positions of Rows: their square roots overlap
+constexpr int64_t kLeastRow = 24;         // channels: shorter vectors are gathered into tiles
 constexpr int64_t kBlockBytes = 1 << 17;  // of both maps' tiles that are gathered at once
 constexpr int64_t kMostBlock = 1024;      // positions
 constexpr int64_t kRowsAhead = 4;
@@ -192,8 +192,8 @@ class Tiles {
   static constexpr int kPositions = 2 * kLanes<Real>;
 
   Tiles(int64_t channels, int64_t pixels) : channels_(channels) {
-    const int64_t tile_bytes = 2 * kPositions * static_cast<int64_t>(sizeof(Real)) *
-                               (channels > 0 ? channels : 1);
+    const int64_t tile_bytes =
+        2 * kPositions * static_cast<int64_t>(sizeof(Real)) * (channels > 0 ? channels : 1);
     block_ = kBlockBytes / tile_bytes * kPositions;
     if (block_ > kMostBlock) block_ = kMostBlock;
     if (block_ > pixels) block_ = (pixels + kPositions - 1) / kPositions * kPositions;

@@ -132,7 +132,9 @@ def _differentiate(name: str, backward: Callable[..., tuple[Tensor | None, ...]]
     def run(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         saved = iter(ctx.saved_tensors)
         inputs = [next(saved) if other is None else other[0] for other in ctx.others]
-        return backward(ctx.needs_input_grad, *gradients, *inputs)
+        # Arguments that were left at their defaults have no entry.
+        needs = (*ctx.needs_input_grad, *(False for _ in inputs))[: len(inputs)]
+        return backward(needs, *gradients, *inputs)
 
     torch.library.register_autograd(f"{_NAMESPACE}::{name}", run, setup_context=setup, lib=_library)
 
