@@ -57,8 +57,8 @@ WMSCORE_INLINE void differentiate(const Features& maps, Vectors& vectors, int64_
         const Real own_inverse = of_target ? inverse[i] * ratio[i] : inverse[i];
         const Real length = std::sqrt(of_target ? target_squares[i] : preds_squares[i]);
         const bool has_gradient = !maps.normalize || length != 0;
-        const Real sign = of_target ? -2 : 2;
-        scale[i] = has_gradient ? sign * of_distance[i] * inverse[i] * own_inverse : 0;
+        const Real factor = (of_target ? -2 : 2) * of_distance[i];
+        scale[i] = (has_gradient ? inverse[i] * own_inverse : 0) * factor;  // of NaN, NaN
         along[i] = maps.normalize && has_gradient
                        ? (of_target ? with_target[i] : with_preds[i]) * own_inverse / length
                        : 0;

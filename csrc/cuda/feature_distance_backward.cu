@@ -43,7 +43,7 @@ struct Side {
   // `length` and `inverse` of v; `inner` is Σ w (p - r t) v.
   __device__ Side(bool normalize, Real factor, Real length, Real inverse, Real inner) {
     const bool has_gradient = !normalize || length != 0;
-    scale = has_gradient ? factor * inverse : 0;
+    scale = (has_gradient ? inverse : 0) * factor;  // of NaN, NaN
     along = normalize && has_gradient ? inner * inverse / length : 0;
   }
 };

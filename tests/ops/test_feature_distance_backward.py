@@ -221,13 +221,19 @@ def test_what_is_not_wanted_is_empty(device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("is_zero", [False, True])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("where", [0, 1])
-def test_nan_stays_in_its_position(where, device):
-    pair = [x.to(device) for x in random_pair((2, 32, 3, 3), torch.float32)]
-    pair[where][1, 4, 2, 0] = torch.nan
+def test_nan_stays_in_its_position(where, layout, is_zero, device):
+    """In the gradient of both vectors, of a zero one too."""
+    pair = [LAYOUTS[layout](x.to(device)) for x in random_pair((2, 32, 3, 3), torch.float32)]
+    pair[where][1, :, 2, 0] = torch.nan
+    if is_zero:
+        pair[1 - where][1, :, 2, 0] = 0
     gradient = torch.ones(2, dtype=torch.float64, device=device)
-    for of_maps in feature_distance_backward(gradient, *pair):
-        assert of_maps.isnan().any(1).nonzero().tolist() == [[1, 2, 0]]
+    for function in (feature_distance_backward, feature_distance_backward.__wrapped__):
+        for of_maps in function(gradient, *pair):
+            assert of_maps.isnan().any(1).nonzero().tolist() == [[1, 2, 0]]
 
 
 @pytest.mark.parametrize("device", DEVICES)

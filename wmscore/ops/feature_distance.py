@@ -165,7 +165,7 @@ def _along_sphere(error: Tensor, vector: Tensor, unit: Tensor, length: Tensor) -
     """What of a unit vector's gradient goes on to the vector; none where that is 0."""
     inner = (error * vector).sum(1, keepdim=True)
     gradient = (error - unit * inner / length) / (length + _EPSILON)
-    return gradient.where(length != 0, 0.0)
+    return gradient.where(length != 0, 0 * error)  # NaN of the other vector stays NaN
 
 
 def _backward(
