@@ -19,8 +19,8 @@ WMSCORE_INLINE double measure(const Features& maps, Vectors& vectors, const T* p
   using Real = FeatureReal<T>;
   constexpr int kPositions = Vectors::kPositions;
   Real preds_squares[kPositions] = {}, target_squares[kPositions] = {};
-  Real inverse[kPositions], ratio[kPositions], errors[kPositions];
-  double sum = 0;
+  Real inverse[kPositions], ratio[kPositions], errors[kPositions] = {};
+  double sums[kPositions] = {};  // of every kPositions-th position: one sum would wait for itself
   for (int64_t start = first; start < last; start += kPositions) {
     const int count = static_cast<int>(last - start < kPositions ? last - start : kPositions);
     vectors.load(maps, preds, target, start, last, count);
@@ -28,12 +28,17 @@ WMSCORE_INLINE double measure(const Features& maps, Vectors& vectors, const T* p
     wmscore::compare_lengths(maps.normalize, kPositions, preds_squares, target_squares, inverse,
                              ratio);
     vectors.add_errors(ratio, weight, errors);
-    for (int i = 0; i < count; ++i) {
-      const double distance = errors[i] * inverse[i] * inverse[i];
-      if (map != nullptr) map[start + i] = distance;
-      sum += distance;
+    for (int i = 0; i < kPositions; ++i) errors[i] *= inverse[i] * inverse[i];
+    if (map != nullptr) {
+      for (int i = 0; i < count; ++i) map[start + i] = errors[i];
+    } else if (count == kPositions) {
+      for (int i = 0; i < kPositions; ++i) sums[i] += errors[i];
+    } else {
+      for (int i = 0; i < count; ++i) sums[i] += errors[i];
     }
   }
+  double sum = 0;
+  for (const double of_some : sums) sum += of_some;
   return sum;
 }
 
@@ -51,13 +56,14 @@ WMSCORE_INLINE void measure_bands(const Features& maps, Vectors& vectors, int64_
     double* const own_map = map == nullptr ? nullptr : map + image * maps.pixels;
     double sum = std::nan("");
     if (other >= 0) {
-      sum = measure(maps, vectors, static_cast<const T*>(maps.preds.data) + image * maps.preds.image,
-                    static_cast<const T*>(maps.target.data) + other * maps.target.image,
-                    weight.data(), start, end, own_map);
+      sum =
+          measure(maps, vectors, static_cast<const T*>(maps.preds.data) + image * maps.preds.image,
+                  static_cast<const T*>(maps.target.data) + other * maps.target.image,
+                  weight.data(), start, end, own_map);
     } else if (own_map != nullptr) {
       for (int64_t i = start; i < end; ++i) own_map[i] = sum;
     }
-    if (map == nullptr) sums[item] = sum;
+    if (sums != nullptr) sums[item] = sum;
   }
 }
 
@@ -74,10 +80,10 @@ WMSCORE_INLINE void run(const Features& maps, int64_t first, int64_t last, doubl
 }
 
 // The attribute takes no template, hence one function for each type.
-#define WMSCORE_MEASURE(name, T)                                                              \
-  WMSCORE_CLONES void name(const Features& maps, int64_t first, int64_t last, double* sums,   \
-                           double* map) {                                                     \
-    run<T>(maps, first, last, sums, map);                                                     \
+#define WMSCORE_MEASURE(name, T)                                                            \
+  WMSCORE_CLONES void name(const Features& maps, int64_t first, int64_t last, double* sums, \
+                           double* map) {                                                   \
+    run<T>(maps, first, last, sums, map);                                                   \
   }
 WMSCORE_MEASURE(measure_float16, Half)
 WMSCORE_MEASURE(measure_bfloat16, Bfloat16)

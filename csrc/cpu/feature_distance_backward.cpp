@@ -57,8 +57,8 @@ WMSCORE_INLINE void differentiate(const Features& maps, Vectors& vectors, int64_
         const Real own_inverse = of_target ? inverse[i] * ratio[i] : inverse[i];
         const Real length = std::sqrt(of_target ? target_squares[i] : preds_squares[i]);
         const bool has_gradient = !maps.normalize || length != 0;
-        const Real sign = of_target ? -2 : 2;
-        scale[i] = has_gradient ? sign * of_distance[i] * inverse[i] * own_inverse : 0;
+        const Real factor = (of_target ? -2 : 2) * of_distance[i];
+        scale[i] = (has_gradient ? inverse[i] * own_inverse : 0) * factor;  // of NaN, NaN
         along[i] = maps.normalize && has_gradient
                        ? (of_target ? with_target[i] : with_preds[i]) * own_inverse / length
                        : 0;
@@ -117,10 +117,10 @@ WMSCORE_INLINE void run(const Features& maps, const double* gradient, bool spati
 }
 
 // The attribute takes no template, hence one function for each type.
-#define WMSCORE_DIFFERENTIATE(name, T)                                                        \
-  WMSCORE_CLONES void name(const Features& maps, const double* gradient, bool spatial,        \
-                           int64_t first, int64_t last, const FeatureGradients& gradients) {  \
-    run<T>(maps, gradient, spatial, first, last, gradients);                                  \
+#define WMSCORE_DIFFERENTIATE(name, T)                                                       \
+  WMSCORE_CLONES void name(const Features& maps, const double* gradient, bool spatial,       \
+                           int64_t first, int64_t last, const FeatureGradients& gradients) { \
+    run<T>(maps, gradient, spatial, first, last, gradients);                                 \
   }
 WMSCORE_DIFFERENTIATE(differentiate_float16, Half)
 WMSCORE_DIFFERENTIATE(differentiate_bfloat16, Bfloat16)

@@ -28,8 +28,8 @@ constexpr double kFeatureEpsilon = 1e-10;  // added to lengths
 template <typename T>
 using FeatureReal = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-constexpr int kRowsAtOnce = 8;      // positions of Rows: their square roots overlap
-constexpr int64_t kLeastRow = 24;   // channels: shorter vectors are gathered into tiles
+constexpr int kRowsAtOnce = 8;            // positions of Rows: their square roots overlap
+constexpr int64_t kLeastRow = 16;         // channels: shorter vectors are gathered into tiles
 constexpr int64_t kBlockBytes = 1 << 17;  // of both maps' tiles that are gathered at once
 constexpr int64_t kMostBlock = 1024;      // positions
 constexpr int64_t kRowsAhead = 4;
@@ -192,8 +192,8 @@ class Tiles {
   static constexpr int kPositions = 2 * kLanes<Real>;
 
   Tiles(int64_t channels, int64_t pixels) : channels_(channels) {
-    const int64_t tile_bytes = 2 * kPositions * static_cast<int64_t>(sizeof(Real)) *
-                               (channels > 0 ? channels : 1);
+    const int64_t tile_bytes =
+        2 * kPositions * static_cast<int64_t>(sizeof(Real)) * (channels > 0 ? channels : 1);
     block_ = kBlockBytes / tile_bytes * kPositions;
     if (block_ > kMostBlock) block_ = kMostBlock;
     if (block_ > pixels) block_ = (pixels + kPositions - 1) / kPositions * kPositions;
@@ -222,8 +222,13 @@ class Tiles {
   }
 
   WMSCORE_INLINE void add_squares(Real* of_preds, Real* of_target) const {
-    std::memcpy(of_preds, preds_squares_, kPositions * sizeof(Real));
-    std::memcpy(of_target, preds_squares_ + block_, kPositions * sizeof(Real));
+    for (int u = 0; u < kPositions; u += kWidth) {  // whole vectors, as they are read next
+      Vector<Real> x, y;
+      wmscore::load(x, preds_squares_ + u);
+      wmscore::load(y, preds_squares_ + block_ + u);
+      store(of_preds + u, x);
+      store(of_target + u, y);
+    }
   }
 
   WMSCORE_INLINE void add_errors(const Real* ratio, const Real* weight, Real* sums) const {

@@ -47,18 +47,24 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <int kBlockThreads = kThreads, typename... Parameters, typename... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), int64_t blocks, void* stream,
-                   Arguments... arguments) {
+template <typename... Parameters, typename... Arguments>
+cudaError_t launch_threads(void (*kernel)(Parameters...), int64_t blocks, int threads, void* stream,
+                           Arguments... arguments) {
   constexpr int64_t kMostBlocks = 0x7fffffff;  // of a grid; the kernels stride over the rest
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(static_cast<unsigned int>(blocks < kMostBlocks ? blocks : kMostBlocks));
-  config.blockDim = dim3(kBlockThreads);
+  config.blockDim = dim3(threads);
   config.stream = static_cast<cudaStream_t>(stream);
   const cudaError_t error =
       cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
   cudaGetLastError();  // clear it: it is returned
   return error;
+}
+
+template <int kBlockThreads = kThreads, typename... Parameters, typename... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), int64_t blocks, void* stream,
+                   Arguments... arguments) {
+  return launch_threads(kernel, blocks, kBlockThreads, stream, arguments...);
 }
 
 }  // namespace wmscore

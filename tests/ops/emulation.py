@@ -72,6 +72,52 @@ class Region(ctypes.Structure):
         )
 
 
+class Features(ctypes.Structure):
+    """`wmscore::Features` of kernels.h."""
+
+    _fields_ = [
+        ("preds", Frames),
+        ("target", Frames),
+        ("channels", ctypes.c_int64),
+        ("pixels", ctypes.c_int64),
+        ("targets", ctypes.c_int64),
+        ("index", ctypes.c_void_p),
+        ("weight", ctypes.c_void_p),
+        ("normalize", ctypes.c_bool),
+    ]
+
+    @classmethod
+    def of(
+        cls,
+        preds: torch.Tensor,
+        target: torch.Tensor,
+        index: torch.Tensor | None,
+        weight: torch.Tensor | None,
+        normalize: bool,
+    ) -> "Features":
+        return cls(
+            Frames.of(preds),
+            Frames.of(target),
+            preds.shape[1],
+            preds.shape[2:].numel(),
+            target.shape[0],
+            None if index is None else index.data_ptr(),
+            None if weight is None else weight.data_ptr(),
+            normalize,
+        )
+
+
+class FeatureGradients(ctypes.Structure):
+    """`wmscore::FeatureGradients` of kernels.h."""
+
+    _fields_ = [("preds", Frames), ("target", Frames)]
+
+    @classmethod
+    def of(cls, preds: torch.Tensor | None, target: torch.Tensor | None) -> "FeatureGradients":
+        nothing = Frames(None, 0, 0, 0)
+        return cls(*(nothing if x is None else Frames.of(x) for x in (preds, target)))
+
+
 @cache
 def _compile(op: str, folder: Path) -> ctypes.CDLL:
     library = folder / f"{op}.so"

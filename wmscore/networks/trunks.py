@@ -39,7 +39,6 @@ class Trunk:
     min_size: int
 
 
-
 def _vgg_stage(channels: int, count: int) -> tuple[Conv | Pool, ...]:
     conv: Conv = ("conv", 3, 1, 1, channels)
     pool: Pool = ("pool", 2, False)

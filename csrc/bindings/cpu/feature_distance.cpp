@@ -19,7 +19,8 @@ Tensor feature_distance(const Tensor& preds, const Tensor& target, std::optional
               : torch::stable::new_empty(preds, {count, bands}, wmscore::ScalarType::Double);
   double* const data = static_cast<double*>(distances.mutable_data_ptr());
   // A thread should have at least 32 k values to do.
-  const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, maps.channels * maps.pixels));
+  const int64_t grain =
+      std::max<int64_t>(1, 32768 / std::max<int64_t>(1, maps.channels * maps.pixels));
   torch::stable::parallel_for(0, count * bands, grain, [&](int64_t first, int64_t last) {
     wmscore_feature_distance_cpu(wmscore::element_of(preds), maps, first, last,
                                  spatial ? nullptr : data, spatial ? data : nullptr);

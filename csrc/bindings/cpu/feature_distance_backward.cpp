@@ -26,7 +26,8 @@ std::tuple<Tensor, Tensor> feature_distance_backward(const Tensor& gradient, con
       of_target ? wmscore::view_of(target_gradient) : wmscore::Frames{}};
   if (maps.channels == 0) return {preds_gradient, target_gradient};
   const int64_t bands = wmscore_feature_distance_bands(maps.channels, maps.pixels);
-  const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, maps.channels * maps.pixels));
+  const int64_t grain =
+      std::max<int64_t>(1, 32768 / std::max<int64_t>(1, maps.channels * maps.pixels));
   torch::stable::parallel_for(0, count * bands, grain, [&](int64_t first, int64_t last) {
     wmscore_feature_distance_backward_cpu(wmscore::element_of(preds), maps, of_result, spatial,
                                           first, last, gradients);

@@ -12,13 +12,11 @@ Tensor feature_distance(const Tensor& preds, const Tensor& target, std::optional
       wmscore::features_of(preds, target, index, weight, normalize);
   const wmscore::Features& maps = tensors.maps;
   const int64_t count = preds.size(0);
-  const auto real = preds.scalar_type() == wmscore::ScalarType::Double
-                        ? wmscore::ScalarType::Double
-                        : wmscore::ScalarType::Float;
-  Tensor result =
-      spatial ? torch::stable::new_empty(preds, {count, preds.size(2), preds.size(3)},
-                                         wmscore::ScalarType::Double)
-              : torch::stable::new_empty(preds, {count}, wmscore::ScalarType::Double);
+  const auto real = preds.scalar_type() == wmscore::ScalarType::Double ? wmscore::ScalarType::Double
+                                                                       : wmscore::ScalarType::Float;
+  Tensor result = spatial ? torch::stable::new_empty(preds, {count, preds.size(2), preds.size(3)},
+                                                     wmscore::ScalarType::Double)
+                          : torch::stable::new_empty(preds, {count}, wmscore::ScalarType::Double);
   Tensor distances = torch::stable::new_empty(preds, {spatial ? 0 : count * maps.pixels}, real);
   wmscore::check_launch(wmscore_feature_distance_cuda(
       wmscore::element_of(preds), maps, count, spatial, distances.mutable_data_ptr(),
