@@ -19,6 +19,8 @@ from wmscore.networks import LpipsNetwork
 from wmscore.networks.trunks import TRUNKS, skeleton
 from wmscore.networks.weights import find_heads
 
+_BUILDERS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}  # in torchvision
+
 __all__ = ["lpips_peers", "per_frame_loop"]
 
 Judge = Callable[[Tensor, Tensor], Tensor]
@@ -70,7 +72,7 @@ def _torchmetrics(network: LpipsNetwork) -> Judge:
 
 def _pyiqa(network: LpipsNetwork) -> Judge:
     module = importlib.import_module("pyiqa.archs.lpips_arch")
-    builder = TRUNKS[network.net].builder
+    builder = _BUILDERS[network.net]
     build = getattr(module.models, builder)
     with (
         warnings.catch_warnings(),

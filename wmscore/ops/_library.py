@@ -135,9 +135,6 @@ def _differentiate(name: str, backward: Callable[..., tuple[Tensor | None, ...]]
         # Torch leaves out trailing arguments that have their default values.
         left_out = (False,) * (len(inputs) - len(ctx.needs_input_grad))
         return backward((*ctx.needs_input_grad, *left_out), *gradients, *inputs)
-        # Arguments that were left at their defaults have no entry.
-        needs = (*ctx.needs_input_grad, *(False for _ in inputs))[: len(inputs)]
-        return backward(needs, *gradients, *inputs)
 
     torch.library.register_autograd(f"{_NAMESPACE}::{name}", run, setup_context=setup, lib=_library)
 
