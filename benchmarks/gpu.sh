@@ -47,7 +47,7 @@ step build 150 bash -c build || exit 1
 step kernels 60 "$PYTHON" -c 'from wmscore.ops import kernels; print(kernels())'
 
 # Files with tests for a GPU import torch, numpy and pytest only; others may need what is not installed here.
-mapfile -t files < <(grep -rl --include='test_*.py' 'mark\.needs_cuda' tests/ops tests/functional)
+mapfile -t files < <(grep -rl --include='test_*.py' 'mark\.needs_cuda' tests/ops tests/functional tests/networks)
 pytest=("$PYTHON" -m pytest -m needs_cuda -p no:cacheprovider -q)
 if "$PYTHON" -c 'import pytest' 2>/dev/null; then
   step tests 180 "${pytest[@]}" --run-slow "${files[@]}"

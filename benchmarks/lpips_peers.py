@@ -19,9 +19,9 @@ from wmscore.networks import LpipsNetwork
 from wmscore.networks.trunks import TRUNKS, skeleton
 from wmscore.networks.weights import find_heads
 
-_BUILDERS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}  # in torchvision
-
 __all__ = ["lpips_peers", "per_frame_loop"]
+
+_BUILDERS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}  # in torchvision
 
 Judge = Callable[[Tensor, Tensor], Tensor]
 

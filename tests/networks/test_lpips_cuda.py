@@ -14,7 +14,6 @@ pytestmark = pytest.mark.needs_cuda
 
 @pytest.mark.parametrize("net", ["alex", "vgg", "squeeze"])
 def test_near_float64(net: str) -> None:
-    pytest.importorskip("torchvision")
     generator = torch.Generator().manual_seed(0)
     target = torch.randint(256, (4, 3, 64, 64), dtype=torch.uint8, generator=generator)
     preds = (target + 30 * torch.randn(target.shape, generator=generator)).clamp(0, 255)
@@ -29,7 +28,6 @@ def test_near_float64(net: str) -> None:
 
 
 def test_a_chunk_fits_the_memory() -> None:
-    pytest.importorskip("torchvision")
     network = LpipsNetwork.random("alex", linear=False, device="cuda")
     few, many = (torch.zeros(n, 3, 128, 128, dtype=torch.uint8, device="cuda") for n in (64, 4096))
     chunk = network.chunk_frames(few)
