@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from wmscore.functional import distributions
+from wmscore.functional.distributions import (
+    FeatureMoments,
+    cmmd,
+    frechet_distance,
+    frechet_distance_from_features,
+    jedi,
+    kernel_distance,
+    windowed_distance,
+)
 from wmscore.functional.features import Encoder, feature_distances
 from wmscore.functional.flip import FLIP_PIXELS_PER_DEGREE, flip, flip_map
 from wmscore.functional.haar import haarpsi, haarpsi_name, haarpsi_reason
@@ -43,6 +53,7 @@ __all__ = [
     "PSNR_QUANTISATION_DB",
     "CounterfactualResponse",
     "Encoder",
+    "FeatureMoments",
     "FirstCrossing",
     "FrameQuality",
     "IdentityState",
@@ -53,18 +64,24 @@ __all__ = [
     "RegionError",
     "RegionErrors",
     "UsableHorizon",
+    "cmmd",
     "controllability",
     "counterfactual_response",
     "delta_psnr",
+    "distributions",
     "feature_distances",
     "first_crossing",
     "first_run",
     "frame_quality",
+    "frechet_distance",
+    "frechet_distance_from_features",
     "haarpsi",
     "haarpsi_name",
     "haarpsi_reason",
     "flip",
     "flip_map",
+    "jedi",
+    "kernel_distance",
     "label_ids",
     "label_overlap",
     "ms_ssim",
@@ -79,4 +96,5 @@ __all__ = [
     "ssim",
     "ssim_map",
     "usable_horizon",
+    "windowed_distance",
 ]
