@@ -1,7 +1,8 @@
 """The class door to distribution distances: batches, merged states, two processes, an encoder."""
 
-import socket
+import doctest
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torchmetrics import Metric
 
 from wmscore import functional as F
 from wmscore.functional.distributions import GaussianKernel
-from wmscore.metrics import FrechetDistance, KernelDistance
+from wmscore.metrics import FrechetDistance, KernelDistance, distributions
 
 WIDTH = 6
 
@@ -76,11 +77,9 @@ def test_states_are_merged(door) -> None:
     assert_close(parts[2].compute(), expected, rtol=1e-10, atol=0)
 
 
-def _rank(rank: int, port: int, results) -> None:
+def _rank(rank: int, meeting: str, results) -> None:
     torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
-    )
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
     preds, target = samples()
     values = []
     for name in DOORS:
@@ -95,12 +94,10 @@ def _rank(rank: int, port: int, results) -> None:
     results.put((rank, values))
 
 
-def test_two_processes() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def test_two_processes(tmp_path: Path) -> None:
+    meeting = f"file://{tmp_path}/meeting"
     results = mp.get_context("spawn").SimpleQueue()
-    mp.spawn(_rank, args=(port, results), nprocs=2)
+    mp.spawn(_rank, args=(meeting, results), nprocs=2)
     preds, target = samples()
     expected = [value for f in DOORS.values() for value in [f(preds, target).item()] * 2]
     for _ in range(2):
@@ -167,6 +164,10 @@ def test_rows_are_not_dropped() -> None:
         door.update(samples()[0][:1], real=False)
     door._computed = None
     assert_close(door.compute(), expected, rtol=0, atol=0)
+
+
+def test_examples() -> None:
+    assert doctest.testmod(distributions).failed == 0
 
 
 def test_bad_input() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+import re
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,6 +33,25 @@ from wmscore.functional.distributions import (
 def test_examples(module: str) -> None:
     found = doctest.testmod(importlib.import_module(f"{distributions.__name__}.{module}"))
     assert found.failed == 0
+
+
+def test_the_documented_example_runs() -> None:
+    page = Path(__file__).parents[3] / "docs" / "distributions.md"
+    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    preds, target = torch.randn(2, 24, 32, 4)
+    rows = preds.flatten(0, 1)
+    names = {
+        "preds": preds,
+        "target": target,
+        "batch": rows,
+        "next_batch": rows,
+        "reference_moments": distributions.FeatureMoments.of(target.flatten(0, 1)),
+        "x": preds[:, 0],
+        "y": target[:, 0],
+        "scenario": torch.arange(24) // 4,
+    }
+    exec(code, names)
+    assert names["found"].clusters == 6
 
 
 def test_extrapolation_removes_the_bias() -> None:

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
-"""From float64 rows ``[..., n, D]`` and ``[..., m, D]`` to all k(x, y), ``[..., n, m]``."""
+"""From float64 rows ``[..., n, D]``, ``[..., m, D]`` to k(x, y) = k(y, x), ``[..., n, m]``."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def kernel_distance(
     Args:
         preds: features of generated samples ``[..., N, D]``, floating point or uint8.
         target: features of reference samples ``[..., M, D]``; leading dims broadcast.
-        kernel: ``PolynomialKernel()`` by default; any function of two sets of rows.
+        kernel: ``PolynomialKernel()`` by default; any :data:`Kernel`.
         unbiased: leave out each row's kernel with itself.
         scale: factor of the result.
         preds_valid: bool that broadcasts to ``[..., N]``, the rows that exist.
