@@ -84,6 +84,14 @@ def test_extrapolation_is_the_least_squares_line() -> None:
     assert_close(found.worst_residual, (found.distances - design @ line).abs().amax(0))
 
 
+def test_extrapolation_of_sets_of_two_sizes() -> None:
+    x, y = torch.randn(40, 3), torch.randn(100, 3)
+    found = frechet_distance_extrapolated(x, y, sizes=3, smallest=0.25, repeats=2)
+    # 10 + 25 rows, 25 + 62 rows, 40 + 100 rows
+    expected = [(1 / n + 1 / m) / (1 / 40 + 1 / 100) for n, m in ((10, 25), (25, 62), (40, 100))]
+    assert found.relative_sizes.tolist() == pytest.approx(expected)
+
+
 def test_extrapolation_keeps_scenarios_together() -> None:
     x, y = torch.randn(2, 40, 3, dtype=torch.float64)
     ids = torch.arange(40) // 10

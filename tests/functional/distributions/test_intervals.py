@@ -239,4 +239,11 @@ def test_the_whole_is_the_plain_distance() -> None:
     found = frechet_interval(x, y, preds_clusters=ids, target_clusters=ids + 1, draws=10)
     assert found.distance.equal(frechet_distance_from_features(x, y).distance)
     assert_close(found.high - found.distance, found.distance - found.low)
+    # Two strata of 8 scenarios: 14 degrees of freedom.
+    assert_close(
+        (found.high - found.distance) / found.standard_error,
+        0 * found.high + 2.1448,
+        rtol=1e-4,
+        atol=0,
+    )
     assert found.clusters == 2 * CLUSTERS

@@ -16,7 +16,7 @@ from wmscore.functional.distributions import (
     PolynomialKernel,
     kernel_distance_subsets,
 )
-from wmscore.functional.distributions.kernels import Kernel
+from wmscore.functional.distributions.kernels import Kernel, KernelSums
 
 KERNELS = [PolynomialKernel(), PolynomialKernel(2, 0.3, 0.0), GaussianKernel(2.0)]
 
@@ -64,6 +64,20 @@ def test_equal_to_pair_by_pair(
         found.distance.item(), 7 * pair_by_pair(x, y, kernel, unbiased), rtol=1e-12, atol=1e-13
     )
     assert (int(found.preds_count), int(found.target_count), found.features) == (8, 5, 3)
+
+
+def test_sums_over_pairs_of_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "wmscore.functional.distributions.kernels.block_rows", lambda device, leading: 3
+    )
+    x, y, kernel = draw(8, 3), draw(5, 3, seed=1), GaussianKernel(2.0)
+    groups = torch.eye(3, dtype=torch.float64)
+    x_group, y_group = groups[torch.arange(8) % 3], groups[torch.tensor([0, 0, 2, 1, 2])]
+    sums = KernelSums.of(x, y, x_group, y_group, kernel)
+    assert_close(sums.preds, x_group.T @ kernel(x, x) @ x_group)
+    assert_close(sums.target, y_group.T @ kernel(y, y) @ y_group)
+    assert_close(sums.cross, x_group.T @ kernel(x, y) @ y_group)
+    assert_close(sums.preds_own, x_group.sum(0))  # k(x, x) = 1
 
 
 def test_equal_to_torchmetrics() -> None:
