@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from wmscore.functional import (
+    distributions,
+)
 from wmscore.functional.accumulation import (
     ErrorAccumulation,
     error_accumulation,
+)
+from wmscore.functional.distributions import (
+    FeatureMoments,
+    cmmd,
+    frechet_distance,
+    frechet_distance_from_features,
+    jedi,
+    kernel_distance,
+    windowed_distance,
 )
 from wmscore.functional.drift import (
     DRIFT_SEGMENTS,
@@ -109,7 +121,10 @@ from wmscore.functional.response import (
     response_from_products,
     response_products,
 )
-from wmscore.functional.shape import DriftShape, drift_shape
+from wmscore.functional.shape import (
+    DriftShape,
+    drift_shape,
+)
 from wmscore.functional.similarity import (
     MS_SSIM_WEIGHTS,
     MultiScaleSsim,
@@ -144,6 +159,7 @@ __all__ = [
     "Encoder",
     "EndDrift",
     "ErrorAccumulation",
+    "FeatureMoments",
     "FirstCrossing",
     "FrameDistance",
     "FrameQuality",
@@ -165,9 +181,11 @@ __all__ = [
     "TimeTolerant",
     "UsableHorizon",
     "adjacent_similarity",
+    "cmmd",
     "controllability",
     "counterfactual_response",
     "delta_psnr",
+    "distributions",
     "drift_onset",
     "drift_shape",
     "drift_slope",
@@ -184,9 +202,13 @@ __all__ = [
     "flip",
     "flip_map",
     "frame_quality",
+    "frechet_distance",
+    "frechet_distance_from_features",
     "haarpsi",
     "haarpsi_name",
     "haarpsi_reason",
+    "jedi",
+    "kernel_distance",
     "label_ids",
     "label_overlap",
     "latent_cosine",
@@ -213,4 +235,5 @@ __all__ = [
     "subject_consistency",
     "time_tolerant",
     "usable_horizon",
+    "windowed_distance",
 ]

@@ -1,6 +1,29 @@
 """Metrics with a state (`torchmetrics.Metric`) over the functions of `wmscore.functional`."""
 
-from wmscore.metrics.frame import FLIP, PSNR, SSIM, HaarPSI, MultiScaleSSIM
-from wmscore.metrics.lpips import LPIPS
+from __future__ import annotations
 
-__all__ = ["FLIP", "LPIPS", "PSNR", "SSIM", "HaarPSI", "MultiScaleSSIM"]
+from wmscore.metrics.distributions import (
+    FrechetDistance,
+    KernelDistance,
+)
+from wmscore.metrics.frame import (
+    FLIP,
+    PSNR,
+    SSIM,
+    HaarPSI,
+    MultiScaleSSIM,
+)
+from wmscore.metrics.lpips import (
+    LPIPS,
+)
+
+__all__ = [
+    "FLIP",
+    "LPIPS",
+    "PSNR",
+    "SSIM",
+    "FrechetDistance",
+    "HaarPSI",
+    "KernelDistance",
+    "MultiScaleSSIM",
+]
