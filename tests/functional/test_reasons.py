@@ -31,8 +31,9 @@ def test_codes_are_stable() -> None:
         "NO_SCALE",
         "NO_DRIFT",
         "NO_ERROR",
+        "TOO_FEW_SAMPLES",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == list(range(24))
+    assert [int(reason) for reason in sorted(Reason)] == list(range(25))
 
 
 def test_each_reason_has_its_own_line() -> None:

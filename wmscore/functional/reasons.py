@@ -38,6 +38,7 @@ class Reason(IntEnum):
     NO_SCALE = 21
     NO_DRIFT = 22
     NO_ERROR = 23
+    TOO_FEW_SAMPLES = 24
 
     @property
     def description(self) -> str:
@@ -73,6 +74,7 @@ _DESCRIPTIONS = {
     "embedding, or a quality of the given frames",
     Reason.NO_DRIFT: "the curve does not rise by more than noise would, or not for good, so that "
     "no drift sets in",
+    Reason.TOO_FEW_SAMPLES: "fewer samples of a distribution than its estimate needs",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }

@@ -145,7 +145,7 @@ def test_undefined_is_nan_with_a_reason() -> None:
         Reason.DEFINED,
         Reason.NON_FINITE_FEATURES,
         Reason.NON_FINITE_FEATURES,
-        Reason.TOO_FEW_STEPS,
+        Reason.TOO_FEW_SAMPLES,
     ]
     from_rows = frechet_distance_from_features(x, y, preds_valid=valid)
     from_moments = frechet_distance(FeatureMoments.of(x, valid=valid), FeatureMoments.of(y))

@@ -196,7 +196,7 @@ def test_halves_with_too_few_rows() -> None:
         for side, a in zip(sides, (x.view(8, 3, 4), y.view(8, 3, 4)), strict=True)
     ]
     found = frechet_interval_from_moments(*both, draws=10)
-    assert found.reason.tolist() == [Reason.TOO_FEW_STEPS, Reason.DEFINED]
+    assert found.reason.tolist() == [Reason.TOO_FEW_SAMPLES, Reason.DEFINED]
     assert found.distance.isnan().tolist() == [False, False]
     assert found.low.isnan().tolist() == found.bias.isnan().tolist() == [True, False]
 

@@ -173,7 +173,7 @@ def test_undefined_is_nan_with_a_reason() -> None:
             Reason.DEFINED,
             Reason.NON_FINITE_FEATURES,
             Reason.NON_FINITE_FEATURES,
-            Reason.TOO_FEW_STEPS,
+            Reason.TOO_FEW_SAMPLES,
         ]
 
 

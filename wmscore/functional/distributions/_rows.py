@@ -106,5 +106,5 @@ def reason_of(value: Tensor, finite: Tensor, enough: Tensor) -> tuple[Tensor, Te
     finite = finite & value.isfinite()
     reason = torch.full(value.shape, int(Reason.DEFINED), dtype=torch.uint8, device=value.device)
     reason = reason.where(finite, int(Reason.NON_FINITE_FEATURES))
-    reason = reason.where(enough, int(Reason.TOO_FEW_STEPS))
+    reason = reason.where(enough, int(Reason.TOO_FEW_SAMPLES))
     return value.where(finite & enough, torch.nan), reason

@@ -338,7 +338,7 @@ def _interval(
     check_number("confidence", confidence, low=0.5, high=0.999)
     clusters = sum(map(len, strata))
     undefined = (reason == Reason.DEFINED) & halves.isnan().any(0)
-    reason = reason.where(~undefined, int(Reason.TOO_FEW_STEPS))
+    reason = reason.where(~undefined, int(Reason.TOO_FEW_SAMPLES))
     middle = halves.mean(0).where(reason == Reason.DEFINED, torch.nan)
     error = (halves - middle).square().mean(0).sqrt()
     reach = student_quantile((1 + confidence) / 2, clusters - len(strata)) * error
