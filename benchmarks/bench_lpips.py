@@ -122,7 +122,7 @@ def bench(net: str, side: int, seeds: int, device: str, rounds: int) -> list[Row
     ]
 
 
-def memory(net: str, device: str, side: int = 128) -> str:
+def memory(net: str, device: str, side: int = 64) -> str:
     """Extra memory at its peak, for more and more rollouts of one reference."""
     network = _network(net, device)
     steps = 8
