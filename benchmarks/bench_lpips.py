@@ -127,7 +127,7 @@ def memory(net: str, device: str, side: int = 64) -> str:
     network = _network(net, device)
     steps = 8
     found = []
-    for seeds in (4, 16, 64):
+    for seeds in (16, 64, 128):
         preds, target = (x.to(device) for x in frame_pairs(seeds * steps, side, side))
         preds = preds.view(seeds, steps, 3, side, side)
         index = torch.zeros(seeds, dtype=torch.int64)
