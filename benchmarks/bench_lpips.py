@@ -126,12 +126,12 @@ def bench(net: str, side: int, seeds: int, device: str, rounds: int) -> list[Row
     ]
 
 
-def memory(net: str, device: str, side: int = 128) -> str:
+def memory(net: str, device: str, side: int = 64) -> str:
     """Extra memory at its peak, for more and more rollouts of one reference."""
     network = _network(net, device)
     steps = 8
     found = []
-    for seeds in (4, 16, 64):
+    for seeds in (16, 64, 128):
         preds, target = (x.to(device) for x in frame_pairs(seeds * steps, side, side))
         preds = preds.view(seeds, steps, 3, side, side)
         index = torch.zeros(seeds, dtype=torch.int64)
