@@ -218,8 +218,8 @@ int32_t wmscore_frame_ssim_backward_cuda(wmscore::Element element, wmscore::Imag
 
 // Distances of feature vectors, summed over positions. A map is cut into
 // wmscore_feature_distance_bands(channels, pixels) >= 1 bands, which do not depend on threads; this
-// computes the bands first <= n * bands + b < last. Writes `sums`, [N, bands], or where `map` is not
-// null the distance at each position, [N, pixels].
+// computes the bands first <= n * bands + b < last. Writes `sums`, [N, bands], or where `map` is
+// not null the distance at each position, [N, pixels].
 int64_t wmscore_feature_distance_bands(int64_t channels, int64_t pixels);
 void wmscore_feature_distance_cpu(wmscore::Element element, wmscore::Features maps, int64_t first,
                                   int64_t last, double* sums, double* map);
