@@ -10,7 +10,7 @@ from tests.panels import sprite_panel
 from wmscore import functional as F
 from wmscore.functional import Reason
 from wmscore.manifest import Panel, PanelMismatchError
-from wmscore.networks import LpipsNetwork
+from wmscore.networks import LpipsNetwork, ModuleEncoder
 from wmscore.replay import freeze_panel, render_truth, replay
 from wmscore.rollouts import Rollouts
 from wmscore.scorer import Scorer
@@ -90,6 +90,16 @@ def test_lpips_is_the_score_that_the_panel_chose():
     assert all(checksum in recorded for checksum in network.checksums.values())
 
 
+def test_lpips_of_a_panel_is_the_published_one():
+    panel, _ = replayed(panel_of("lpips_alex"))
+    for network in (
+        LpipsNetwork.random("alex", version="0.0"),
+        LpipsNetwork.random("alex", linear=False),
+    ):
+        with pytest.raises(ValueError, match=r"version 0\.1 with its heads; got 'lpips_alex-v0"):
+            Scorer(panel, lpips=network)
+
+
 def test_lpips_stands_beside_another_measure_where_a_network_is_given():
     panel, rollouts = replayed(panel_of())
     plain = score(panel, rollouts)
@@ -103,7 +113,7 @@ def test_lpips_stands_beside_another_measure_where_a_network_is_given():
 
 def test_the_panel_says_which_network(tmp_path, monkeypatch):
     panel, _ = replayed(panel_of("lpips_vgg"))
-    with pytest.raises(ValueError, match=r"lpips: the panel's measure is 'lpips_vgg', got.*'alex'"):
+    with pytest.raises(ValueError, match=r"lpips: the panel's measure is 'lpips_vgg'.*lpips_alex"):
         Scorer(panel, lpips=LpipsNetwork.random("alex", seed=0))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(FileNotFoundError, match="vgg16"):
@@ -155,6 +165,20 @@ def test_an_encoder_must_be_the_panels():
         panel_of("feature_cosine")
     with pytest.raises(ValueError, match="encoder: expected the name of the encoder"):
         panel_of("haarpsi", encoder="dinov2")
+    marked = Luma()
+    marked.fingerprint = "abcdef"
+    panel, _ = replayed(panel_of("feature_cosine", encoder="luma-8x8#abc"))
+    Scorer(panel, encoder=marked)
+    with pytest.raises(ValueError, match="'luma-8x8#abc', got 'luma-8x8' with the fingerprint 'un"):
+        Scorer(panel, encoder=Luma())
+
+
+def test_frames_below_an_encoders_size_are_undefined():
+    module = torch.nn.Conv2d(3, 4, 3).eval()
+    encoder = ModuleEncoder(module, name="conv", min_size=64)
+    panel, rollouts = replayed(panel_of())
+    curve = score(panel, rollouts, encoder=encoder).measures["feature_cosine"]
+    assert (curve.reason == int(Reason.TOO_SMALL)).all()
 
 
 # ---- skill -------------------------------------------------------------------------------
@@ -214,6 +238,27 @@ def test_an_oracle_of_another_panel_is_refused():
         Scorer(replayed(panel_of("flip", score="skill"))[0], oracle=oracle)
 
 
+def test_an_oracle_without_the_measure_is_refused():
+    panel, rollouts = replayed(panel_of("lpips_alex", score="skill"))
+    network = LpipsNetwork.random("alex", seed=0)
+    oracle = score(panel, rollouts, lpips=network)
+    del oracle.measures["lpips_alex"]
+    with pytest.raises(ValueError, match=r"oracle: 'delayed.*' was scored without 'lpips_alex'"):
+        score(panel, rollouts, lpips=network, oracle=oracle)
+
+
+def test_rows_with_faults_are_no_oracle():
+    panel, rollouts = replayed(panel_of(score="skill"), WORLD)
+    for r in rollouts:
+        r.frames[r.seed == 1, 1:] = 7
+    oracle = score(panel, rollouts)
+    assert oracle.faults() == {"constant": 2}
+    _, delayed = replayed(panel_of(score="skill"))
+    with_it, alone = score(panel, delayed, oracle=oracle), score(panel, delayed)
+    for name, curve in alone.axes.items():
+        torch.testing.assert_close(with_it.axes[name].values, curve.values, equal_nan=True)
+
+
 def test_only_distances_to_the_reference_have_a_skill():
     axes = [{"axis": "identity_persistence", "threshold": 0.5, "score": "skill"}]
     with pytest.raises(ValueError, match="score: only perceptual_drift and latent_drift"):
@@ -257,7 +302,7 @@ def test_latent_drift_compares_the_models_state_with_the_encoded_reference(measu
     bare = [replace(r, reference_latents=None) for r in rollouts]
     again = score(panel, bare, latent_encoder=Luma())
     torch.testing.assert_close(again.axes["latent_drift"].values, found)
-    assert again.provenance["latent encoder"] == "luma-8x8"
+    assert again.provenance["latent encoder"] == "luma-8x8, fingerprint unknown"
 
 
 def test_without_latents_a_gate_is_an_evaluation_fault():
@@ -284,6 +329,44 @@ def test_latents_that_are_not_finite_are_undefined_step_by_step():
     rollouts = with_latents(rollouts)
     for r in rollouts:
         r.latents[r.branch == 0, 3, 7] = float("nan")
-    curve = score(panel, rollouts).axes["latent_drift"]
+    scores = score(panel, rollouts)
+    curve = scores.axes["latent_drift"]
     assert (curve.reason[:, 2] == int(Reason.NON_FINITE_FEATURES)).all()
     assert curve.values[:, [0, 1, 3, 4, 5]].isfinite().all()
+    # No way past the gate: what cannot be judged is a fault, not a pass.
+    assert scores.faults() == {"non_finite_features": len(scores)}
+
+
+def test_latents_of_zeros_do_not_pass_the_gate():
+    axes = [{"axis": "latent_drift", "threshold": 0.6}]
+    panel, rollouts = replayed(sprite_panel(scenarios=2, seeds=3, horizon=6, axes=axes))
+    rollouts = with_latents(rollouts)
+    for r in rollouts:
+        r.latents[r.scenario == 1, 2:] = 0
+    scores = score(panel, rollouts)
+    assert (scores.axes["latent_drift"].reason[3:, 1:] == int(Reason.NO_SCALE)).all()
+    assert scores.faults() == {"no_scale": 3}
+
+
+def test_a_state_in_half_precision_is_judged_like_any_other():
+    axes = [{"axis": "latent_drift", "threshold": 0.6}]
+    panel, rollouts = replayed(sprite_panel(scenarios=2, seeds=3, horizon=6, axes=axes))
+    rollouts = with_latents(rollouts)
+    half = [replace(r, latents=r.latents.bfloat16(), reference_latents=None) for r in rollouts]
+    exact, found = score(panel, rollouts), score(panel, half, latent_encoder=Luma())
+    torch.testing.assert_close(
+        found.axes["latent_drift"].values, exact.axes["latent_drift"].values, rtol=0, atol=1e-4
+    )
+
+
+def test_batches_without_latents_stand_beside_those_with():
+    axes = [{"axis": "latent_drift", "threshold": 0.6, "gate": False}]
+    axes += [{"axis": "perceptual_drift", "threshold": 0.6}]
+    panel = sprite_panel(scenarios=2, seeds=3, horizon=6, axes=axes)
+    panel, truth = freeze_panel(panel, render_truth(panel, WORLD), fps=10)
+    bare = list(replay(panel, DELAYED, truth, batch_size=3))
+    mixed = [bare[0], *with_latents(bare[1:])]
+    for order in (mixed, mixed[::-1]):
+        curve = score(panel, order).measures["latent_cosine"]
+        assert (curve.reason[:3] == int(Reason.NO_LATENTS)).all()
+        assert curve.values[3:].isfinite().all()

@@ -70,6 +70,24 @@ def test_the_score_is_the_measure_that_the_panel_chose(measure, name):
     assert scores.measures["psnr_moving"].unit == "dB"
 
 
+def test_order_and_splitting_do_not_matter_without_branches():
+    """A panel without action_response: every batch holds commanded rollouts only."""
+    panel, rollouts = batches("haarpsi", DELAYED)
+    whole = Rollouts.concat(rollouts)
+    once = score(panel, [whole])
+    assert not torch.equal(
+        once.measures["psnr"].values[:2], once.measures["psnr"].values[2:]
+    )  # the scenarios differ, so that a row in the wrong place shows
+    shuffled = whole[torch.randperm(len(whole), generator=torch.Generator().manual_seed(1))]
+    for order in ([whole[torch.arange(len(whole)).flip(0)]], [shuffled], shuffled.split(3)):
+        found = score(panel, list(order))
+        for name, curve in once.measures.items():
+            torch.testing.assert_close(
+                found.measures[name].values, curve.values, rtol=0, atol=0, equal_nan=True
+            )
+        assert torch.equal(found.horizon.steps, once.horizon.steps)
+
+
 def test_psnr_of_what_moves_in_the_reference():
     panel, rollouts = batches("haarpsi", Frozen())
     curve = score(panel, rollouts).measures["psnr_moving"]

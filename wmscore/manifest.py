@@ -192,7 +192,8 @@ class AxisSpec(_Frozen):
 
     `gate=False` reports the axis but lets it end no usable horizon. `score="skill"` takes for the
     score where the measure lies between the frozen baseline (0) and the oracle (1) instead of the
-    measure itself. `encoder` is the name of the encoder behind a `feature_` measure.
+    measure itself. `encoder` is the name of the encoder behind a `feature_` measure, and after a
+    `#` the beginning of its fingerprint, which holds a comparison to its weights and preprocessing.
     """
 
     axis: AxisName

@@ -268,3 +268,18 @@ def test_wrong_arguments() -> None:
     for call in (lambda: embed(frames, Short()), lambda: feature_l2(frames, frames, Short())):
         with pytest.raises(ValueError, match=r"encoder layers: expected maps \[2, D, h, w\]"):
             call()
+
+
+def test_equal_frames_do_not_hide_a_broken_encoder() -> None:
+    class Broken:
+        name = "broken"
+
+        def encode(self, frames: Tensor) -> list[Tensor]:
+            return [frames.float() * float("nan")]
+
+        def chunk_frames(self, frames: Tensor) -> int:
+            return 4
+
+    frames = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    assert feature_cosine(frames, frames, Broken()).isnan().all()
+    assert feature_l2(frames, frames, Broken()).isnan().all()

@@ -431,3 +431,34 @@ def test_the_range_trap_of_lpips() -> None:
     with torch.no_grad():
         trapped = peer(network())(ours, theirs).flatten()
     assert ((trapped - lpips(ours, theirs, network())).abs() > 1e-3).all()
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_no_frames(precision: str) -> None:
+    empty = torch.zeros(2, 0, 3, 40, 45, dtype=torch.uint8)
+    judge = network("alex", precision=precision)
+    assert lpips(empty, empty, judge).shape == (2, 0)
+    assert lpips_map(empty, empty, judge).shape == (2, 0, 40, 45)
+
+
+def test_an_autocast_around_it_changes_nothing() -> None:
+    ours, theirs = frames(2), frames(2, seed=1)
+    judge = network("alex")
+    expected = lpips(ours, theirs, judge)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert judge.encode(ours)[0].dtype == torch.float32
+        assert_close(lpips(ours, theirs, judge), expected, rtol=0, atol=0)
+
+
+def test_first_used_in_inference_mode_it_still_trains() -> None:
+    ours, theirs = frames(2) / 255, frames(2, seed=1) / 255
+    with torch.inference_mode():
+        judge = LpipsNetwork.random("alex", 5)
+        kept = ReferenceFeatures(theirs, judge, budget_bytes=1 << 30)
+        expected = lpips(ours, kept, judge)
+    preds = ours.clone().requires_grad_()
+    for target in (theirs, kept):
+        value = lpips(preds, target, judge)
+        assert_close(value.detach(), expected.clone(), rtol=1e-6, atol=0)
+        (gradient,) = torch.autograd.grad(value.sum(), preds)
+        assert gradient.abs().sum() > 0

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from wmscore.networks import LpipsNetwork
-from wmscore.networks.passes import _no_tf32
+from wmscore.networks.precision import no_tf32
 from wmscore.networks.trunks import TRUNKS, activations, random_state, skeleton, state_shapes
 
 
@@ -139,12 +139,12 @@ def test_float32_is_float32_on_cuda_and_flags_are_put_back() -> None:
     flags = torch.backends.cudnn.conv
     for before in ("tf32", "ieee"):
         flags.fp32_precision = before
-        with _no_tf32(torch.device("cuda"), torch.float32):
+        with no_tf32(torch.device("cuda"), torch.float32):
             assert flags.fp32_precision == "ieee"
         for device, dtype in (("cpu", torch.float32), ("cuda", torch.float16)):
-            with _no_tf32(torch.device(device), dtype):
+            with no_tf32(torch.device(device), dtype):
                 assert flags.fp32_precision == before
-        with pytest.raises(KeyError), _no_tf32(torch.device("cuda"), torch.float32):
+        with pytest.raises(KeyError), no_tf32(torch.device("cuda"), torch.float32):
             raise KeyError
         assert flags.fp32_precision == before
     flags.fp32_precision = "tf32"

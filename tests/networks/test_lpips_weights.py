@@ -103,7 +103,7 @@ def test_a_conversion_that_cannot_be_is_refused(tmp_path: Path, capsys) -> None:
         (source, "x.pth", "out must end in .safetensors"),
         (other, "x.safetensors", "neither AlexNet, VGG16 nor SqueezeNet 1.1"),
         (tmp_path / "none.pth", "x.safetensors", "No such file"),
-        (source.rename(tmp_path / "a-00000000.pth"), "x.safetensors", "begins with 00000000"),
+        (source.rename(tmp_path / "vgg16-00000000.pth"), "x.safetensors", "begins with 00000000"),
     ):
         assert main(["weights", "convert", str(given), str(tmp_path / out)]) == 2
         assert message in capsys.readouterr().err

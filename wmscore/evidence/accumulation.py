@@ -17,13 +17,17 @@ _SUFFIX = " (teacher-forced)"  # as replay names one-step predictions
 def accumulation_lines(scores: Scores, results: Sequence[Scores]) -> Iterator[str]:
     """Lines of the postmortem, where the comparison has the model's one-step predictions too."""
     forced = next((other for other in results if other.model == scores.model + _SUFFIX), None)
-    if forced is None or "perceptual_drift" not in scores.axes:
+    spec = next((spec for spec in scores.panel.axes if spec.axis == "perceptual_drift"), None)
+    if forced is None or spec is None:
         return
-    rolled, one_step = (1 - s.axes["perceptual_drift"].values for s in (scores, forced))
+    # The measure itself, whose name may say more (`haarpsi_full`): a score is cut off at 0.
+    names = [name for name in scores.measures if f"{name}_".startswith(f"{spec.measure}_")]
+    curves = [s.measures[names[0]] for s in (scores, forced)]
+    rolled, one_step = (1 - c.values if c.higher_is_better else c.values for c in curves)
     found = error_accumulation(rolled, one_step)
     last = rolled.shape[1]
     yield (
-        f"- **Error accumulation:** the perceptual distance at step {last} is "
+        f"- **Error accumulation:** the distance by {names[0]} at step {last} is "
         f"{_median(rolled[:, -1])} rolled out, {_median(one_step[:, -1])} one step from the true "
         f"history: {_median(found.ratio[:, -1])} times as much. It grows like step^p with p = "
         f"{_median(found.exponent)} (0: errors do not accumulate, 0.5: independent errors add up, "

@@ -19,6 +19,9 @@ from wmscore.scores import Scores
 
 __all__ = ["check_folder", "write_evidence"]
 
+# What must be the same in all scores of a comparison, as scorers record it.
+_NETWORKS = ("lpips trunk", "lpips heads", "encoder", "latent encoder")
+
 
 def write_evidence(
     folder: str | Path,
@@ -45,7 +48,8 @@ def write_evidence(
 
     Raises:
         PanelMismatchError: results of different panels.
-        ValueError: no results, one model twice, or `folder` holds something else.
+        ValueError: no results, one model twice, scores by different networks, or `folder` holds
+            something else.
     """
     folder, anchors = Path(folder), dict(roles or {})
     _check(folder, results)
@@ -112,6 +116,13 @@ def _check(folder: Path, results: Sequence[Scores]) -> None:
         if scores.panel.fingerprint != panel.fingerprint:
             fields = "\n".join(panel.differences(scores.panel))
             raise PanelMismatchError(f"results: {scores.model!r} has another panel:\n{fields}")
+        for part in _NETWORKS:
+            mine, other = scores.provenance.get(part), results[0].provenance.get(part)
+            if None not in (mine, other) and mine != other:
+                raise ValueError(
+                    f"results: {scores.model!r} was scored with another {part} ({mine}) than "
+                    f"{results[0].model!r} ({other})"
+                )
 
 
 def _environment(results: Sequence[Scores]) -> dict[str, object]:

@@ -119,13 +119,12 @@ def check_pair(preds: Tensor, target: Tensor, target_index: Tensor | None) -> No
             f"target_index must be int64 of shape {tuple(preds.shape[:1])}, one for each row of "
             f"preds, got {target_index.dtype} {tuple(target_index.shape)}"
         )
-    if len(target_index):
-        low, high = target_index.min().item(), target_index.max().item()
-        if low < 0 or high >= len(target):
-            raise ValueError(
-                f"target_index must be in 0..{len(target) - 1}, the rows of target, "
-                f"got {low}..{high}"
-            )
+    rows = target_index.tolist()
+    if rows and (min(rows) < 0 or max(rows) >= len(target)):
+        raise ValueError(
+            f"target_index must be in 0..{len(target) - 1}, the rows of target, "
+            f"got {min(rows)}..{max(rows)}"
+        )
 
 
 def _settled(value: Tensor, ours: Tensor, theirs: Tensor, identical: float | None) -> Tensor:
@@ -133,7 +132,8 @@ def _settled(value: Tensor, ours: Tensor, theirs: Tensor, identical: float | Non
     each = (-1, *[1] * (value.dim() - 1))
     if identical is not None:
         same = (ours == theirs).flatten(1).all(1)
-        value = value.masked_fill(same.view(each), identical)
+        # Where the network itself gave NaN, frames that are equal do not make it right.
+        value = value.masked_fill(same.view(each) & ~value.isnan(), identical)
     if ours.is_floating_point():
         finite = (ours.isfinite() & theirs.isfinite()).flatten(1).all(1)
         value = value.masked_fill(~finite.view(each), torch.nan)

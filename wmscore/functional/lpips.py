@@ -147,6 +147,9 @@ def _distances(
             ours, theirs, by, compare, target_index=index, chunk=chunk, identical=0.0
         )
 
+    if not preds.shape[:-3].numel():
+        shape = preds.shape[:-3] + (preds.shape[-2:] if spatial else ())
+        return torch.empty(shape, dtype=torch.float64, device=preds.device)
     wide = network.wide
     if wide is None:
         return distances(preds, target, network, target_index)

@@ -140,10 +140,16 @@ class ReferenceFeatures:
         samples = encode(encoder, first, "target")
         each = sum(value.numel() * value.element_size() for value in samples)
         self.kept = min(self.count, int(budget) // each)
-        self._maps = [
-            value.new_empty((self.kept, *value.shape[1:])).contiguous(memory_format=_format(value))
-            for value in samples
-        ]
+        with torch.inference_mode(self.frames.is_inference()):  # gradients may pass them later
+            self._maps = [
+                torch.empty(
+                    (self.kept, *value.shape[1:]),
+                    dtype=value.dtype,
+                    device=value.device,
+                    memory_format=_format(value),
+                )
+                for value in samples
+            ]
         start = 0
         for (frames,) in frame_chunks(self.frames, size=chunk):
             stop = min(start + len(frames), self.kept)

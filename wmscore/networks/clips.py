@@ -171,6 +171,8 @@ class ClipEncoder(NetworkFeatures):
         if length > steps:
             raise ValueError(f"frames: {steps} are too few for a window of {length}")
         count = (steps - length) // stride + 1
+        if chunk is not None and (isinstance(chunk, bool) or chunk < 1):
+            raise ValueError(f"chunk must be at least 1 or None, got {chunk}")
         size = chunk or self.chunk_clips(frames[:, :length])
         start = torch.arange(count, device=frames.device) * stride
         within = torch.arange(length, device=frames.device)

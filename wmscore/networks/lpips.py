@@ -95,8 +95,8 @@ class LpipsNetwork(nn.Module):
         self._compile = compile
         self._trunk_name = trunk_name
         # Float32 as in the files: all that is computed with is derived from these.
-        self._trunk = {name: value.detach().to(device) for name, value in trunk.items()}
-        self._heads = None if heads is None else [w.detach().to(device) for w in heads]
+        self._trunk = {name: _own(value, device) for name, value in trunk.items()}
+        self._heads = None if heads is None else [_own(w, device) for w in heads]
         self._passes: dict[torch.dtype, Pass] = {}
         self._sums: dict[str, str] = {}
         self.eval()
@@ -288,14 +288,15 @@ class LpipsNetwork(nn.Module):
     def _pass(self) -> Pass:
         dtype = _DTYPES[self.precision]
         if dtype not in self._passes:
-            self._passes[dtype] = Pass.of(
-                self.net,
-                self._trunk,
-                self._heads,
-                scaled=self.version != "0.0",
-                dtype=dtype,
-                compile=self._compile,
-            )
+            with torch.inference_mode(False):  # else no gradient could ever pass these weights
+                self._passes[dtype] = Pass.of(
+                    self.net,
+                    self._trunk,
+                    self._heads,
+                    scaled=self.version != "0.0",
+                    dtype=dtype,
+                    compile=self._compile,
+                )
         return self._passes[dtype]
 
     def _check(self, frames: Tensor) -> None:
@@ -322,13 +323,20 @@ class LpipsNetwork(nn.Module):
         """Follow to another device, but never to another precision."""
         device = fn(torch.empty(0, device=self.device)).device
         if device != self.device:
-            self._trunk = {name: value.to(device) for name, value in self._trunk.items()}
-            self._heads = None if self._heads is None else [w.to(device) for w in self._heads]
+            self._trunk = {name: _own(value, device) for name, value in self._trunk.items()}
+            self._heads = None if self._heads is None else [_own(w, device) for w in self._heads]
             self._passes = {}
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_passes": {}}
+
+
+def _own(value: Tensor, device: str | torch.device) -> Tensor:
+    """A constant on a device that autograd may use, even if made under `torch.inference_mode`."""
+    with torch.inference_mode(False):
+        value = value.detach().to(device)
+        return value.clone() if value.is_inference() else value
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from wmscore.networks.calls import FeatureError, ModuleCall, home, training_part
 from wmscore.networks.fingerprint import fingerprint
+from wmscore.networks.precision import no_autocast
 from wmscore.networks.preparation import Normalization, Preparation
 
 __all__ = ["NetworkFeatures"]
@@ -82,6 +82,11 @@ class NetworkFeatures:
                 "that nothing would tell two versions of it apart: say which they are with "
                 "weights='...', such as the SHA-256 of their file, or weights='none'"
             )
+
+    @property
+    def min_size(self) -> int:
+        """The fewest pixels that a side of a frame may have."""
+        return 1 if self._preparation.size is not None else self._preparation.min_size
 
     @property
     def name(self) -> str:
@@ -174,7 +179,7 @@ class NetworkFeatures:
         with torch.set_grad_enabled(torch.is_grad_enabled() and frames.requires_grad):
             given = arrange(self._preparation(frames, device, dtype))
             precision = (
-                nullcontext()
+                no_autocast(device)
                 if self.autocast is None
                 else torch.autocast(device.type, dtype=self.autocast)
             )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from wmscore.networks.precision import no_autocast, no_tf32
 from wmscore.networks.trunks import skeleton, trunk_of
 
 __all__ = ["Pass"]
@@ -76,7 +76,8 @@ class Pass:
 
     def __call__(self, frames: Tensor) -> list[Tensor]:
         """Maps at the taps, of frames `[n, 3, H, W]`."""
-        with _no_tf32(frames.device, self.dtype):
+        # An autocast around the call (mixed-precision training) would round behind the name's back.
+        with no_autocast(frames.device), no_tf32(frames.device, self.dtype):
             return self.trunk(self._prepared(frames))
 
     def _prepared(self, frames: Tensor) -> Tensor:
@@ -114,19 +115,3 @@ class _Tapped(nn.Module):
 def _laid_out(weight: Tensor) -> Tensor:
     last = weight.dim() == 4
     return weight.contiguous(memory_format=torch.channels_last) if last else weight
-
-
-@contextlib.contextmanager
-def _no_tf32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Float32 convolutions in float32: cuDNN may otherwise round to TF32, torch's default."""
-    if device.type != "cuda" or dtype != torch.float32:
-        yield
-        return
-    backends: Any = torch.backends.cudnn
-    flags = backends.conv
-    before = flags.fp32_precision
-    flags.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        flags.fp32_precision = before

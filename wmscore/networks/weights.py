@@ -26,7 +26,8 @@ __all__ = [
 
 VERSIONS = ("0.1", "0.0")
 
-_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
+_NAMES = "|".join(Path(trunk.url).name.rpartition("-")[0] for trunk in TRUNKS.values())
+_HASH_IN_NAME = re.compile(rf"(?:{_NAMES})-([0-9a-f]{{8,64}})\.pth")
 
 
 class WeightsNotFoundError(FileNotFoundError):
@@ -184,12 +185,12 @@ def _some(names: list[str], most: int = 4) -> str:
 
 
 def check_hash(path: Path) -> None:
-    """Hold a file to the beginning of its SHA-256, where its name has one as torchvision's do.
+    """Hold a file with a name of torchvision's to the SHA-256 that the name begins to tell.
 
     Raises:
         ValueError: it begins otherwise.
     """
-    found = _HASH_IN_NAME.search(path.name)
+    found = _HASH_IN_NAME.fullmatch(path.name)
     if found is None:
         return
     digest = sha256_file(path)

@@ -20,7 +20,7 @@ from wmscore.scorer.distances import check_measure
 from wmscore.scorer.faults import evaluation_faults
 from wmscore.scorer.groups import Groups
 from wmscore.scorer.latent import latent_drift
-from wmscore.scorer.learned import Learned
+from wmscore.scorer.learned import Learned, describe_network
 from wmscore.scorer.measures import measure_of
 from wmscore.scorer.perceptual import perceptual_drift
 from wmscore.scorer.quality import frame_quality
@@ -166,9 +166,12 @@ class Scorer:
                 f"rollouts.frames: expected [C, H, W] = {list(self._size)} as in earlier batches, "
                 f"got {list(rollouts.frames.shape[2:])}"
             )
+        channels = rollouts.frames.shape[2]
         for spec in self.panel.axes:
             if spec.axis == "perceptual_drift":
-                check_measure(spec.measure, rollouts.frames.shape[2])
+                check_measure(spec.measure, channels)
+        if self._learned.lpips is not None and channels != 3:
+            raise ValueError(f"rollouts.frames: LPIPS needs 3 channels, got {channels}")
         if rollouts.reference is None:
             raise ValueError("rollouts: expected a reference; add one with `with_reference(truth)`")
         if rollouts.horizon != self.panel.contract.horizon:
@@ -267,6 +270,10 @@ class Scorer:
             for kind in (Reason.NO_LABELS, Reason.NO_LATENTS, Reason.TOO_SMALL):
                 lost = (scored.reason == int(kind)).any(1)
                 fault.masked_fill_(undefined & lost, int(kind))
+            # Nor by a state that no distance can judge, at any step that is there.
+            for kind in (Reason.NON_FINITE_FEATURES, Reason.NO_SCALE):
+                lost = ((scored.reason == int(kind)) & shown).any(1)
+                fault.masked_fill_(lost & (fault == 0) & spec.gate, int(kind))
             # Nor by letting a branch end: the horizon is censored where a gate lost its frames.
             judged_steps &= ~(cut & spec.gate)
         horizon = F.usable_horizon(
@@ -327,7 +334,7 @@ class Scorer:
         if any(spec.score == "skill" for spec in self.panel.axes):
             about["oracle"] = self._oracle.model or "none given: a re-run shows the reference"
         if self._latent_encoder is not None:
-            about["latent encoder"] = self._latent_encoder.name
+            about["latent encoder"] = describe_network(self._latent_encoder)
         return about | {
             "wmscore": __version__,
             "torch": torch.__version__,

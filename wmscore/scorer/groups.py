@@ -41,7 +41,8 @@ class Groups:
         """Lay out a batch; `slot` `[B]` is the panel row of each of its rollouts."""
         rows = (batch.branch == 0).nonzero().squeeze(1)
         rows = rows[slot[rows].argsort()]
-        commanded = batch if len(rows) == len(batch) else batch[rows]
+        in_order = torch.equal(rows, torch.arange(len(batch)))  # keys are on the host
+        commanded = batch if in_order else batch[rows]
         shown = _shown(commanded)
         finite = finite_steps(commanded.frames[:, 1:])
         reason = torch.zeros_like(shown, dtype=torch.uint8)

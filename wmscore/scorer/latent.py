@@ -36,19 +36,25 @@ def latent_drift(
     reference = rollouts.reference_latents
     if reference is None and encoder is not None and rollouts.latents is not None:
         reference = F.embed(rollouts.reference, encoder)
+    curves: Curves = {}
     if rollouts.latents is None or reference is None:
         lack = lack.masked_fill(lack == 0, int(Reason.NO_LATENTS))
-        return blank(torch.zeros_like(lack), lack), lack, {}
+        nothing = blank(torch.zeros_like(lack), lack)
+        curves = {f"latent_{name}": (nothing, lack) for name in _DISTANCES}
+        if spec.score is not None:
+            curves[f"skill_latent_{spec.measure}"] = (nothing, lack)
+        return nothing, lack, curves
     if reference.shape[-1] != rollouts.latents.shape[-1]:
         raise ValueError(
             f"rollouts.latents: expected D = {reference.shape[-1]} as the encoded reference has, "
             f"got {rollouts.latents.shape[-1]}"
         )
-    target = of_reference(rollouts, reference)
-    curves: Curves = {}
+    # A model may keep its state in half precision; the distances are float64 anyway.
+    reference = reference.double()
+    own, target = rollouts.latents[:, 1:].double(), of_reference(rollouts, reference)[:, 1:]
     for name, distance in _DISTANCES.items():
-        values = distance(rollouts.latents[:, 1:], target[:, 1:])
-        reason = lack.masked_fill((lack == 0) & values.isnan(), int(Reason.NON_FINITE_FEATURES))
+        values = distance(own, target)
+        reason = torch.where(lack == 0, F.latent_reason(values, own, target), lack)
         curves[f"latent_{name}"] = (blank(values, reason), reason)
     chosen = f"latent_{spec.measure}"
     values, reason = curves[chosen]

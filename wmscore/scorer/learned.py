@@ -17,7 +17,7 @@ from wmscore.scorer.groups import Groups
 if TYPE_CHECKING:
     from wmscore.networks import LpipsNetwork
 
-__all__ = ["Learned"]
+__all__ = ["Learned", "describe_network"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,9 +54,10 @@ class Learned:
                 from wmscore.networks import LpipsNetwork
 
                 lpips = LpipsNetwork.load(net, device=device)  # type: ignore[arg-type]
-            elif lpips.net != net:
+            elif (lpips.net, lpips.version, lpips.linear) != (net, "0.1", True):
                 raise ValueError(
-                    f"lpips: the panel's measure is {wanted!r}, got a network {lpips.net!r}"
+                    f"lpips: the panel's measure is {wanted!r}, that is net {net!r}, version 0.1 "
+                    f"with its heads; got {lpips.name!r}"
                 )
         if wanted in ENCODER_MEASURES:
             _check_encoder(spec, encoder)
@@ -105,10 +106,15 @@ class Learned:
         about = {}
         for role, network in (("lpips", self.lpips), ("encoder", self.encoder)):
             if network is not None:
-                about[role] = f"{network.name}, fingerprint {getattr(network, 'fingerprint', '?')}"
+                about[role] = describe_network(network)
         if self.lpips is not None:
             about |= {f"lpips {part}": sum for part, sum in self.lpips.checksums.items()}
         return about
+
+
+def describe_network(network: Encoder) -> str:
+    """Name and fingerprint, for a record."""
+    return f"{network.name}, fingerprint {getattr(network, 'fingerprint', 'unknown')}"
 
 
 def _check_encoder(spec: AxisSpec | None, encoder: Encoder | None) -> None:
@@ -118,5 +124,10 @@ def _check_encoder(spec: AxisSpec | None, encoder: Encoder | None) -> None:
             f"encoder: the panel's measure {spec.measure!r} needs the encoder {spec.encoder!r}; "
             "pass it as Scorer(panel, encoder=...)"
         )
-    if encoder.name != spec.encoder:
-        raise ValueError(f"encoder: the panel asks for {spec.encoder!r}, got {encoder.name!r}")
+    name, _, mark = (spec.encoder or "").partition("#")
+    own = str(getattr(encoder, "fingerprint", ""))
+    if encoder.name != name or not own.startswith(mark):
+        raise ValueError(
+            f"encoder: the panel asks for {spec.encoder!r}, got {encoder.name!r} with the "
+            f"fingerprint {own[:12] or 'unknown'!r}"
+        )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isnan
 
 import torch
 from torch import Tensor
 
 from wmscore import functional as F
+from wmscore.functional import Reason
 from wmscore.scorer.axes import Curves
 from wmscore.scorer.groups import Groups
 from wmscore.scorer.measures import measure_of
@@ -16,7 +18,10 @@ from wmscore.scores import Scores
 __all__ = ["MIN_HEADROOM", "Oracle", "skill_score"]
 
 MIN_HEADROOM = 0.01
-"""Least distance between the frozen baseline and the oracle that a skill is divided by."""
+"""Least distance between the frozen baseline and the oracle that a skill is divided by.
+
+Of distances without a unit; those in units of features have none but 0.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,13 +48,18 @@ class Oracle:
         headroom: dict[str, float] = {}
         for name, curve in scores.measures.items():
             values = 1 - curve.values if measure_of(name).higher_is_better else curve.values
+            values = values.masked_fill((scores.fault != 0)[:, None], torch.nan)
             rows, steps = values.shape
             mean = values.reshape(rows // seeds, seeds, steps).nanmean(1)
-            reason = curve.reason.reshape(rows // seeds, seeds, steps).amax(1)
-            distances[name] = (mean, reason.masked_fill(~mean.isnan(), 0))
+            lack = torch.full_like(mean, int(Reason.MISSING), dtype=torch.uint8)
+            distances[name] = (mean, lack.masked_fill(~mean.isnan(), 0))
             middle = float(values.nanmedian())
-            headroom[name] = max(MIN_HEADROOM, 2 * middle) if middle == middle else MIN_HEADROOM
+            headroom[name] = max(_least_headroom(name), 0.0 if isnan(middle) else 2 * middle)
         return cls(model=scores.model, distances=distances, min_headroom=headroom)
+
+
+def _least_headroom(name: str) -> float:
+    return MIN_HEADROOM if measure_of(name).unit == "1" else 0.0
 
 
 def skill_score(
@@ -74,12 +84,17 @@ def skill_score(
     assert commanded.reference_index is not None
     floor = floor[commanded.reference_index.to(floor.device, non_blocking=True)]
     ceiling, lack = torch.zeros_like(distance), torch.zeros_like(reason)
-    if name in oracle.distances:
+    if oracle.model and name not in oracle.distances:
+        raise ValueError(
+            f"oracle: {oracle.model!r} was scored without {name!r}, which the panel's skill is of; "
+            "score it on frames of the same size, with the same networks and latents"
+        )
+    if oracle.model:
         ceiling, lack = (
             value[commanded.scenario].to(distance.device, non_blocking=True)
             for value in oracle.distances[name]
         )
-    found = F.skill(distance, floor, ceiling, oracle.min_headroom.get(name, MIN_HEADROOM))
+    found = F.skill(distance, floor, ceiling, oracle.min_headroom.get(name, _least_headroom(name)))
     for other in (lack, found.reason):
         reason = torch.where(reason == 0, other, reason)
     values, score = (x.masked_fill(reason != 0, torch.nan) for x in (found.skill, found.score))
