@@ -177,7 +177,12 @@ def test_bad_input() -> None:
         FrechetDistance(3, leading=(2,), encoder=MeanColour())
     with pytest.raises(ValueError, match=r"samples: expected \[N, 6\], got \(2, 4, 6\)"):
         KernelDistance(WIDTH).update(torch.zeros(2, 4, WIDTH), real=True)
-    door = KernelDistance(WIDTH)
-    door.update(torch.zeros(3, WIDTH), real=True)
-    with pytest.raises(ValueError, match=r"preds must have shape .* got \(0, 6\)"):
-        door.compute()
+
+
+def test_a_set_that_is_not_there_yet_is_undefined_and_buffers_may_be_reused() -> None:
+    metric = KernelDistance(features=2)
+    buffer = torch.zeros(3, 2)
+    assert metric(buffer, real=True).isnan()
+    buffer.fill_(5.0)
+    metric.update(torch.zeros(3, 2), real=False)
+    assert abs(metric.compute()) < 1e-12

@@ -16,7 +16,10 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_python_examples_run(number: int, capsys: pytest.CaptureFixture[str]):
+def test_python_examples_run(
+    number: int, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
     exec(compile(blocks("python")[number], f"README block {number}", "exec"), {})
     if number == 0:
         assert "sprites-leave-and-return-right" in capsys.readouterr().out

@@ -9,14 +9,14 @@ from torch import Tensor
 from tests.panels import sprite_panel
 from wmscore import functional as F
 from wmscore.functional import Reason
-from wmscore.manifest import Panel, PanelMismatchError
+from wmscore.manifest import Panel
 from wmscore.networks import LpipsNetwork, ModuleEncoder
-from wmscore.replay import freeze_panel, render_truth, replay
+from wmscore.replay import freeze_panel, render_truth, replay, replay_teacher_forced
 from wmscore.rollouts import Rollouts
 from wmscore.scorer import Scorer
 from wmscore.scores import Scores
 from wmscore.testing import faults
-from wmscore.worlds import Frozen, WorldModel
+from wmscore.worlds import Frozen, OtherSeed, WorldModel
 from wmscore.worlds.sprites import SpriteWorld
 
 WORLD = SpriteWorld(height=48, width=48)
@@ -63,11 +63,6 @@ def commanded(rollouts: list[Rollouts]) -> tuple[Tensor, Tensor]:
     whole = whole[whole.branch == 0]
     whole = whole[(whole.scenario * 10 + whole.seed).argsort()]
     return whole.frames, whole.reference[whole.reference_index]
-
-
-def dimmed(frames: Tensor) -> Tensor:
-    """All but the given frame, 15 % darker."""
-    return torch.cat([frames[:, :1], (frames[:, 1:] * 0.85).to(torch.uint8)], 1)
 
 
 # ---- LPIPS -------------------------------------------------------------------------------
@@ -208,34 +203,59 @@ def test_skill_is_0_for_frozen_and_1_for_the_world(measure):
 
 
 def test_skill_is_measured_against_the_oracle_that_is_given():
-    panel = panel_of(score="skill")
-    # Any replay can stand for the oracle: here the world, a little darker.
-    panel, rollouts = replayed(panel, DELAYED)
-    _, dark = replayed(panel, WORLD)
-    oracle = score(panel, [replace(r, frames=dimmed(r.frames)) for r in dark])
-    scores, frozen = score(panel, rollouts, oracle=oracle), score(*replayed(panel, Frozen()))
-    name = next(n for n in scores.measures if n.startswith("skill_"))
+    """A world with chance: its re-run is far from the reference, and frozen further."""
+    panel = Panel.packaged("sprites")
+    axes = [{"axis": "perceptual_drift", "threshold": 0.5, "score": "skill"}]
+    some = {"scenarios": panel.scenarios[:2], "seeds": (0, 1, 2), "axes": axes}
+    panel = Panel.from_dict({**panel.model_dump(), **some})
+    world = SpriteWorld(height=64, width=64)
+    panel, truth = freeze_panel(panel, render_truth(panel, world), fps=10)
+
+    def batches(model: WorldModel) -> list[Rollouts]:
+        return list(replay(panel, model, truth, batch_size=6))
+
+    oracle = score(panel, batches(OtherSeed(world)))
+    models = {"frozen": Frozen(), "delayed": faults.Faulty(world, faults.DelayedActions(2))}
+    found = {name: score(panel, batches(model), oracle=oracle) for name, model in models.items()}
+    name = next(n for n in oracle.measures if n.startswith("skill_"))
     raw = name.removeprefix("skill_")
-    d, near, floor = (1 - x.measures[raw].values for x in (scores, oracle, frozen))
+    near, floor = (1 - x.measures[raw].values for x in (oracle, found["frozen"]))
     ceiling = near.reshape(2, 3, -1).mean(1).repeat_interleave(3, 0)
-    skill = scores.measures[name].values
-    known = ~skill.isnan()
-    expected = (floor - d) / (floor - ceiling)
-    torch.testing.assert_close(skill[known], expected[known])
-    assert (ceiling > 0.003).all()
-    # What the oracle itself spreads over is no headroom: twice its median distance.
-    assert (~known).equal(floor - ceiling < max(0.01, 2 * float(near.median())))
+    assert ceiling.mean() > 0.1
+    for scores in found.values():
+        skill = scores.measures[name].values
+        expected = (floor - (1 - scores.measures[raw].values)) / (floor - ceiling)
+        known = ~skill.isnan()
+        torch.testing.assert_close(skill[known], expected[known])
+        assert (~known).equal(~(floor - ceiling >= 0.01))
+        assert known.double().mean() > 0.8
+        assert scores.provenance["oracle"] == oracle.model == "other-seed"
+        values = scores.axes["perceptual_drift"].values
+        assert ((values >= 0) & (values <= 1) | values.isnan()).all()
+    frozen = found["frozen"].measures[name].values
+    torch.testing.assert_close(frozen.nan_to_num(), torch.zeros_like(frozen), rtol=0, atol=1e-12)
+
+
+def test_one_step_predictions_are_measured_against_the_frame_before():
+    panel = panel_of(score="skill")
+    panel, truth = freeze_panel(panel, render_truth(panel, WORLD), fps=10)
+    forced = list(replay_teacher_forced(panel, Frozen(), truth, batch_size=6))
+    scores = score(panel, forced)
+    name = next(n for n in scores.measures if n.startswith("skill_"))
+    known = scores.measures[name].reason == 0
     assert known.any()
-    assert scores.provenance["oracle"] == oracle.model == "sprites"
-    values = scores.axes["perceptual_drift"].values
-    assert ((values >= 0) & (values <= 1) | values.isnan()).all()
+    zero = scores.measures[name].values[known]
+    torch.testing.assert_close(zero, torch.zeros_like(zero), rtol=0, atol=1e-12)
 
 
-def test_an_oracle_of_another_panel_is_refused():
-    panel, rollouts = replayed(panel_of(score="skill"))
-    oracle = score(panel, rollouts)
-    with pytest.raises(PanelMismatchError, match="oracle: scored on another panel"):
-        Scorer(replayed(panel_of("flip", score="skill"))[0], oracle=oracle)
+def test_an_oracle_by_another_network_is_refused():
+    panel, rollouts = replayed(panel_of("feature_cosine", encoder="luma-8x8", score="skill"))
+    first, second = Luma(), Luma()
+    first.fingerprint, second.fingerprint = "aa", "bb"
+    oracle = score(panel, rollouts, encoder=first)
+    with pytest.raises(ValueError, match="was scored with another encoder"):
+        Scorer(panel, encoder=second, oracle=oracle)
+    Scorer(panel, encoder=first, oracle=oracle)
 
 
 def test_an_oracle_without_the_measure_is_refused():
@@ -243,7 +263,7 @@ def test_an_oracle_without_the_measure_is_refused():
     network = LpipsNetwork.random("alex", seed=0)
     oracle = score(panel, rollouts, lpips=network)
     del oracle.measures["lpips_alex"]
-    with pytest.raises(ValueError, match=r"oracle: 'delayed.*' was scored without 'lpips_alex'"):
+    with pytest.raises(ValueError, match=r"oracle: 'delayed.*' has no defined 'lpips_alex'"):
         score(panel, rollouts, lpips=network, oracle=oracle)
 
 

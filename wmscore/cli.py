@@ -15,6 +15,7 @@ from wmscore.extras import require
 
 if TYPE_CHECKING:
     from wmscore.manifest import Panel
+    from wmscore.scores import Scores
 
 __all__ = ["main"]
 
@@ -55,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
 
     play = command("replay", _replay, "roll a model out over a panel, into a folder")
     play.add_argument("panel", help="panel JSON, or 'sprites' or 'vizdoom'")
-    play.add_argument("--model", required=True, help="module:factory, or 'world' for the truth")
+    play.add_argument(
+        "--model", required=True, help="module:factory; or world, other-seed, action-blind, frozen"
+    )
     play.add_argument("--out", required=True, help="folder for rollouts; must not exist")
     play.add_argument("--batch-size", type=int, default=8)
     play.add_argument(
@@ -69,6 +72,15 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--panel", help="refuse rollouts that were not made for this panel")
     score.add_argument("--out", required=True, help="evidence folder")
     score.add_argument("--device", default="cpu")
+    score.add_argument("--lpips", choices=["alex", "vgg", "squeeze"], help="add it to the measures")
+    score.add_argument(
+        "--lpips-trunk", metavar="FILE", help="its trunk (default: where torch keeps it)"
+    )
+    score.add_argument("--encoder", metavar="MODULE:FACTORY", help="encoder of feature_ measures")
+    score.add_argument("--latent-encoder", metavar="MODULE:FACTORY", help="encodes the reference")
+    score.add_argument(
+        "--oracle", metavar="FOLDER", help="recorded re-run that a skill takes for 1"
+    )
 
     weights = command("weights", _convert, "files of network weights")
     actions = weights.add_subparsers(dest="action", required=True)
@@ -109,12 +121,19 @@ def _demo(args: argparse.Namespace) -> int:
 
 def _replay(args: argparse.Namespace) -> int:
     from wmscore.recordings import record
+    from wmscore.worlds import ActionBlind, Frozen, OtherSeed, WorldModel
     from wmscore.worlds.load import load_model, load_world
 
     sys.path.insert(0, str(Path.cwd()))  # a model may live in a file right here
     panel = _panel(args.panel)
     world = load_world(panel)
-    model = world if args.model == "world" else load_model(args.model)
+    anchors: dict[str, tuple[WorldModel, str]] = {
+        "world": (world, "truth"),
+        "other-seed": (OtherSeed(world), "ceiling"),
+        "action-blind": (ActionBlind(world), "floor"),
+        "frozen": (Frozen(world), "floor"),
+    }
+    model, role = anchors.get(args.model) or (load_model(args.model), "model")
     progress = _progress()
     with progress:
         task = progress.add_task(model.name, total=None)
@@ -126,6 +145,7 @@ def _replay(args: argparse.Namespace) -> int:
             batch_size=args.batch_size,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
             teacher_forced=args.teacher_forced,
+            role="model" if args.teacher_forced else role,
         )
     _console().print(f"Rollouts: {args.out}")
     return 0
@@ -139,12 +159,17 @@ def _score(args: argparse.Namespace) -> int:
     check_folder(args.out)
     panel = _panel(args.panel) if args.panel else None
     recordings = [Recording(folder, panel) for folder in args.rollouts]
-    results = []
-    for recording in recordings:
-        scorer = Scorer(recording.panel, device=args.device)
+    sys.path.insert(0, str(Path.cwd()))  # an encoder may live in a file right here
+    networks = _networks(args, recordings[0].panel)
+
+    def scored(recording: Recording, oracle: Scores | None) -> Scores:
+        scorer = Scorer(recording.panel, device=args.device, oracle=oracle, **networks)
         for rollouts in recording:
             scorer.update(rollouts)
-        results.append(scorer.compute())
+        return scorer.compute()
+
+    oracle = scored(Recording(args.oracle, panel), None) if args.oracle else None
+    results = [scored(recording, oracle) for recording in recordings]
     by_model = {s.model: r for s, r in zip(results, recordings, strict=True)}
     roles = {r.model: r.role for r in recordings if r.role != "model"}
     write_evidence(
@@ -153,6 +178,25 @@ def _score(args: argparse.Namespace) -> int:
     _print_results(_console(), results, roles)
     _console().print(f"Evidence: {args.out}")
     return 0
+
+
+def _networks(args: argparse.Namespace, panel: Panel) -> dict[str, Any]:
+    """The networks that the options of `wmscore score` name."""
+    from wmscore.networks import LpipsNetwork
+    from wmscore.worlds.load import call_factory
+
+    networks: dict[str, Any] = {}
+    wanted = next((s.measure for s in panel.axes if s.measure.startswith("lpips_")), "lpips_alex")
+    if args.lpips or args.lpips_trunk:
+        networks["lpips"] = LpipsNetwork.load(
+            args.lpips or wanted.removeprefix("lpips_"),  # type: ignore[arg-type]  # it checks
+            trunk=args.lpips_trunk,
+            device=args.device,
+        )
+    for role in ("encoder", "latent_encoder"):
+        if name := getattr(args, role):
+            networks[role] = call_factory(name, f"--{role.replace('_', '-')}")
+    return networks
 
 
 def _panel(name: str) -> Panel:

@@ -31,6 +31,7 @@ def record(
     batch_size: int = 8,
     progress: Progress | None = None,
     teacher_forced: bool = False,
+    role: str | None = None,
 ) -> Panel:
     """Replay `model` beside `world` into a new folder, whole or not at all.
 
@@ -42,6 +43,8 @@ def record(
         batch_size: panel rows (scenario, seed) per call; each brings all its branches.
         progress: called with (rows done, rows in all).
         teacher_forced: record the model's one-step predictions instead of its rollouts.
+        role: "truth", "ceiling" or "floor" for anchors, "model" for who is judged; by default
+            "truth" for the world itself, else "model".
 
     Returns:
         The panel with the initial frames frozen, as written to `panel.json`.
@@ -58,8 +61,8 @@ def record(
     panel, truth = freeze_panel(panel, truth, fps=world.capabilities.fps)
     with atomic_folder(folder) as draft:
         panel.save(draft / "panel.json")
-        role = "truth" if model is world and not teacher_forced else "model"
-        about = {"model": name, "role": role}
+        default = "truth" if model is world and not teacher_forced else "model"
+        about = {"model": name, "role": role or default}
         (draft / "recording.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
         truth.save(draft / "truth.safetensors")
         batches = roll(panel, model, truth, batch_size=batch_size, progress=progress)
@@ -72,7 +75,7 @@ class Recording:
     """A folder that `record` wrote: iterate over it to get its batches beside the truth."""
 
     def __init__(self, folder: str | Path, panel: Panel | None = None) -> None:
-        """Open a folder; `role` is "truth" for the world itself, else "model".
+        """Open a folder; `role` is "truth", "ceiling", "floor" or "model".
 
         Args:
             folder: the folder.

@@ -9,7 +9,7 @@ import torch
 
 from wmscore.files import sha256_tensor
 from wmscore.manifest import Observation, Panel
-from wmscore.rollouts import Rollouts
+from wmscore.rollouts import TEACHER_FORCED, Rollouts
 from wmscore.worlds import Item, TeacherForced, WorldModel
 
 __all__ = [
@@ -211,7 +211,7 @@ def teacher_forced_name(model: WorldModel) -> str:
             f"model {model.name!r}: offers no one-step predictions, expected a method "
             "predict_next(items, reference_frames, horizon) (wmscore.worlds.TeacherForced)"
         )
-    return f"{model.name} (teacher-forced)"
+    return model.name + TEACHER_FORCED
 
 
 def _batches(

@@ -7,21 +7,24 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from wmscore.functional import error_accumulation
+from wmscore.rollouts import TEACHER_FORCED
 from wmscore.scores import Scores
 
 __all__ = ["accumulation_lines"]
 
-_SUFFIX = " (teacher-forced)"  # as replay names one-step predictions
-
 
 def accumulation_lines(scores: Scores, results: Sequence[Scores]) -> Iterator[str]:
     """Lines of the postmortem, where the comparison has the model's one-step predictions too."""
-    forced = next((other for other in results if other.model == scores.model + _SUFFIX), None)
+    forced = next(
+        (other for other in results if other.model == scores.model + TEACHER_FORCED), None
+    )
     spec = next((spec for spec in scores.panel.axes if spec.axis == "perceptual_drift"), None)
     if forced is None or spec is None:
         return
     # The measure itself, whose name may say more (`haarpsi_full`): a score is cut off at 0.
     names = [name for name in scores.measures if f"{name}_".startswith(f"{spec.measure}_")]
+    if not names or names[0] not in forced.measures:
+        return
     curves = [s.measures[names[0]] for s in (scores, forced)]
     rolled, one_step = (1 - c.values if c.higher_is_better else c.values for c in curves)
     found = error_accumulation(rolled, one_step)

@@ -48,7 +48,9 @@ def write_curves(path: Path, results: Sequence[Scores], roles: Mapping[str, str]
         for i, scores in enumerate(ranked(results)):
             _draw(plot, scores.axes[spec.axis], f"C{i}", scores.model, scores.model in roles)
         plot.axhline(spec.threshold, color="black", linewidth=0.8, label="threshold")
+        last = results[0].panel.contract.horizon
         plot.set(title=spec.axis.replace("_", " "), xlabel="step", ylim=(-0.02, 1.02))
+        plot.set_xlim(0, last + 1)
     figure.axes[0].set_ylabel("score (median and quartiles over rows)")
     _save(figure, path)
 

@@ -20,7 +20,7 @@ from wmscore.scores import Scores
 __all__ = ["check_folder", "write_evidence"]
 
 # What must be the same in all scores of a comparison, as scorers record it.
-_NETWORKS = ("lpips trunk", "lpips heads", "encoder", "latent encoder")
+_NETWORKS = ("lpips trunk", "lpips heads", "encoder", "latent encoder", "oracle")
 
 
 def write_evidence(

@@ -71,7 +71,10 @@ def _section(
 ) -> list[str]:
     panel, failure = scores.panel, first_failure(scores)
     lines = [f"## {scores.model}", ""]
-    if failure is None:
+    if failure is None and not bool(scores.horizon.defined.any()):
+        why = ", ".join(f"{n} x {kind}" for kind, n in scores.faults().items()) or "no gate defined"
+        lines.append(f"- **First failure:** not determined, no row has a horizon: {why}.")
+    elif failure is None:
         lines.append("- **First failure:** none within the horizon.")
     else:
         s = failure

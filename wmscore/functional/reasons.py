@@ -65,7 +65,7 @@ _DESCRIPTIONS = {
     Reason.TOO_SMALL: "the frame is smaller than the smallest on which the value is defined",
     Reason.NO_PREVIOUS: "no frame before this one was given to compare it with",
     Reason.NO_REGION: "no pixel lies in the region",
-    Reason.NON_FINITE_FEATURES: "the encoder gave NaN or infinite features for a finite frame",
+    Reason.NON_FINITE_FEATURES: "a latent, or a feature of a finite frame, is NaN or infinite",
     Reason.NO_LATENTS: "no latents were given for the rollout or for its reference",
     Reason.NO_HEADROOM: "the frozen baseline is as close to the reference as the oracle, so that "
     "there is nothing to gain",

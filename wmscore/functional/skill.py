@@ -55,8 +55,8 @@ def skill(
         floor: of the frozen baseline, broadcasts to ``[..., T]``.
         ceiling: of the oracle, broadcasts to ``[..., T]``; 0 in a world without chance.
         min_headroom: least floor - ceiling for which the skill is defined, in units of the
-            distance; a number or a tensor that broadcasts to ``[..., T]``. Twice the median of the
-            ceiling is a good one where the world has chance; a tolerance where it has none.
+            distance; a number or a tensor that broadcasts to ``[..., T]``: the difference that is
+            worth telling, 0.01 to 0.05 of a measure in [0, 1].
         higher_is_better: whether all three are similarities.
         valid: bool, broadcasts to ``[..., T]``; other steps are undefined. ``None`` means all.
 

@@ -175,13 +175,16 @@ class KernelDistance(_DistributionMetric):
                 f"samples: {count} rows of {self.features} features ({4 * count * self.features} "
                 f"bytes) are more than max_rows = {self.max_rows}; raise it, or thin the set"
             )
-        held.append(rows.float())
+        held.append(rows.detach().to(torch.float32, copy=True))  # the caller may reuse its buffer
 
     def compute(self) -> Tensor:
         """Distance, a float64 scalar; NaN where it is undefined."""
+        preds, target = self._joined("preds"), self._joined("target")
+        if min(len(preds), len(target)) < 2:
+            return torch.tensor(torch.nan, dtype=torch.float64, device=preds.device)
         return F.kernel_distance(
-            self._joined("preds"),
-            self._joined("target"),
+            preds,
+            target,
             kernel=self.kernel,
             unbiased=self.unbiased,
             scale=self.scale,

@@ -24,7 +24,7 @@ from wmscore.scorer.learned import Learned, describe_network
 from wmscore.scorer.measures import measure_of
 from wmscore.scorer.perceptual import perceptual_drift
 from wmscore.scorer.quality import frame_quality
-from wmscore.scorer.skill import Oracle
+from wmscore.scorer.skill import Oracle, check_oracle
 from wmscore.scores import Curve, Scores
 
 if TYPE_CHECKING:
@@ -91,6 +91,12 @@ class Scorer:
         self._learned = Learned.of(panel, self.device, lpips, encoder)
         self._latent_encoder = latent_encoder
         self._oracle = Oracle.of(oracle)
+        skills = [
+            spec.measure if spec.axis == "perceptual_drift" else f"latent_{spec.measure}"
+            for spec in panel.axes
+            if spec.score == "skill"
+        ]
+        check_oracle(self._oracle, self._networks(), skills)
         branches = [len(scenario.scripts) for scenario in panel.scenarios]
         self._respond = any(spec.axis == "action_response" for spec in panel.axes)
         self._needs = torch.tensor(branches if self._respond else [1] * len(branches))
@@ -327,14 +333,18 @@ class Scorer:
         joined["reason"][absent] = int(Reason.MISSING)
         return ObjectIdentity(**joined)
 
+    def _networks(self) -> dict[str, str]:
+        about = self._learned.provenance()
+        if self._latent_encoder is not None:
+            about["latent encoder"] = describe_network(self._latent_encoder)
+        return about
+
     def _provenance(self) -> dict[str, str]:
         from wmscore import __version__
 
-        about = self._learned.provenance()
+        about = self._networks()
         if any(spec.score == "skill" for spec in self.panel.axes):
             about["oracle"] = self._oracle.model or "none given: a re-run shows the reference"
-        if self._latent_encoder is not None:
-            about["latent encoder"] = describe_network(self._latent_encoder)
         return about | {
             "wmscore": __version__,
             "torch": torch.__version__,

@@ -10,7 +10,7 @@ from wmscore.functional import Encoder, Reason
 from wmscore.manifest import AxisSpec
 from wmscore.scorer.axes import Curves, blank
 from wmscore.scorer.groups import Groups, of_reference
-from wmscore.scorer.skill import Oracle, skill_score
+from wmscore.scorer.skill import Oracle, frozen, skill_score
 
 __all__ = ["latent_drift"]
 
@@ -60,6 +60,6 @@ def latent_drift(
     values, reason = curves[chosen]
     if spec.score is None:
         return (1 - values).clamp_min(0.0), reason, curves
-    floor = _DISTANCES[spec.measure](reference[:, :1].expand_as(reference[:, 1:]), reference[:, 1:])
+    floor = _DISTANCES[spec.measure](frozen(rollouts, reference), reference[:, 1:])
     score, reason, raw = skill_score(groups, chosen, values, reason, floor, oracle)
     return score, reason, curves | {f"skill_{chosen}": raw}

@@ -12,7 +12,7 @@ from wmscore.scorer.distances import Pair, measure_frames, to_distance
 from wmscore.scorer.groups import Groups
 from wmscore.scorer.learned import Learned
 from wmscore.scorer.measures import measure_of
-from wmscore.scorer.skill import Oracle, skill_score
+from wmscore.scorer.skill import Oracle, frozen, skill_score
 
 __all__ = ["perceptual_drift"]
 
@@ -57,7 +57,7 @@ def perceptual_drift(
         score = values if measure_of(chosen).higher_is_better else 1 - values
         return score.clamp_min(0.0), reason, curves
     still = Pair(
-        preds=commanded.reference[:, :1].expand_as(pair.reference),
+        preds=frozen(commanded, commanded.reference),
         reference=pair.reference,
         index=torch.arange(len(pair.reference)),
         target=pair.reference,

@@ -44,15 +44,24 @@ def load_model(name: str) -> WorldModel:
     Raises:
         ValueError: `name` has another form, or what the factory returns is no `WorldModel`.
     """
-    module, colon, factory = name.partition(":")
-    if not (module and colon and factory):
-        raise ValueError(f"model: expected 'module:factory', got {name!r}")
-    if not hasattr(importlib.import_module(module), factory):
-        raise ValueError(f"model: module {module!r} has no {factory!r}")
-    model = getattr(importlib.import_module(module), factory)()
+    model = call_factory(name, "model")
     if not isinstance(model, WorldModel):
         raise ValueError(
             f"model: {name} returned a {type(model).__name__}, expected a WorldModel with "
             "name, capabilities and rollout(items, horizon)"
         )
     return model
+
+
+def call_factory(name: str, role: str) -> Any:
+    """Call the factory that `module:factory` names, without arguments; `role` is for errors.
+
+    Raises:
+        ValueError: `name` has another form, or there is no such factory.
+    """
+    module, colon, factory = name.partition(":")
+    if not (module and colon and factory):
+        raise ValueError(f"{role}: expected 'module:factory', got {name!r}")
+    if not hasattr(importlib.import_module(module), factory):
+        raise ValueError(f"{role}: module {module!r} has no {factory!r}")
+    return getattr(importlib.import_module(module), factory)()

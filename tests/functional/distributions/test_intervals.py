@@ -247,3 +247,18 @@ def test_the_whole_is_the_plain_distance() -> None:
         atol=0,
     )
     assert found.clusters == 2 * CLUSTERS
+
+
+@pytest.mark.parametrize("draws", [4, 10])
+def test_one_reference_for_several_sets(draws: int) -> None:
+    """Leading dims that one side lacks are no draws."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(5, 24, 8, generator=generator)
+    y = torch.randn(24, 8, generator=generator) + 0.3
+    groups = torch.arange(24) // 4
+    clusters = {"preds_clusters": groups, "target_clusters": groups, "draws": draws}
+    found = kernel_interval(x, y, **clusters)
+    for k in range(5):
+        alone = kernel_interval(x[k], y, **clusters)
+        for name in ("distance", "low", "high"):
+            assert_close(getattr(found, name)[k], getattr(alone, name))

@@ -90,7 +90,7 @@ def rows_of(features: Tensor, valid: Tensor | None = None, *, like: str = "the f
         weight = torch.ones((), dtype=torch.float64, device=features.device).expand(leading)
         count = torch.full(leading[:-1], leading[-1], device=features.device)
     else:
-        check_mask("valid", valid, tuple(leading), features.device, like=like)
+        check_mask(f"{like}_valid", valid, tuple(leading), features.device, like=like)
         valid = valid.expand(leading)
         values = values.where(valid[..., None], 0)
         weight, count = valid.double(), valid.sum(-1)

@@ -372,11 +372,15 @@ class KernelSums:
             Sums with K = 1 and leading dims ``[R, ...]``. A group that counts twice would pair its
             rows with their copies, so only 0 and 1 give the estimate of a set of distinct rows.
         """
+        # Leading dims that one side lacks would be taken for draws.
+        leading = self.cross.shape[:-2]
 
         def both(sums: Tensor) -> Tensor:
+            sums = sums.expand(*leading, *sums.shape[-2:])
             return torch.einsum("rk,...kl,rl->r...", picks, sums, picks)[..., None, None]
 
         def one(sums: Tensor) -> Tensor:
+            sums = sums.expand(*leading, *sums.shape[-1:])
             return torch.einsum("rk,...k->r...", picks, sums)[..., None]
 
         return KernelSums(
