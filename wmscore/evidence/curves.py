@@ -30,9 +30,9 @@ _SHOWN = (
     "latent_cosine",
     "latent_l2",
     "similarity_first",
-    "brightness",
-    "saturation",
-    "sharpness_gradient",
+    "brightness_ratio",
+    "saturation_ratio",
+    "sharpness_gradient_ratio",
     "change",
 )
 
@@ -61,7 +61,7 @@ def write_measures(path: Path, results: Sequence[Scores], roles: Mapping[str, st
     names = [n for start in _SHOWN for n in sorted(common) if n == start or _extends(n, start)]
     if not names:
         return
-    figure, plots = _figure(len(names), columns=4)
+    figure, plots = _figure(len(names), columns=4 if len(names) > 6 else 3)
     for name, plot in zip(names, plots, strict=True):
         for i, scores in enumerate(ranked(results)):
             curve = scores.measures[name]
