@@ -183,11 +183,3 @@ def test_bad_input() -> None:
         frechet_distance(FeatureMoments.of(x), FeatureMoments.of(torch.zeros(5, 4)))
     with pytest.raises(ValueError, match=r"preds_valid|valid must have a shape that broadcasts"):
         frechet_distance_from_features(x, x, preds_valid=torch.ones(4, dtype=torch.bool))
-
-
-@pytest.mark.needs_cuda
-def test_cuda_equals_cpu() -> None:
-    x, y = draw(2, 20, 30), draw(2, 50, 30, seed=1)
-    for here, there in zip(both(x, y), both(x.cuda(), y.cuda()), strict=True):
-        assert there.device.type == "cuda"
-        assert_close(there.cpu(), here, rtol=1e-6, atol=0)
