@@ -12,6 +12,7 @@ from wmscore.manifest import Panel
 from wmscore.replay import freeze_panel, render_truth, replay
 from wmscore.rollouts import Rollouts
 from wmscore.scorer import Scorer
+from wmscore.scorer.measures import is_variant
 from wmscore.scores import Scores
 from wmscore.testing import faults
 from wmscore.worlds import Frozen, WorldModel
@@ -49,7 +50,13 @@ def commanded(rollouts: list[Rollouts]) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("measure", "name"),
-    [("haarpsi", "haarpsi_full"), ("ssim", "ssim"), ("ms_ssim", "ms_ssim_3"), ("flip", "flip")],
+    [
+        ("haarpsi", "haarpsi_full"),
+        ("haarpsi_shift1", "haarpsi_full_shift1"),
+        ("ssim", "ssim"),
+        ("ms_ssim", "ms_ssim_3"),
+        ("flip", "flip"),
+    ],
 )
 def test_the_score_is_the_measure_that_the_panel_chose(measure, name):
     panel, rollouts = batches(measure, DELAYED)
@@ -57,6 +64,7 @@ def test_the_score_is_the_measure_that_the_panel_chose(measure, name):
     frames, target = (x[:, 1:] for x in commanded(rollouts))
     expected = {
         "haarpsi": lambda: F.haarpsi(frames, target),
+        "haarpsi_shift1": lambda: F.haarpsi(frames, target, shift=1),
         "ssim": lambda: F.ssim(frames, target),
         "ms_ssim": lambda: F.ms_ssim(frames, target).values,
         "flip": lambda: F.flip(frames, target),
@@ -187,3 +195,19 @@ def test_frames_of_another_size_or_of_no_colour_are_refused():
     }
     with pytest.raises(ValueError, match="measure of perceptual_drift, 'haarpsi', needs 1 or 3"):
         Scorer(panel).update(replace(rollouts[0], **four))
+
+
+@pytest.mark.parametrize(
+    ("name", "measure", "expected"),
+    [
+        ("haarpsi_full", "haarpsi", True),
+        ("haarpsi", "haarpsi", True),
+        ("haarpsi_full_shift1", "haarpsi", False),
+        ("haarpsi_full_shift1", "haarpsi_shift1", True),
+        ("haarpsi", "haarpsi_shift1", False),
+        ("ms_ssim_3", "ms_ssim", True),
+        ("ssim", "ms_ssim", False),
+    ],
+)
+def test_variants_of_a_measure(name, measure, expected):
+    assert is_variant(name, measure) is expected

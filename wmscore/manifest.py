@@ -59,6 +59,7 @@ Seed = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
 AXIS_MEASURES: dict[str, tuple[str, ...]] = {
     "perceptual_drift": (
         "haarpsi",
+        "haarpsi_shift1",
         "ssim",
         "ms_ssim",
         "flip",

@@ -8,6 +8,7 @@ import torch
 
 from wmscore.functional import error_accumulation
 from wmscore.rollouts import TEACHER_FORCED
+from wmscore.scorer.measures import is_variant
 from wmscore.scores import Scores
 
 __all__ = ["accumulation_lines"]
@@ -22,7 +23,7 @@ def accumulation_lines(scores: Scores, results: Sequence[Scores]) -> Iterator[st
     if forced is None or spec is None:
         return
     # The measure itself, whose name may say more (`haarpsi_full`): a score is cut off at 0.
-    names = [name for name in scores.measures if f"{name}_".startswith(f"{spec.measure}_")]
+    names = [name for name in scores.measures if is_variant(name, spec.measure)]
     if not names or names[0] not in forced.measures:
         return
     curves = [s.measures[names[0]] for s in (scores, forced)]

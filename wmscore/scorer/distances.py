@@ -17,7 +17,11 @@ from wmscore.scorer.measures import measure_of
 
 __all__ = ["Found", "Pair", "check_measure", "measure_frames", "to_distance"]
 
-_CHANNELS = {"haarpsi": (1, 3), "flip": (3,)}  # that a measure is defined for; the others take any
+_CHANNELS = {
+    "haarpsi": (1, 3),
+    "haarpsi_shift1": (1, 3),
+    "flip": (3,),
+}  # that a measure is defined for; the others take any
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,9 +68,11 @@ def measure_frames(measure: str, pair: Pair, learned: Learned) -> Found:
     preds, target = pair.preds, pair.target
     height, width = preds.shape[-2:]
     name, lack = measure, Reason.NON_FINITE
-    if measure == "haarpsi":
-        name, values = F.haarpsi_name(height, width), F.haarpsi(preds, target)
-        small = F.haarpsi_reason(values, height, width)
+    if measure in ("haarpsi", "haarpsi_shift1"):
+        shift = int(measure.endswith("shift1"))
+        name = F.haarpsi_name(height, width, shift=shift)
+        values = F.haarpsi(preds, target, shift=shift)
+        small = F.haarpsi_reason(values, height, width, shift=shift)
         return Found(name, values, torch.where(small == 0, _silent(values, lack), small))
     if measure in ("ssim", "ms_ssim") and not F.ms_ssim_scales(height, width):
         name, values = ("ms_ssim_0" if measure == "ms_ssim" else measure), _nothing(preds)

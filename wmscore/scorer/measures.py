@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from wmscore import functional as F
 
-__all__ = ["Measure", "measure_of"]
+__all__ = ["Measure", "is_variant", "measure_of"]
 
 _INFINITE = float("inf")
 
@@ -69,3 +69,15 @@ def measure_of(name: str) -> Measure:
     while name not in _MEASURES and "_" in name:
         name = name.rpartition("_")[0]
     return _MEASURES[name]
+
+
+def is_variant(name: str, measure: str) -> bool:
+    """Whether a raw measure is what a panel's measure gives at some size of frames.
+
+    `ms_ssim_3` is one of `ms_ssim`, `haarpsi_full` of `haarpsi`, `haarpsi_full_shift1` of
+    `haarpsi_shift1`.
+    """
+    shift = "_shift1"
+    if name.endswith(shift) != measure.endswith(shift):
+        return False
+    return f"{name}_".startswith(f"{measure.removesuffix(shift)}_")

@@ -13,7 +13,7 @@ from wmscore.functional import Reason
 from wmscore.rollouts import TEACHER_FORCED, Rollouts
 from wmscore.scorer.axes import Curves
 from wmscore.scorer.groups import Groups
-from wmscore.scorer.measures import measure_of
+from wmscore.scorer.measures import is_variant, measure_of
 from wmscore.scores import Scores
 
 __all__ = ["MIN_HEADROOM", "NETWORKS", "Oracle", "check_oracle", "frozen", "skill_score"]
@@ -81,7 +81,7 @@ def check_oracle(oracle: Oracle, provenance: Mapping[str, str], names: Sequence[
                 f"scorer's ({own})"
             )
     for name in names:
-        known = [key for key in oracle.distances if f"{key}_".startswith(f"{name}_")]
+        known = [key for key in oracle.distances if is_variant(key, name)]
         if not any(bool(oracle.distances[key][0].isfinite().any()) for key in known):
             raise ValueError(
                 f"oracle: {oracle.model!r} has no defined {name!r}, which the panel's skill is of"
