@@ -17,11 +17,8 @@ from wmscore.scorer.measures import measure_of
 
 __all__ = ["Found", "Pair", "check_measure", "measure_frames", "to_distance"]
 
-_CHANNELS = {
-    "haarpsi": (1, 3),
-    "haarpsi_shift1": (1, 3),
-    "flip": (3,),
-}  # that a measure is defined for; the others take any
+# Channels that a measure is defined for; the others take any.
+_CHANNELS = {"haarpsi": (1, 3), "haarpsi_shift1": (1, 3), "flip": (3,)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
