@@ -203,10 +203,10 @@ def test_halves_with_too_few_rows() -> None:
 
 def test_student_quantile() -> None:
     stats = pytest.importorskip("scipy.stats")
-    for freedom in (3, 5, 10, 50):
-        for probability in (0.95, 0.975):
+    for freedom in (1, 2, 3, 4, 5, 10, 51, 200):
+        for probability in (0.9, 0.975, 0.9995):
             expected = stats.t.ppf(probability, freedom)
-            assert student_quantile(probability, freedom) == pytest.approx(expected, rel=0.01)
+            assert student_quantile(probability, freedom) == pytest.approx(expected, rel=1e-9)
 
 
 def test_bad_input() -> None:

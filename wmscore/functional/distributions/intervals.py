@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import torch
 from torch import Tensor
@@ -318,18 +317,28 @@ def half_samples(strata: list[Tensor], draws: int, seed: int) -> Tensor:
 
 
 def student_quantile(probability: float, freedom: int) -> float:
-    """Quantile of Student's t: Cornish-Fisher in 1 / freedom (Abramowitz and Stegun 26.7.5).
+    """Quantile of Student's t above the median, by bisection of `_student_share`."""
+    share = 2 * probability - 1  # of what lies between -t and t
+    low, high = 0.0, 1.0
+    while _student_share(high, freedom) < share:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _student_share(middle, freedom) < share else (low, middle)
+    return (low + high) / 2
 
-    Below 1 % off at 97.5 % from 3 degrees of freedom on.
-    """
-    z: float = NormalDist().inv_cdf(probability)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + math.fsum(term / freedom**power for power, term in enumerate(terms, start=1))
+
+def _student_share(t: float, freedom: int) -> float:
+    """P(|T| < t) for whole degrees of freedom: a finite sum (Abramowitz and Stegun 26.7.3, 4)."""
+    angle = math.atan(t / math.sqrt(freedom))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = freedom % 2
+    term = cosine if odd else 1.0
+    total = 0.0
+    for k in range(1 + odd, freedom, 2):  # one term less with each two degrees
+        total += term
+        term *= cosine**2 * k / (k + 1)
+    return 2 / math.pi * (angle + sine * total) if odd else sine * total
 
 
 def _interval(
