@@ -76,6 +76,8 @@ class FrechetDistance(_DistributionMetric):
         **kwargs: Any,
     ) -> None:
         super().__init__(features, encoder=encoder, **kwargs)
+        if isinstance(leading, int):
+            raise TypeError(f"leading: expected sizes such as ({leading},), got {leading}")
         self.leading = tuple(leading)
         if encoder is not None and leading:
             raise ValueError(

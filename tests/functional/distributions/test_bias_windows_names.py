@@ -190,3 +190,9 @@ def test_bad_input() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_subsets_that_are_the_whole_set_are_refused() -> None:
+    x, y = torch.randn(24, 4), torch.randn(24, 4)
+    with pytest.raises(ValueError, match=r"smallest: 0\.99 of these rows is all of them"):
+        frechet_distance_extrapolated(x, y, smallest=0.99, sizes=3)

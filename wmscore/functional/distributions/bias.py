@@ -133,6 +133,11 @@ def frechet_distance_extrapolated(
             points.append(subset.distance)
     relative = torch.tensor(thinness, dtype=torch.float64).reshape(sizes - 1, repeats).mean(1)
     relative = torch.cat([relative, torch.ones(1, dtype=torch.float64)]).to(preds.device)
+    if max(thinness) <= 1:
+        raise ValueError(
+            f"smallest: {smallest} of these rows is all of them, so that there is nothing to "
+            "extrapolate from; give a smaller share, or more rows"
+        )
     means = torch.stack(points).reshape(sizes - 1, repeats, *whole.shape).mean(1)
     distances = torch.cat([means, whole[None]])
     flat = distances.reshape(sizes, -1)
