@@ -7,6 +7,7 @@ their reference frames, whose features wmscore computes once.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -92,7 +93,8 @@ def bench(net: str, side: int, seeds: int, device: str, rounds: int) -> list[Row
     preds, target = (x.to(device) for x in frame_pairs(count, side, side))
     preds = preds.view(seeds, count // seeds, 3, side, side)
     target = target[None, : count // seeds]
-    providers = providers_of(network, preds, target, with_loop=seeds == 1)
+    with_loop = seeds == 1 and count <= 512  # thousands of frames, one by one, take minutes
+    providers = providers_of(network, preds, target, with_loop)
     # A quick wrong answer is no result.
     values = providers["wmscore"]()
     for call in providers.values():
@@ -151,18 +153,16 @@ def main() -> None:
     chosen = arguments(options)
     device = chosen.device
     print(f"{environment(device)}\nkernels: {kernels()}")
-    rows = [
-        row
-        for _ in thread_counts(chosen)
-        for net in chosen.nets
-        for side in [*chosen.sides, *([512] if chosen.large else [])]
-        for seeds in chosen.seeds
-        for row in bench(net, side, seeds, device, chosen.rounds)
-    ]
+    rows: list[Row] = []
+    sides = [*chosen.sides, *([512] if chosen.large else [])]
+    for _ in thread_counts(chosen):
+        for net, side, seeds in itertools.product(chosen.nets, sides, chosen.seeds):
+            found = bench(net, side, seeds, device, chosen.rounds)
+            write_jsonl(chosen.out, found)  # at once: a run that is cut off keeps what it has
+            rows += found
     print(table(rows, COLUMNS))
     for net in chosen.nets:
         print(memory(net, device))
-    write_jsonl(chosen.out, rows)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ else
   status=1
 fi
 
-declare -A options=([bench_frame_ssim]="")
+declare -A options=([bench_frame_ssim]="" [bench_lpips]="--sides 64 256 --seeds 1 8 --rounds 5")
 if [ -n "${FUSED_SSIM:-}" ] && step fused-ssim 100 bash -c build_fused_ssim; then
   options[bench_frame_ssim]+=" --fused-ssim $FUSED_SSIM"
 fi
