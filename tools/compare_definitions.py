@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from types import ModuleType
 
 import numpy as np
 import torch
+from document_tables import Rows, rows_of, with_table
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
@@ -28,7 +28,6 @@ from wmscore.functional import ms_ssim, psnr, ssim
 
 __all__ = ["TABLES", "Table", "find", "pairs", "rows_of"]
 
-Rows = dict[str, list[str]]
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 SSIM_SIDES = (64, 128, 256)
 MS_SSIM_SIZES = ((64, 64), (128, 128), (256, 256), (181, 255))
@@ -326,16 +325,6 @@ TABLES = {
     "ms-ssim": Table(["MS-SSIM", *(f"{h} x {w}" for h, w in MS_SSIM_SIZES)], ms_ssim_table),
     "special": Table(["case", "wmscore", "elsewhere", "where"], special_table),
 }
-_BLOCK = r"(<!-- {name} -->\n).*?(<!-- end -->)"
-
-
-def rows_of(document: str, name: str) -> Rows:
-    """The rows of a table as the document has it."""
-    block = re.search(_BLOCK.format(name=name), document, re.DOTALL)
-    if block is None:
-        raise ValueError(f"the document has no table between <!-- {name} --> and <!-- end -->")
-    lines = [line for line in block[0].splitlines() if line.startswith("| ")][2:]
-    return {cells[0]: cells[1:] for line in lines if (cells := line.strip("| ").split(" | "))}
 
 
 def main() -> None:
@@ -352,10 +341,7 @@ def main() -> None:
         lost = rows_of(document, name).keys() - computed[name].keys()
         if lost:
             raise SystemExit(f"not written: nothing here computes the rows {sorted(lost)}")
-        pattern = re.compile(_BLOCK.format(name=name), re.DOTALL)
-        document = pattern.sub(
-            lambda match, name=name: match[1] + text[name] + "\n" + match[2], document
-        )
+        document = with_table(document, name, text[name])
     path.write_text(document, encoding="utf-8")
 
 

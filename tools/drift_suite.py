@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from document_tables import Rows, rows_of, with_table
 from torch import Tensor
 
 from wmscore.functional import (
@@ -32,12 +32,10 @@ from wmscore.worlds import OtherSeed, SpriteWorld
 
 __all__ = ["TABLES", "false_alarms", "rows_of", "suite"]
 
-Rows = dict[str, list[str]]
 STEPS, SCENES, WINDOW = 64, 4, 3
 LENGTHS = (8, 16, 32, 64, 128)
 CORRELATIONS = (0.0, 0.3, 0.6, 0.9)
 CURVES = 2000
-_BLOCK = r"(<!-- {name} -->\n).*?(<!-- end -->)"
 
 
 # --- false alarms --------------------------------------------------------------------------------
@@ -161,15 +159,6 @@ def markdown(name: str, rows: Rows) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def rows_of(document: str, name: str) -> Rows:
-    """The rows of a table as the document has it."""
-    block = re.search(_BLOCK.format(name=name), document, re.DOTALL)
-    if block is None:
-        raise ValueError(f"the document has no table between <!-- {name} --> and <!-- end -->")
-    lines = [line for line in block[0].splitlines() if line.startswith("| ")][2:]
-    return {cells[0]: cells[1:] for line in lines if (cells := line.strip("| ").split(" | "))}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", type=Path, help="put the tables into this document")
@@ -180,12 +169,7 @@ def main() -> None:
         return
     document = path.read_text(encoding="utf-8")
     for name, table in text.items():
-        pattern = re.compile(_BLOCK.format(name=name), re.DOTALL)
-        if not pattern.search(document):
-            raise SystemExit(f"not written: no place for {name}")
-        document = pattern.sub(
-            lambda match, table=table: match[1] + table + "\n" + match[2], document
-        )
+        document = with_table(document, name, table)
     path.write_text(document, encoding="utf-8")
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from wmscore import functional as F
 from wmscore.functional import Reason
-from wmscore.scorer.groups import finite_steps
 from wmscore.scorer.learned import Learned
 from wmscore.scorer.measures import measure_of
 
@@ -82,11 +81,8 @@ def measure_frames(measure: str, pair: Pair, learned: Learned) -> Found:
             values, lack = _nothing(preds), Reason.TOO_SMALL
         else:
             values = learned.distance(measure, pair.preds, pair.reference, pair.index)
-            # Of finite frames the network itself made what is not finite.
-            finite = finite_steps(preds) & finite_steps(target)
-            features = torch.full_like(finite, int(Reason.NON_FINITE_FEATURES), dtype=torch.uint8)
-            reason = features.masked_fill(~finite, int(Reason.NON_FINITE))
-            return Found(name, values, reason.masked_fill(~values.isnan(), 0))
+            why = F.feature_reason(values, preds, pair.reference, target_index=pair.index)
+            return Found(name, values, why.masked_fill(~values.isnan(), 0))
     else:
         pixelwise: dict[str, Callable[[Tensor, Tensor], Tensor]]
         pixelwise = {"ssim": F.ssim, "flip": F.flip, "psnr": F.psnr}
