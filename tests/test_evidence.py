@@ -24,7 +24,7 @@ from wmscore.cli import main
 from wmscore.demo import ROLES, run_demo
 from wmscore.evidence import check_folder, choose_traces, ranked, write_evidence
 from wmscore.files import sha256_file
-from wmscore.functional import Reason
+from wmscore.functional import Reason, drift_shape
 from wmscore.manifest import Panel
 from wmscore.scores import Scores
 
@@ -51,6 +51,19 @@ def test_the_folder_is_complete_and_its_checksums_hold(demo):
     assert panel.fingerprint == results[0].panel.fingerprint
     assert all(s.initial_frame_sha256 for s in panel.scenarios)
     assert json.loads((out / "seeds.json").read_text())["seeds"] == [0, 1]
+
+
+def test_the_metric_table_says_how_a_drift_goes(demo):
+    out, results = demo
+    with (out / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["model"] == "delayed-actions-2"]
+    scores = next(scores for scores in results if scores.model == "delayed-actions-2")
+    found = drift_shape(scores.axes["perceptual_drift"].values, higher_is_better=True)
+    for name, values in found._asdict().items():
+        for row, value in zip(rows, values.tolist(), strict=True):
+            cell = row[f"perceptual_drift_{name}"]
+            assert cell == ("" if value != value else str(value))
+    assert not any(key.startswith("action_response_slope") for key in rows[0])
 
 
 def test_every_curve_is_in_a_table_with_its_quartiles(demo):
