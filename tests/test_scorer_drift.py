@@ -95,6 +95,12 @@ def test_lpips_of_a_panel_is_the_published_one():
             Scorer(panel, lpips=network)
 
 
+def test_lpips_is_not_ignored_where_nothing_measures_it():
+    panel = sprite_panel(axes=[{"axis": "identity_persistence", "threshold": 0.9}])
+    with pytest.raises(ValueError, match="lpips: the panel has no axis perceptual_drift"):
+        Scorer(panel, lpips=LpipsNetwork.random("alex"))
+
+
 def test_lpips_stands_beside_another_measure_where_a_network_is_given():
     panel, rollouts = replayed(panel_of())
     plain = score(panel, rollouts)

@@ -44,10 +44,13 @@ class Learned:
 
         Raises:
             FileNotFoundError: the panel asks for LPIPS whose weights are not here.
-            ValueError: another network or encoder than the panel's, or no encoder.
+            ValueError: another network or encoder than the panel's, no encoder, or LPIPS for a
+                panel without perceptual_drift.
         """
         spec = next((spec for spec in panel.axes if spec.axis == "perceptual_drift"), None)
         wanted = "" if spec is None else spec.measure
+        if spec is None and lpips is not None:
+            raise ValueError("lpips: the panel has no axis perceptual_drift to measure it for")
         if wanted.startswith("lpips_"):
             net = wanted.removeprefix("lpips_")
             if lpips is None:
