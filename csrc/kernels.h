@@ -46,6 +46,21 @@ struct Region {
   bool has_previous;
 };
 
+// Problems of linear sum assignment: the cost of row i with column j of problem p is
+// data[p * problem + i * row + j * col], float or double. Masks [problems, rows] and [problems,
+// cols] say which members exist; null stands for all. Sides are at most kLongestSide.
+constexpr int64_t kLongestSide = 1024;
+struct AssignmentProblems {
+  const void* data;
+  int64_t problem;
+  int64_t row;
+  int64_t col;
+  int64_t rows;
+  int64_t cols;
+  const bool* use_rows;
+  const bool* use_cols;
+};
+
 // Two stacks of feature maps to compare: preds [N, channels, ...] and target [targets, channels,
 // ...], of `pixels` positions each. The target of preds n is n, or index[n], which may be out of
 // range. `weight` has a value for each channel, float or (for maps of double) double; null stands
@@ -105,6 +120,14 @@ constexpr int64_t kMostObjects = 255;
 }  // namespace wmscore
 
 extern "C" {
+
+// The column of each row, [problems, rows], or -1. Solves the problems first <= p < last.
+void wmscore_assignment_cpu(wmscore::Element element, wmscore::AssignmentProblems problems,
+                            bool maximize, int64_t first, int64_t last, int64_t* match);
+
+// The same for `count` problems, on a device. Returns a cudaError_t.
+int32_t wmscore_assignment_cuda(wmscore::Element element, wmscore::AssignmentProblems problems,
+                                int64_t count, bool maximize, int64_t* match, void* stream);
 
 // Sums over the pixels of one plane: squared error, absolute error, sum of preds, sum of target,
 // energy of preds, energy of target. `sums` is [planes, 6], int64 for uint8 frames and double for

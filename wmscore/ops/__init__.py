@@ -1,6 +1,7 @@
 """Fused ops on frames: torch functions, overridden by compiled kernels where they were built."""
 
 from wmscore.ops._library import Kernels, has_kernel, kernels, load
+from wmscore.ops.assignment import assignment
 from wmscore.ops.feature_distance import feature_distance, feature_distance_backward
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
 from wmscore.ops.frame_flip import frame_flip
@@ -17,6 +18,7 @@ __all__ = [
     "HAARPSI_ALPHA",
     "Kernels",
     "QualitySums",
+    "assignment",
     "feature_distance",
     "feature_distance_backward",
     "frame_errors",
