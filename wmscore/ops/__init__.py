@@ -8,6 +8,8 @@ from wmscore.ops.frame_haarpsi import HAARPSI_ALPHA, FrameHaarpsi, frame_haarpsi
 from wmscore.ops.frame_quality import QualitySums, frame_quality
 from wmscore.ops.frame_region_errors import frame_region_errors
 from wmscore.ops.frame_ssim import FrameSsim, frame_ssim, frame_ssim_backward
+from wmscore.ops.label_pool import label_pool
+from wmscore.ops.label_propagate import label_propagate
 
 __all__ = [
     "FrameErrors",
@@ -27,6 +29,8 @@ __all__ = [
     "frame_ssim_backward",
     "has_kernel",
     "kernels",
+    "label_pool",
+    "label_propagate",
 ]
 
 load()
