@@ -141,7 +141,7 @@ def _chunks(features: Tensor, labels: Tensor, *split: Tensor) -> list[tuple[Tens
     frames = max(1, _CHUNK // values)
     if features.shape[0] == 0:
         return [() for _ in split]
-    return [x.split(frames) for x in split]
+    return [torch.split(x, frames) for x in split]
 
 
 def _slots(labels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:

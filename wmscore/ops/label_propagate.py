@@ -233,4 +233,4 @@ def _at(labels: Tensor, place: Tensor) -> Tensor:
     """`[B, L, P]` at the places `[B, R, w]`: `[B, L, R, w]`."""
     count = labels.shape[1]
     found = labels.gather(2, place.flatten(1)[:, None].expand(-1, count, -1))
-    return found.unflatten(2, place.shape[1:])
+    return found.reshape(*found.shape[:2], *place.shape[1:])
