@@ -10,6 +10,8 @@ from wmscore.ops.frame_quality import QualitySums, frame_quality
 from wmscore.ops.frame_region_errors import frame_region_errors
 from wmscore.ops.frame_ssim import FrameSsim, frame_ssim, frame_ssim_backward
 from wmscore.ops.label_overlap import label_overlap
+from wmscore.ops.label_pool import label_pool
+from wmscore.ops.label_propagate import label_propagate
 
 __all__ = [
     "FrameErrors",
@@ -31,6 +33,8 @@ __all__ = [
     "has_kernel",
     "kernels",
     "label_overlap",
+    "label_pool",
+    "label_propagate",
 ]
 
 load()

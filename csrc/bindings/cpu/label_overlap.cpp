@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "../labels.h"
+#include "../overlap.h"
 
 namespace {
 
