@@ -35,7 +35,7 @@ def novel_texture(plan: Plan) -> tuple[Tensor, Tensor]:
     frames, labels = plan.anchors.frames, plan.anchors.labels
     if labels is None or frames.shape[2] != 3:
         raise ValueError(f"world: expected labels and RGB frames, got {list(frames.shape)}")
-    groups, back = plan.anchor.unique(return_inverse=True)
+    groups, back = torch.unique(plan.anchor, return_inverse=True)
     pair = _unlike(*mean_colours(frames[groups], labels[groups]), back, plan.key)
     place = torch.arange(_SIDE, device=labels.device)
     y, x = place[:, None], place

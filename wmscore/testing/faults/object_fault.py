@@ -103,9 +103,8 @@ class ObjectFault(Fault):
             rng = row_random(items[anchor.index(row)])
             found = self.find(rng, everything[row], everything.labels[row], horizon)
             step, choice = found or (horizon + 1, Choice(()))
-            objects = (*choice.objects, 0, 0)[:2]
-            place = (*choice.place, 0, 0, 0, 0)[:4]
-            chosen[row] = (step, *objects, *place, rng.getrandbits(32))
+            padded = [*choice.objects, 0, 0][:2] + [*choice.place, 0, 0, 0, 0][:4]
+            chosen[row] = [step, *padded, rng.getrandbits(32)]
         table = torch.tensor([chosen[row] for row in anchor]).to(truth.device)
         objects, new = _give_new_labels(table[:, 1:3], labels)
         plan = Plan(
@@ -121,8 +120,8 @@ class ObjectFault(Fault):
         wrong = wrong & truth.valid
         onset = torch.where(wrong.any(1), wrong.int().argmax(1), 0).cpu()
         info = {**truth.info, "fault_step": onset}
-        objects = torch.where(onset[:, None] > 0, plan.objects.cpu(), 0)
-        info["fault_object"], info["fault_other_object"] = objects.unbind(1)
+        named = torch.where(onset[:, None] > 0, objects.cpu(), 0)
+        info["fault_object"], info["fault_other_object"] = named.unbind(1)
         return replace(changed, info=info)
 
 
