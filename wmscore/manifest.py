@@ -70,7 +70,7 @@ AXIS_MEASURES: dict[str, tuple[str, ...]] = {
         "feature_l2",
     ),
     "latent_drift": ("cosine", "l2"),
-    "identity_persistence": ("objects",),
+    "identity_persistence": ("objects", "objects_area", "objects_alone"),
     "action_response": ("agreement",),
 }
 

@@ -16,6 +16,7 @@ from wmscore.functional import (
     Reason,
     UsableHorizon,
     drift_shape,
+    identity_events,
 )
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.tensorfile import load_tensors, save_tensors
@@ -67,6 +68,8 @@ class Scores:
         fault: `[R]` uint8, the evaluation fault of a row as `Reason`, 0 for none. A row with a
             fault has no usable horizon: the evaluation failed, not the model.
         identity: per object and step, or None where the panel has no identity axis or no labels.
+        summary: further numbers of each row `[R]` float64, by name (of tracking: `idf1`, `hota`, ...);
+            NaN where undefined.
         info: per-row values that came with the rollouts.
         provenance: versions, device and kernels that made the numbers.
     """
@@ -78,6 +81,7 @@ class Scores:
     horizon: UsableHorizon
     fault: Tensor
     identity: ObjectIdentity | None = None
+    summary: dict[str, Tensor] = field(default_factory=dict)
     info: dict[str, Tensor] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
 
@@ -133,6 +137,10 @@ class Scores:
         event = IdentityState(int(self.identity.first_break_event[row])).name.lower()
         return int(self.identity.first_break[row]), int(self.identity.first_break_id[row]), event
 
+    def events(self) -> list[dict[str, Any]]:
+        """What happened to objects, one record per event (`functional.identity_events`)."""
+        return [] if self.identity is None else identity_events(self.identity).records()
+
     def records(self) -> list[dict[str, Any]]:
         """One flat record per row: the lines of the matched metric table."""
         horizon, failing = self.horizon, self.failing_steps()
@@ -170,6 +178,7 @@ class Scores:
                 same = self.measures["psnr"].values[r].isposinf()
                 line["identical_steps"] = int(same.sum())
             line |= self._identity_record(r)
+            line |= {k: "" if v[r].isnan() else float(v[r]) for k, v in self.summary.items()}
             line |= {f"info_{k}": v[r].item() for k, v in self.info.items() if v.dim() == 1}
             lines.append(line)
         return lines
@@ -238,6 +247,7 @@ class Scores:
             value = getattr(self, part)
             if value is not None:
                 tensors |= {f"{part}.{f.name}": getattr(value, f.name) for f in fields(value)}
+        tensors |= {f"summary.{k}": v for k, v in self.summary.items()}
         tensors |= {f"info.{k}": v for k, v in self.info.items()}
         header = {
             "model": self.model,
@@ -279,6 +289,7 @@ class Scores:
             horizon=UsableHorizon(**part("horizon")),
             fault=tensors["fault"],
             identity=ObjectIdentity(**identity) if identity else None,
+            summary=part("summary"),
             info=part("info"),
             provenance=header["provenance"],
         )

@@ -17,7 +17,16 @@ from wmscore.ops import has_kernel
 from wmscore.ops import label_overlap as count_overlap
 from wmscore.ops.label_overlap import LARGEST_ID, MOST_OBJECTS
 
-__all__ = ["LARGEST_ID", "LabelOverlap", "label_ids", "label_overlap", "overlap_pieces"]
+__all__ = [
+    "LARGEST_ID",
+    "MOST_OBJECTS",
+    "LabelOverlap",
+    "label_ids",
+    "label_overlap",
+    "list_ids",
+    "overlap_pieces",
+    "present_ids",
+]
 
 _TABLE_ROWS = 128  # rows whose table of LARGEST_ID + 1 entries is worked on at a time
 
@@ -128,12 +137,12 @@ def label_ids(*labels: Tensor, valid: Tensor | None = None) -> Tensor:
     if valid is not None:
         check_mask("valid", valid, tuple(labels[0].shape[:2]), labels[0].device)
         valid = valid.expand(labels[0].shape[:2])
-    present, extremes = _present(labels[0], valid)
+    present, extremes = present_ids(labels[0], valid)
     for others in labels[1:]:
-        more, more_extremes = _present(others, valid)
+        more, more_extremes = present_ids(others, valid)
         present |= more
         extremes = torch.cat([extremes, more_extremes], 1)
-    return _listed(present, extremes)
+    return list_ids(present, extremes)
 
 
 def label_overlap(
@@ -314,17 +323,17 @@ def _found_ids(
         return preds_ids, target_ids
     if target_ids is not None:
         return label_ids(preds), target_ids
-    present, extremes = _present(target, None)
+    present, extremes = present_ids(target, None)
     if index is not None:
         present, extremes = (x.index_select(0, index) for x in (present, extremes))
     if preds_ids is not None:
-        return preds_ids, _listed(present, extremes)
-    of_preds, preds_extremes = _present(preds, None)
-    ids = _listed(present | of_preds, torch.cat([extremes, preds_extremes], 1))
+        return preds_ids, list_ids(present, extremes)
+    of_preds, preds_extremes = present_ids(preds, None)
+    ids = list_ids(present | of_preds, torch.cat([extremes, preds_extremes], 1))
     return ids, ids
 
 
-def _present(labels: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+def present_ids(labels: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
     """Which ids each row has, bool ``[B, LARGEST_ID + 1]``, and its extremes ``[B, 2]``."""
     rows, device = labels.shape[0], labels.device
     present = torch.zeros(rows, LARGEST_ID + 1, dtype=torch.bool, device=device)
@@ -342,7 +351,7 @@ def _present(labels: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
     return present, extremes
 
 
-def _listed(present: Tensor, extremes: Tensor) -> Tensor:
+def list_ids(present: Tensor, extremes: Tensor) -> Tensor:
     """``[B, N]`` the ids that are present; the sync of :func:`label_ids`."""
     rows, device = present.shape[0], present.device
     if rows == 0:

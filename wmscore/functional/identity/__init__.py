@@ -1,0 +1,21 @@
+"""Object identity persistence: which object stopped being itself, when and how."""
+
+from wmscore.functional.identity.alone import lone_identity
+from wmscore.functional.identity.events import IdentityEvents, identity_events
+from wmscore.functional.identity.labels import object_identity
+from wmscore.functional.identity.own_ids import share_ids
+from wmscore.functional.identity.result import ObjectIdentity
+from wmscore.functional.identity.stability import IdStability, id_stability
+from wmscore.functional.identity.states import IdentityState
+
+__all__ = [
+    "IdStability",
+    "IdentityEvents",
+    "IdentityState",
+    "ObjectIdentity",
+    "id_stability",
+    "identity_events",
+    "lone_identity",
+    "object_identity",
+    "share_ids",
+]

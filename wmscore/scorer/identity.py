@@ -1,0 +1,146 @@
+"""Identity persistence: which objects are still themselves, from labels or carried along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from wmscore import functional as F
+from wmscore.functional import ObjectIdentity, Reason
+from wmscore.manifest import AxisSpec
+from wmscore.scorer.axes import Curves, blank
+from wmscore.scorer.groups import Groups
+
+__all__ = ["UNSTABLE", "IdentityFound", "identity_persistence", "join_identity"]
+
+UNSTABLE = {1: "reference_labels", 2: "labels"}
+"""Bits of `IdentityFound.unstable`: whose ids change their meaning."""
+
+# Fields of `ObjectIdentity` that have no axis over objects.
+_PER_ROW = (
+    "score",
+    "area_score",
+    "reason",
+    "first_break",
+    "first_break_id",
+    "first_break_event",
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IdentityFound:
+    """What a batch of `G` groups shows.
+
+    Attributes:
+        score: `[G, T]`.
+        reason: `[G, T]` uint8.
+        curves: raw measures.
+        objects: every object at every step, or None where there is nothing to tell by.
+        summary: per-row numbers `[G]`, by name.
+        unstable: `[G]` uint8, whose ids change their meaning from frame to frame: bits of
+            `UNSTABLE`.
+    """
+
+    score: Tensor
+    reason: Tensor
+    curves: Curves
+    objects: ObjectIdentity | None
+    summary: dict[str, Tensor] = field(default_factory=dict)
+    unstable: Tensor
+
+
+def identity_persistence(groups: Groups, spec: AxisSpec) -> IdentityFound:
+    """Score, its reasons, the raw curves, and the state of every object."""
+    rollouts, reason = groups.commanded, groups.reason
+    alone = spec.measure == "objects_alone"
+    unstable = reason.new_zeros(len(reason))
+    found = None
+    if rollouts.labels is None or (rollouts.reference_labels is None and not alone):
+        lack = reason.masked_fill(reason == 0, int(Reason.NO_LABELS))
+        score = area_score = torch.zeros_like(lack)
+    else:
+        found = _from_labels(groups, alone)
+        lack = torch.where(reason == 0, found.reason, reason)
+        score, area_score = found.score, found.area_score
+        unstable = 2 * _suspicious(rollouts.labels, rollouts.valid)
+        if not alone:
+            unstable += _in_rows(groups, _suspicious(*_reference_labels(groups)))
+    curves = {
+        "identity_objects": (blank(score, lack), lack),
+        "identity_area": (blank(area_score, lack), lack),
+    }
+    main = "identity_area" if spec.measure.endswith("_area") else "identity_objects"
+    return IdentityFound(
+        score=curves[main][0],
+        reason=lack,
+        curves=curves,
+        objects=found,
+        unstable=unstable,
+    )
+
+
+def _from_labels(groups: Groups, alone: bool) -> ObjectIdentity:
+    rollouts = groups.commanded
+    assert rollouts.labels is not None
+    if alone:
+        return F.lone_identity(rollouts.labels, valid=rollouts.valid)
+    labels, _ = _reference_labels(groups)
+    return F.object_identity(
+        rollouts.labels[:, 1:],
+        labels[:, 1:],
+        first_labels=rollouts.labels[:, 0],
+        target_index=_index(groups),
+        valid=groups.shown,
+    )
+
+
+def _reference_labels(groups: Groups) -> tuple[Tensor, Tensor]:
+    """Labels `[S, T+1, H, W]` and which frames exist."""
+    rollouts = groups.commanded
+    assert rollouts.reference_labels is not None
+    assert rollouts.reference_valid is not None
+    return rollouts.reference_labels, rollouts.reference_valid
+
+
+def _index(groups: Groups) -> Tensor:
+    """`[G]` int64, the reference of each group, on the device."""
+    rollouts = groups.commanded
+    assert rollouts.reference_index is not None
+    return rollouts.reference_index.to(rollouts.device, non_blocking=True)
+
+
+def _in_rows(groups: Groups, of_reference: Tensor) -> Tensor:
+    return of_reference[_index(groups)]
+
+
+def _suspicious(labels: Tensor, valid: Tensor) -> Tensor:
+    """`[B]` uint8, 1 where ids change their meaning from frame to frame."""
+    return F.id_stability(labels, valid=valid).suspicious.to(torch.uint8)
+
+
+def join_identity(parts: list[tuple[Tensor, ObjectIdentity]], rows: int) -> ObjectIdentity | None:
+    """Pad every batch to the widest object list, then put rows in panel order.
+
+    Args:
+        parts: the panel rows `[G]` of each batch, and what it showed.
+        rows: of the panel; those that are missing have the reason MISSING.
+    """
+    if not parts:
+        return None
+    slot = torch.cat([slot for slot, _ in parts])
+    width = max(found.ids.shape[1] for _, found in parts)
+    joined: dict[str, Tensor] = {}
+    for f in fields(ObjectIdentity):
+        values = [getattr(found, f.name) for _, found in parts]
+        fill = float("nan") if values[0].is_floating_point() else 0
+        if f.name not in _PER_ROW:
+            values = [pad(v, (0, width - v.shape[-1]), value=fill) for v in values]
+        known = torch.cat(values)
+        blank = known.new_full((rows, *known.shape[1:]), fill)
+        joined[f.name] = blank.index_copy(0, slot, known).cpu()
+    absent = torch.ones(rows, dtype=torch.bool).index_fill(0, slot.cpu(), False)
+    joined["reason"][absent] = int(Reason.MISSING)
+    return ObjectIdentity(**joined)
