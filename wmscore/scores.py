@@ -68,8 +68,8 @@ class Scores:
         fault: `[R]` uint8, the evaluation fault of a row as `Reason`, 0 for none. A row with a
             fault has no usable horizon: the evaluation failed, not the model.
         identity: per object and step, or None where the panel has no identity axis or no labels.
-        summary: further numbers of each row `[R]` float64, by name (of tracking: `idf1`, `hota`, ...);
-            NaN where undefined.
+        summary: further numbers of each row `[R]` float64, by name (`idf1`, `hota`, ... of
+            tracking); NaN where undefined.
         info: per-row values that came with the rollouts.
         provenance: versions, device and kernels that made the numbers.
     """

@@ -33,9 +33,9 @@ def write_evidence(
 ) -> list[Trace]:
     """Write the evidence of a comparison, replacing an older folder only when complete.
 
-    `manifest.json`, `seeds.json`, `metrics.csv`, `events.csv`, `curves.csv`, `curves.png`, `measures.png`,
-    `scores/<model>.safetensors`, at least two `traces/`, `postmortem.md`, `environment.json`, and
-    `checksums.json` over all.
+    `manifest.json`, `seeds.json`, `metrics.csv`, `events.csv` (where objects were judged),
+    `curves.csv`, `curves.png`, `measures.png`, `scores/<model>.safetensors`, at least two
+    `traces/`, `postmortem.md`, `environment.json`, and `checksums.json` over all.
 
     Args:
         folder: where to; an existing folder must be an evidence folder.

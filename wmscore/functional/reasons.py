@@ -77,8 +77,8 @@ _DESCRIPTIONS = {
     Reason.NO_DRIFT: "the curve does not rise by more than noise would, or not for good, so that "
     "no drift sets in",
     Reason.TOO_FEW_SAMPLES: "fewer samples of a distribution than its estimate needs",
-    Reason.UNDETERMINED: "whether the objects that should be visible are still themselves cannot be "
-    "told",
+    Reason.UNDETERMINED: "whether the objects that should be visible are still themselves cannot "
+    "be told",
     Reason.HIDDEN: "the object may be hidden behind another that is not in its own place",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",

@@ -88,7 +88,7 @@ def identity_events(found: ObjectIdentity, *, patience: int = 2) -> IdentityEven
 
     row, slot, at = broken.nonzero(as_tuple=True)
     run = (row * state.shape[1] + slot) * (steps + 1) + begin[row, slot, at]
-    _, which, length = run.unique_consecutive(return_inverse=True, return_counts=True)
+    _, which, length = torch.unique_consecutive(run, return_inverse=True, return_counts=True)
     end = length.cumsum(0) - 1  # place of each run's last broken step
     first = end - length + 1
     confidence = found.confidence.mT[row, slot, at]

@@ -24,9 +24,10 @@ def match_places(
     .. math:: w_{ij} = \begin{cases} 1 + \mathrm{IoU}_{ij} & \mathrm{IoU}_{ij} \ge \mathrm{gate} \\
                                      1 - d_{ij} / s_i & d_{ij} < s_i \\ 0 & \text{else} \end{cases}
 
-    (and a hair more for the object itself, which decides ties) with the distance of centroids d and the reference object's size s, the root of its area: a
-    region of another shape is in the place as long as it is nearer than one object size. Pairs of
-    weight 0 are none. Only regions of `min_area` pixels or more take part.
+    (and a hair more for the object itself, which decides ties), with the distance of centroids d
+    and the reference object's size s, the root of its area: a region of another shape is in the
+    place as long as it is nearer than one object size. Pairs of weight 0 are none. Only regions of
+    `min_area` pixels or more take part.
 
     Args:
         overlap: counts of `[B, T]` pairs of frames, N slots each.
