@@ -134,7 +134,7 @@ def test_exit_and_occlusion_of_both_are_no_event() -> None:
 def test_an_object_only_in_the_generated_frames_is_not_the_references_fault() -> None:
     target = two_objects()
     preds = target.clone()
-    preds[0, 2:, 30:36, 30:36] = 77
+    preds[0, 2:, 33:39, 30:36] = 77
     result = object_identity(preds, target)
     assert result.ids.tolist() == [[3, 9, 77]]
     assert (result.state[..., 2] == NOT_VISIBLE).all()
@@ -430,7 +430,7 @@ def brute_force(
                     continue
                 if value.is_break and not (name in last and last[name].is_break):
                     returned[name] = name in last and hidden[name]
-                if value in (SWAP, MORPH) and returned[name]:
+                if value in (SWAP, MORPH, MERGE) and returned[name]:
                     value = REENTRY
                 state[b, t, name] = value
                 last[name], hidden[name] = value, False
@@ -495,21 +495,42 @@ def frame_states(
     def at_home(name: int) -> bool:
         return len(shown[name]) >= min_area and 2 * len(shown[name] & own[name]) >= len(shown[name])
 
+    def box(points: set[tuple[int, int]]) -> tuple[int, int, int, int]:
+        ys, xs = [y for y, _ in points], [x for _, x in points]
+        return min(ys), min(xs), max(ys) + 1, max(xs) + 1
+
+    def occupant(name: int) -> tuple[int, int | None]:
+        covers = {u: len(shown[name] & own[u]) for u in names if u != name}
+        covers = {u: n for u, n in covers.items() if n and 2 * n >= len(shown[name])}
+        covering = max(covers, key=lambda u: (covers[u], -u)) if covers else None
+        other = place.get(name, name)
+        if other == name and len(own[name]) < min_area and covering is not None:
+            other = covering
+        return other, covering
+
+    def merges(name: int, other: int, covering: int | None) -> bool:
+        if covering is None or len(own[name]) >= min_area or iou(name, name) >= gate:
+            return False
+        if not (len(shown[name]) >= min_area and other != name and at_home(other)):
+            return False
+        one, two = box(shown[name]), box(shown[other])
+        return all(max(one[k], two[k]) - min(one[k + 2], two[k + 2]) <= 1 for k in (0, 1))
+
     def twice(name: int) -> bool:
-        return 2 * min(stray(name), len(shown[name] & own[name])) >= len(shown[name])
+        grown = 0
+        for u in names:
+            other, covering = occupant(u)
+            if covering == name and merges(u, other, covering):
+                grown += len(shown[u] & own[name])
+        return 2 * min(stray(name) - grown, len(shown[name] & own[name])) >= len(shown[name])
 
     found: dict[int, IdentityState] = {}
     claimed: dict[int, set[int]] = {}
     for name in names:
         area, mine = len(shown[name]), len(shown[name] & own[name])
         present, in_place = len(own[name]) >= min_area, iou(name, name) >= gate
-        other = place.get(name, name)
-        matched = other != name
-        covers = {u: len(shown[name] & own[u]) for u in names if u != name}
-        covers = {u: count for u, count in covers.items() if count and 2 * count >= area}
-        covering = max(covers, key=lambda u: (covers[u], -u)) if covers else None
-        if not matched and not present and covering is not None:
-            other = covering
+        matched = place.get(name, name) != name
+        other, covering = occupant(name)
         parts = [
             len(shown[name] & own[u])
             for u in names
@@ -524,7 +545,7 @@ def frame_states(
             value = DUPLICATE
         elif in_place:
             value = OK
-        elif not present and covering is not None and at_home(other) and not twice(other):
+        elif merges(name, other, covering):
             value = MERGE
         elif other != name and other in known and not hidden and (not present or rings(name)):
             value = SWAP
@@ -553,7 +574,7 @@ def near_border(points: set[tuple[int, int]], size: torch.Size) -> bool:
     near = False
     for k in (0, 1):
         low, high = min(p[k] for p in points), max(p[k] for p in points) + 1
-        near |= low - (high - low) < 0 or high + (high - low) > size[k]
+        near |= low - (high - low) // 2 < 0 or high + (high - low) // 2 > size[k]
     return near
 
 

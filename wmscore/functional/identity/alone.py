@@ -38,7 +38,7 @@ def lone_identity(
     `t - 1` (optimal matching, IoU at or above the gate), WHO is its label:
 
     - SWAP, MORPH: the region goes on under the label of another track, or under a new one.
-    - VANISH: the label is gone, although it was neither near the border (within its own size) nor
+    - VANISH: the label is gone, although it was neither near the border (within half its size) nor
       on its way out of sight already (three quarters of its largest area so far or less), and no
       other object covers a quarter of its place. Until it is back.
     - NOT_VISIBLE: it is gone, and one of these explains it.

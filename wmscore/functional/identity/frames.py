@@ -22,7 +22,7 @@ class FrameIdentity(NamedTuple):
     """What one pair of frames tells, each `[B, T, N]`; see `ObjectIdentity`.
 
     `explained` says of a generated region where it may have come from: the border of the frame,
-    which it reaches, or would if it grew by its own size on each side; or an object that it has
+    which it reaches, or would if it grew by half its size on each side; or an object that it has
     replaced or is a part of.
     """
 
@@ -105,12 +105,20 @@ def frame_identity(
         return pad(flag.expand_as(visible), (1, 0)).gather(-1, occupant)
 
     at_home = visible & (own >= _HALF * area)
-    doubled = torch.minimum(overlap.stray, own) >= _HALF * area
+    gone = ~in_place & ~present
+    touches = _boxes_touch(overlap.target_boxes, occupant)
+    merged = gone & visible & (covering > 0) & of_occupant(at_home) & touches
+    # What lies in the place of those that have grown into it makes no second one of an object.
+    grown = pad(torch.zeros_like(own), (1, 0)).scatter_add(
+        -1,
+        covering.where(merged, 0),
+        others.gather(-1, (covering - 1).clamp(min=0)[..., None])[..., 0],
+    )
+    doubled = torch.minimum(overlap.stray - grown[..., 1:], own) >= _HALF * area
     by_known = of_occupant(known)
     stranger = others.masked_fill(known[..., None, :], 0)
     stranger = stranger.masked_fill(2 * stranger < preds_area[..., None, :], 0)  # mostly within
     split = (own >= _PART * area) & (stranger.sum(-1) >= _PART * area)
-    gone = ~in_place & ~present
     hidden = by_known & ~is_matched & ~of_occupant(at_home)
 
     state = torch.full_like(area, IdentityState.MISLOCATED, dtype=torch.uint8)
@@ -120,7 +128,7 @@ def frame_identity(
         (gone & hidden, IdentityState.UNDETERMINED),
         (gone & taken & ~by_known, IdentityState.MORPH),
         (~in_place & by_known & ~hidden & (ring | ~present), IdentityState.SWAP),
-        (gone & (covering > 0) & of_occupant(at_home & ~doubled), IdentityState.MERGE),
+        (merged, IdentityState.MERGE),
         (in_place, IdentityState.OK),
         (doubled, IdentityState.DUPLICATE),
         (split, IdentityState.SPLIT),
@@ -152,10 +160,19 @@ def frame_identity(
     )
 
 
+def _boxes_touch(boxes: Tensor, other: Tensor) -> Tensor:
+    """Whether boxes `[B, T, N, 4]` come within a pixel of those of 1-based slots `other`."""
+    slot = (other - 1).clamp(min=0)[..., None].expand(*other.shape, 4)
+    there = boxes.gather(-2, slot)
+    start = torch.maximum(boxes[..., :2], there[..., :2])
+    stop = torch.minimum(boxes[..., 2:], there[..., 2:])
+    return (start - stop <= 1).all(-1) & (other > 0)
+
+
 def at_border(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Whether boxes `[..., 4]` reach the border when they grow by their own size on each side."""
+    """Whether boxes `[..., 4]` reach the border when they grow by half their size on each side."""
     (top, left, bottom, right), (height, width) = boxes.unbind(-1), size
-    tall, wide = bottom - top, right - left
+    tall, wide = (bottom - top) // 2, (right - left) // 2
     is_vertical = (top < tall) | (bottom + tall > height)
     return is_vertical | (left < wide) | (right + wide > width)
 

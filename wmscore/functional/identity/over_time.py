@@ -71,7 +71,7 @@ def identity_score(state: Tensor, area: Tensor, valid: Tensor) -> IdentityScore:
 
 
 def mark_returns(state: Tensor, seen_before: Tensor | None = None) -> Tensor:
-    """Turn each SWAP or MORPH that begins as the object comes back to view into a REENTRY.
+    """Turn each SWAP, MORPH or MERGE that begins as the object comes back into a REENTRY.
 
     Args:
         state: `[B, T, N]` uint8; UNDEFINED steps are as if they did not exist.
@@ -102,6 +102,7 @@ def mark_returns(state: Tensor, seen_before: Tensor | None = None) -> Tensor:
     begin = time.where(begins, 0).cummax(1).values
     is_return = pad(returns, (0, 0, 1, 0)).gather(1, begin)
     other = (state == IdentityState.SWAP) | (state == IdentityState.MORPH)
+    other |= state == IdentityState.MERGE
     return state.masked_fill(is_return & other, IdentityState.REENTRY)
 
 

@@ -22,10 +22,10 @@ class IdentityState(IntEnum):
     - SPLIT: a quarter of its region or more belongs to strangers that lie mostly within it, and
       another quarter or more is still its own.
     - DUPLICATE: it is at home, and as many of its pixels as half of the reference's lie farther
-      away than one object size: it is there twice.
+      away than one object size, and not on one that has grown into it: it is there twice.
     - OK: it is in its own place.
-    - MERGE: it is absent, and another object that is at home, and not twice, covers half of its
-      region.
+    - MERGE: it is absent, and another object that is at home covers half of its region; the boxes
+      of both touch in the reference.
     - SWAP: another object of the reference is in its place, and it is absent itself or part of
       a ring of objects that stand in each other's places.
     - MORPH: a stranger is in its place, and it is absent; or it is in its place, and its appearance
@@ -37,7 +37,7 @@ class IdentityState(IntEnum):
     - MISLOCATED: none of these: it is there, but elsewhere or of another shape, which is a fault of
       the dynamics and never of identity.
 
-    REENTRY is a SWAP or a MORPH that begins at the step at which the object comes back to view,
+    REENTRY is a SWAP, MORPH or MERGE that begins at the step at which the object comes back to view,
     having been itself before it left: it returned as another. SPAWN is the state of a stranger
     that appeared away from the border and in nobody's place; it breaks no object.
     """
