@@ -41,8 +41,8 @@ FAULTS = {
     "swap": (IdentitySwap(), {S.SWAP}),
     "vanish": (Vanish(), {S.VANISH}),
     "duplicate": (Duplicate(), {S.DUPLICATE}),
-    "re-entry mismatch": (Reentry(), {S.REENTRY}),
-    "morph": (Morph(), {S.MORPH}),
+    "re-entry mismatch": (Reentry(min_area=16), {S.REENTRY}),
+    "morph": (Morph(), {S.MORPH, S.REENTRY}),
     "merge": (Merge(), {S.MERGE}),
     "split": (Split(), {S.SPLIT}),
     "spawn": (Spawn(), {S.SPAWN}),
@@ -79,12 +79,11 @@ def tally(name: str, rollouts: Rollouts, count: Counter[str]) -> None:
             count["nothing to break"] += 1
             count["false"] += bool((here & breaks).any())
             continue
-        objects = {int(rollouts.info["fault_object"][row])}
-        if name == "swap":
-            objects.add(int(rollouts.info["fault_other_object"][row]))
+        one, other = (int(rollouts.info[f"fault_{k}object"][row]) for k in ("", "other_"))
+        objects = {"swap": {one, other}, "merge": {other}}.get(name, {one})
         count["injected"] += 1
         thing = torch.isin(events.object_id, torch.tensor(sorted(objects - {0})))
-        right = here & torch.isin(events.event, kinds) & (thing | (name in ("spawn", "merge")))
+        right = here & torch.isin(events.event, kinds) & (thing | (name == "spawn"))
         steps = set(events.first_step[right].tolist())
         count["found"] += bool(steps)
         count["exact"] += step in steps
