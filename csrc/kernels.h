@@ -380,4 +380,14 @@ void wmscore_label_propagate_cpu(wmscore::Element element, wmscore::Propagation 
                                  const void* query, const void* memory, int64_t first, int64_t last,
                                  void* labels, void* similarity);
 
+// The same for all frames, on a device, where there is at least one pixel and sides are at most
+// 2^24. A frame is cut into wmscore_label_overlap_slices(maps) >= 1 slices; if there is more than
+// one, `extents` is scratch of [frames, target_objects + preds_objects, 7], and it and
+// `counts.stray` must be zero at first. So must `counts.joint` where wmscore_label_overlap_adds.
+// Returns a cudaError_t.
+int64_t wmscore_label_overlap_slices(wmscore::LabelMaps maps);
+bool wmscore_label_overlap_adds(wmscore::LabelMaps maps);
+int32_t wmscore_label_overlap_cuda(wmscore::LabelMaps maps, int64_t* extents,
+                                   wmscore::LabelCounts counts, void* stream);
+
 }  // extern "C"

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
 #include <optional>
 #include <tuple>
 
@@ -78,15 +79,18 @@ inline LabelCounts counts_of(LabelResults& results) {
           static_cast<int64_t*>(std::get<3>(results).mutable_data_ptr())};
 }
 
-inline LabelResults new_results(const Tensor& preds, const LabelMaps& maps) {
+inline LabelResults new_results(const Tensor& preds, const LabelMaps& maps, bool zero_joint = false,
+                                bool zero_rest = false) {
   const int64_t rows = maps.rows, steps = maps.steps;
   const int64_t reference = maps.target_objects, generated = maps.preds_objects;
-  return {
-      torch::stable::new_empty(preds, {rows, steps, reference + 1, generated + 1}, ScalarType::Int),
-      torch::stable::new_empty(preds, {rows, steps, reference, 6}, ScalarType::Long),
-      torch::stable::new_empty(preds, {rows, steps, generated, 6}, ScalarType::Long),
-      torch::stable::new_empty(preds, {rows, steps, std::min(reference, generated)},
-                               ScalarType::Long)};
+  const auto create = [&](bool zero, std::initializer_list<int64_t> shape, ScalarType type) {
+    return zero ? torch::stable::new_zeros(preds, shape, type)
+                : torch::stable::new_empty(preds, shape, type);
+  };
+  return {create(zero_joint, {rows, steps, reference + 1, generated + 1}, ScalarType::Int),
+          create(zero_rest, {rows, steps, reference, 6}, ScalarType::Long),
+          create(zero_rest, {rows, steps, generated, 6}, ScalarType::Long),
+          create(zero_rest, {rows, steps, std::min(reference, generated)}, ScalarType::Long)};
 }
 
 }  // namespace wmscore

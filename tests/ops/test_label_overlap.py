@@ -1,10 +1,12 @@
 """label_overlap: torch function, CPU kernel and CUDA kernel against numpy, in one body."""
 
+import ctypes
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from emulation import LabelCounts, LabelMaps
 from torch import Tensor
 
 from wmscore.ops import kernels, label_overlap
@@ -436,3 +438,109 @@ def test_is_captured_by_a_graph():
         graph.replay()
         torch.cuda.synchronize()
         assert_equal(result, label_overlap.__wrapped__(**arguments))
+
+
+# The CUDA kernel on the CPU: the text of the .cu file, one fibre to a thread.
+
+
+def run_emulated(
+    kernel: ctypes.CDLL,
+    preds: Tensor,
+    target: Tensor,
+    preds_ids: Tensor,
+    target_ids: Tensor,
+    target_index: Tensor | None = None,
+) -> Result:
+    rows, steps = preds.shape[:2]
+    reference, generated = target_ids.shape[1], preds_ids.shape[1]
+    maps = LabelMaps.of(preds, target, preds_ids, target_ids, target_index)
+    kernel.wmscore_label_overlap_slices.restype = ctypes.c_int64
+    kernel.wmscore_label_overlap_adds.restype = ctypes.c_bool
+    slices = kernel.wmscore_label_overlap_slices(maps)
+    first = 0 if slices > 1 else -1  # what is not set is seen
+    joint = torch.full(
+        (rows, steps, reference + 1, generated + 1),
+        0 if kernel.wmscore_label_overlap_adds(maps) else -1,
+        dtype=torch.int32,
+    )
+    target_shapes = torch.full((rows, steps, reference, 6), -1)
+    preds_shapes = torch.full((rows, steps, generated, 6), -1)
+    stray = torch.full((rows, steps, min(reference, generated)), first)
+    extents = torch.zeros(rows * steps if slices > 1 else 0, reference + generated, 7).long()
+    results = (joint, target_shapes, preds_shapes, stray)
+    error = kernel.wmscore_label_overlap_cuda(
+        maps,
+        ctypes.c_void_p(extents.data_ptr()),
+        LabelCounts(*(x.data_ptr() for x in results)),
+        None,
+    )
+    assert error == 0
+    return results
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("cell", [1, 6, 40])
+def test_emulated_cuda_kernel(emulated, cell, dtype):
+    kernel = emulated("label_overlap")
+    for height, width in [(1, 1), (5, 13), (7, 19), (16, 16), (33, 31), (2, 4099), (40, 64)]:
+        arguments = case((1, 2, height, width), dtype, cell=cell)
+        assert_equal(run_emulated(kernel, **arguments), by_numpy(**arguments))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", ["without_first_step", "steps_first", "unaligned"])
+def test_emulated_cuda_kernel_reads_strided_maps(emulated, layout, dtype):
+    arguments = case((3, 2, 9, 32), dtype, index=True)
+    strided = arguments | {n: LAYOUTS[layout](arguments[n]) for n in ("preds", "target")}
+    assert_equal(run_emulated(emulated("label_overlap"), **strided), by_numpy(**arguments))
+    outside = strided | {"target_index": torch.tensor([-1, 2, 1])}
+    assert_equal(run_emulated(emulated("label_overlap"), **outside), by_numpy(**outside))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("reference", "generated"), [(0, 0), (0, 3), (3, 0), (60, 60), (130, 120), (255, 255)]
+)
+def test_emulated_cuda_kernel_with_lists_of_any_length(emulated, reference, generated, dtype):
+    arguments = case((1, 2, 20, 30), dtype, reference=reference, generated=generated, cell=3)
+    assert_equal(run_emulated(emulated("label_overlap"), **arguments), by_numpy(**arguments))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64], ids=str)
+@pytest.mark.parametrize("objects", [6, 255])
+def test_emulated_cuda_kernel_adds_slices(emulated, objects, dtype):
+    kernel = emulated("label_overlap")
+    arguments = case(
+        (1, 2, 150, 231), dtype, reference=objects, generated=objects, cell=11, shared=True
+    )
+    result = run_emulated(kernel, **arguments)
+    assert_equal(result, by_numpy(**arguments))
+    assert result[3].gt(0).any()
+    outside = arguments | {"target_index": torch.tensor([1])}
+    assert_equal(run_emulated(kernel, **outside), by_numpy(**outside))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_emulated_cuda_kernel_finds_every_label(emulated, dtype):
+    """Ids that meet in the table of ids, and equal ones."""
+    labels = (torch.arange(256).view(1, 1, 16, 16) * (1 if dtype == torch.uint8 else 128)).to(dtype)
+    ids = labels.flatten()[1:][None].long()
+    ids[0, 7] = ids[0, 100]
+    arguments = {"preds": labels, "target": labels.flip(2), "preds_ids": ids, "target_ids": ids}
+    arguments["target"] = arguments["target"].contiguous()
+    assert_equal(run_emulated(emulated("label_overlap"), **arguments), by_numpy(**arguments))
+
+
+def test_emulated_cuda_kernel_at_its_largest_sums(emulated):
+    """Slices whose sums of coordinates just fit 32 bits."""
+    kernel = emulated("label_overlap")
+    width = 2**20
+    labels = torch.full((1, 1, 1, width), 5, dtype=torch.uint8)
+    ids = torch.tensor([[5]])
+    maps = LabelMaps.of(labels.expand(2**11, 1, 1, width), labels, ids, ids, None)
+    kernel.wmscore_label_overlap_slices.restype = ctypes.c_int64
+    assert kernel.wmscore_label_overlap_slices(maps) > width / (2**32 / width)
+    _, target_shapes, preds_shapes, stray = run_emulated(kernel, labels, labels, ids, ids)
+    expected = [[[[0, width * (width - 1) // 2, 0, 0, 1, width]]]]
+    assert target_shapes.tolist() == preds_shapes.tolist() == expected
+    assert stray.tolist() == [[[0]]]

@@ -48,9 +48,11 @@ def check_overlap(
             "preds and target must have the same [T, H, W], "
             f"got {tuple(preds.shape)} and {tuple(target.shape)}"
         )
-    if preds.shape[2] * preds.shape[3] >= 2**31:
+    height, width = preds.shape[2:]
+    if height * width >= 2**31 or max(height, width) > 2**24:
         raise ValueError(
-            f"a frame must have fewer than 2^31 pixels, got {preds.shape[2]} x {preds.shape[3]}"
+            "a frame must have fewer than 2^31 pixels and sides of at most 2^24, "
+            f"got {height} x {width}"
         )
     for name, ids in (("preds_ids", preds_ids), ("target_ids", target_ids)):
         if not isinstance(ids, Tensor):
