@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wmscore.functional import (
     distributions,
+    tracking,
 )
 from wmscore.functional.accumulation import (
     ErrorAccumulation,
@@ -144,6 +145,10 @@ from wmscore.functional.tolerant import (
     shift_tolerant,
     time_tolerant,
 )
+from wmscore.functional.tracking import (
+    TrackingSummary,
+    tracking_summary,
+)
 
 __all__ = [
     "DRIFT_SEGMENTS",
@@ -179,6 +184,7 @@ __all__ = [
     "SimilarityCurve",
     "Skill",
     "TimeTolerant",
+    "TrackingSummary",
     "UsableHorizon",
     "adjacent_similarity",
     "cmmd",
@@ -234,6 +240,8 @@ __all__ = [
     "ssim_map",
     "subject_consistency",
     "time_tolerant",
+    "tracking",
+    "tracking_summary",
     "usable_horizon",
     "windowed_distance",
 ]
