@@ -124,7 +124,7 @@ def _dilate(bits: Tensor, radius: int) -> Tensor:
 
 
 def _count_bits(maps: Tensor, bits: int) -> Tensor:
-    """How many bytes of ``[..., L]`` have each bit, ``[..., bits]`` int64; by eight bytes a time."""
+    """How many bytes of ``[..., L]`` have each bit, ``[..., bits]`` int64; eight bytes a time."""
     length = maps.shape[-1]
     padded = pad(maps, (0, -length % (_WORD * _WORDS)))
     words = padded.view(*maps.shape[:-1], -1, _WORD * _WORDS).view(torch.int64)
