@@ -83,6 +83,40 @@ struct FeatureGradients {
   Frames target;
 };
 
+// Label maps to compare: preds [rows, steps, height, width] and target [targets, steps, height,
+// width], whose image is a row, whose channel is a step, and which have pixel 1. A label has
+// `bytes` of 1 (unsigned), 2, 4 or 8 (signed). The target of row n is n, or index[n], which may be
+// out of range. The ids are [rows, objects]; object n has slot n + 1, and what is not listed has
+// slot 0.
+struct LabelMaps {
+  Frames preds;
+  Frames target;
+  int64_t bytes;
+  int64_t rows;
+  int64_t steps;
+  int64_t height;
+  int64_t width;
+  int64_t targets;
+  const int64_t* index;
+  const int64_t* preds_ids;
+  const int64_t* target_ids;
+  int64_t preds_objects;   // at most 255
+  int64_t target_objects;  // likewise
+};
+
+// What is counted, of each frame: pixels by slot of target and of preds, [target_objects + 1,
+// preds_objects + 1]; sum of y, sum of x, top, left, bottom, right of each object, [objects, 6];
+// and stray pixels, [min(target_objects, preds_objects)].
+struct LabelCounts {
+  int32_t* joint;
+  int64_t* target_shapes;
+  int64_t* preds_shapes;
+  int64_t* stray;
+};
+
+constexpr int64_t kLargestId = 32767;
+constexpr int64_t kMostObjects = 255;
+
 }  // namespace wmscore
 
 extern "C" {
@@ -262,5 +296,19 @@ int32_t wmscore_feature_distance_cuda(wmscore::Element element, wmscore::Feature
 int32_t wmscore_feature_distance_backward_cuda(wmscore::Element element, wmscore::Features maps,
                                                int64_t count, const double* gradient, bool spatial,
                                                wmscore::FeatureGradients gradients, void* stream);
+
+// Counts of the frames first <= row * steps + step < last.
+void wmscore_label_overlap_cpu(wmscore::LabelMaps maps, int64_t first, int64_t last,
+                               wmscore::LabelCounts counts);
+
+// The same for all frames, on a device, where there is at least one pixel and sides are at most
+// 2^24. A frame is cut into wmscore_label_overlap_slices(maps) >= 1 slices; if there is more than
+// one, `extents` is scratch of [frames, target_objects + preds_objects, 7], and it and
+// `counts.stray` must be zero at first. So must `counts.joint` where wmscore_label_overlap_adds.
+// Returns a cudaError_t.
+int64_t wmscore_label_overlap_slices(wmscore::LabelMaps maps);
+bool wmscore_label_overlap_adds(wmscore::LabelMaps maps);
+int32_t wmscore_label_overlap_cuda(wmscore::LabelMaps maps, int64_t* extents,
+                                   wmscore::LabelCounts counts, void* stream);
 
 }  // extern "C"

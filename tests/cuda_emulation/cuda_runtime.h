@@ -276,6 +276,37 @@ inline unsigned int __vcmpgtu4(unsigned int a, unsigned int b) {
 }
 
 inline int __popc(unsigned int value) { return __builtin_popcount(value); }
+// Fibres change places at barriers only.
+template <typename T>
+T atomicAdd(T* address, T value) {
+  const T old = *address;
+  *address = old + value;
+  return old;
+}
+
+template <typename T>
+T atomicMin(T* address, T value) {
+  const T old = *address;
+  *address = std::min(old, value);
+  return old;
+}
+
+template <typename T>
+T atomicMax(T* address, T value) {
+  const T old = *address;
+  *address = std::max(old, value);
+  return old;
+}
+
+template <typename T>
+T atomicCAS(T* address, T expected, T value) {
+  const T old = *address;
+  if (old == expected) *address = value;
+  return old;
+}
+
+inline int __ffs(int value) { return __builtin_ffs(value); }
+
 inline int __popcll(unsigned long long value) { return __builtin_popcountll(value); }
 
 // Rounded by themselves, never fused with a sum.

@@ -22,9 +22,9 @@ def test_equals_pixel_by_pixel(pixels: int, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("wmscore.functional.overlap.piece_elements", lambda device: pixels)
     preds, target = random_maps()
     counts = label_overlap(preds, target)
-    assert counts.ids.tolist() == [[4, 17, 0, 0], [4, 17, 900, 32767], [4, 17, 900, 32767]]
+    assert counts.preds_ids.tolist() == [[4, 17, 0, 0], [4, 17, 900, 32767], [4, 17, 900, 32767]]
     for b in range(3):
-        slots = [0, *counts.ids[b].tolist()]
+        slots = [0, *counts.preds_ids[b].tolist()]
         for t in range(4):
             for i, reference in enumerate(slots):
                 for j, generated in enumerate(slots):
@@ -34,21 +34,21 @@ def test_equals_pixel_by_pixel(pixels: int, monkeypatch: pytest.MonkeyPatch) -> 
                         both = (target[b, t] == reference) & (preds[b, t] == generated)
                         expected = int(both.sum())
                     assert int(counts.joint[b, t, i, j]) == expected
-            for n, name in enumerate(counts.ids[b].tolist()):
+            for n, name in enumerate(counts.preds_ids[b].tolist()):
                 places = (target[b, t] == name).nonzero() if name else torch.zeros(0, 2)
                 if not len(places):
-                    assert counts.boxes[b, t, n].tolist() == [0, 0, 0, 0]
+                    assert counts.target_boxes[b, t, n].tolist() == [0, 0, 0, 0]
                     continue
                 top, left = places.amin(0).tolist()
                 bottom, right = (places.amax(0) + 1).tolist()
-                assert counts.boxes[b, t, n].tolist() == [top, left, bottom, right]
+                assert counts.target_boxes[b, t, n].tolist() == [top, left, bottom, right]
 
 
 def test_derived_counts() -> None:
     preds, target = random_maps(seed=3)
     counts = label_overlap(preds, target)
     assert counts.joint.sum((-2, -1)).eq(63).all()
-    own = counts.ids[:, None, :, None, None]
+    own = counts.preds_ids[:, None, :, None, None]
     exists = own[..., 0, 0] > 0
     assert counts.target_area.equal((target[:, :, None] == own).sum((-2, -1)) * exists)
     assert counts.preds_area.equal((preds[:, :, None] == own).sum((-2, -1)) * exists)
@@ -95,4 +95,4 @@ def test_labels_that_are_not_listed_are_background() -> None:
     target = torch.tensor([[[[7, 8], [-3, 40000]]]])
     counts = label_overlap(target, target, ids=torch.tensor([[8, 32767]]))
     assert counts.joint.tolist() == [[[[3, 0, 0], [0, 1, 0], [0, 0, 0]]]]
-    assert counts.boxes.tolist() == [[[[0, 1, 1, 2], [0, 0, 0, 0]]]]
+    assert counts.target_boxes.tolist() == [[[[0, 1, 1, 2], [0, 0, 0, 0]]]]

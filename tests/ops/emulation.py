@@ -118,6 +118,59 @@ class FeatureGradients(ctypes.Structure):
         return cls(*(nothing if x is None else Frames.of(x) for x in (preds, target)))
 
 
+class LabelMaps(ctypes.Structure):
+    """`wmscore::LabelMaps` of kernels.h."""
+
+    _fields_ = [
+        ("preds", Frames),
+        ("target", Frames),
+        ("bytes", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("steps", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("targets", ctypes.c_int64),
+        ("index", ctypes.c_void_p),
+        ("preds_ids", ctypes.c_void_p),
+        ("target_ids", ctypes.c_void_p),
+        ("preds_objects", ctypes.c_int64),
+        ("target_objects", ctypes.c_int64),
+    ]
+
+    @classmethod
+    def of(
+        cls,
+        preds: torch.Tensor,
+        target: torch.Tensor,
+        preds_ids: torch.Tensor,
+        target_ids: torch.Tensor,
+        index: torch.Tensor | None,
+    ) -> "LabelMaps":
+        return cls(
+            Frames.of(preds),
+            Frames.of(target),
+            preds.element_size(),
+            *preds.shape,
+            target.shape[0],
+            None if index is None else index.data_ptr(),
+            preds_ids.data_ptr(),
+            target_ids.data_ptr(),
+            preds_ids.shape[1],
+            target_ids.shape[1],
+        )
+
+
+class LabelCounts(ctypes.Structure):
+    """`wmscore::LabelCounts` of kernels.h."""
+
+    _fields_ = [
+        ("joint", ctypes.c_void_p),
+        ("target_shapes", ctypes.c_void_p),
+        ("preds_shapes", ctypes.c_void_p),
+        ("stray", ctypes.c_void_p),
+    ]
+
+
 @cache
 def _compile(op: str, folder: Path) -> ctypes.CDLL:
     library = folder / f"{op}.so"

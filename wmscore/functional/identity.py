@@ -211,7 +211,7 @@ def _frame_identity(overlap: LabelOverlap, min_area: int, iou_gate: float) -> _F
         area_ratio=(preds_area.double() / area).masked_fill(area == 0, torch.nan),
         visible=visible,
         present=present,
-        matched_id=_matched_id(iou, overlap.ids, iou_gate),
+        matched_id=_matched_id(iou, overlap.preds_ids, iou_gate),
     )
 
 

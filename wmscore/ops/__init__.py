@@ -9,6 +9,7 @@ from wmscore.ops.frame_haarpsi import HAARPSI_ALPHA, FrameHaarpsi, frame_haarpsi
 from wmscore.ops.frame_quality import QualitySums, frame_quality
 from wmscore.ops.frame_region_errors import frame_region_errors
 from wmscore.ops.frame_ssim import FrameSsim, frame_ssim, frame_ssim_backward
+from wmscore.ops.label_overlap import label_overlap
 
 __all__ = [
     "FrameErrors",
@@ -29,6 +30,7 @@ __all__ = [
     "frame_ssim_backward",
     "has_kernel",
     "kernels",
+    "label_overlap",
 ]
 
 load()
