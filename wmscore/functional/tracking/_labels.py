@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from wmscore.functional._check import check_ids, check_labels, check_mask
-from wmscore.functional.overlap import LARGEST_ID, label_ids, label_overlap
+from wmscore.functional._check import check_labels, check_mask
+from wmscore.functional.overlap import label_ids, label_overlap
 
 __all__ = ["LabelTracks", "label_tracks"]
 
@@ -55,43 +54,38 @@ def label_tracks(
     else:
         check_mask("valid", valid, (rows, steps), preds_labels.device, like="the labels")
         valid = valid.expand(rows, steps)
-    if preds_ids is None and target_ids is None:
-        preds_ids = target_ids = label_ids(preds_labels, target_labels, valid=valid)
-    preds_ids = _ids(preds_ids, preds_labels, valid)
-    target_ids = _ids(target_ids, target_labels, valid)
-
-    shared = _union(preds_ids, target_ids)
-    overlap = label_overlap(preds_labels, target_labels, ids=shared)
-    of_target = _places(target_ids, shared)[:, None].expand(-1, steps, -1)  # [B, T, N]
-    of_preds = _places(preds_ids, shared)[:, None].expand(-1, steps, -1)  # [B, T, M]
-    iou = overlap.iou.gather(2, of_target[..., None].expand(-1, -1, -1, shared.shape[1]))
-    iou = iou.gather(3, of_preds[:, :, None].expand(-1, -1, of_target.shape[2], -1))
-    target_present = (overlap.target_area.gather(2, of_target) > 0) & valid[..., None]
-    preds_present = (overlap.preds_area.gather(2, of_preds) > 0) & valid[..., None]
+    if preds_ids is None or target_ids is None:
+        preds_ids, target_ids = _found_ids(
+            preds_labels, target_labels, valid, preds_ids, target_ids
+        )
+    overlap = label_overlap(preds_labels, target_labels, preds_ids=preds_ids, target_ids=target_ids)
+    target_present = (overlap.target_area > 0) & valid[..., None]
+    preds_present = (overlap.preds_area > 0) & valid[..., None]
     both = target_present[..., :, None] & preds_present[..., None, :]
     return LabelTracks(
-        target_ids, preds_ids, iou.where(both, 0.0), target_present, preds_present, valid
+        overlap.target_ids,
+        overlap.preds_ids,
+        overlap.iou.where(both, 0.0),
+        target_present,
+        preds_present,
+        valid,
     )
 
 
-def _ids(ids: Tensor | None, labels: Tensor, valid: Tensor) -> Tensor:
-    if ids is None:
-        return label_ids(labels, labels, valid=valid)
-    check_ids(ids, labels, LARGEST_ID)
-    return ids.long()
-
-
-def _union(preds_ids: Tensor, target_ids: Tensor) -> Tensor:
-    """Ids of both, each once, the rest 0."""
-    if preds_ids is target_ids:
-        return target_ids
-    ids = torch.cat([target_ids, preds_ids], 1).sort(1).values
-    is_repeated = pad(ids[:, 1:] == ids[:, :-1], (1, 0)) if ids.shape[1] else ids > 0
-    return ids.masked_fill(is_repeated, 0)
-
-
-def _places(ids: Tensor, shared: Tensor) -> Tensor:
-    """Place of each id among the shared ones; 0 has the place of another 0, which has no pixel."""
-    if shared.shape[1] == 0:
-        return ids
-    return (ids[:, :, None] == shared[:, None, :]).byte().argmax(-1)
+def _found_ids(
+    preds_labels: Tensor,
+    target_labels: Tensor,
+    valid: Tensor,
+    preds_ids: Tensor | None,
+    target_ids: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Lists of the ids at valid steps; one for both maps, with one sync, where none is given."""
+    if preds_ids is None and target_ids is None:
+        preds_ids = target_ids = label_ids(preds_labels, target_labels, valid=valid)
+    elif preds_ids is None:
+        preds_ids = label_ids(preds_labels, valid=valid)
+    elif target_ids is None:
+        target_ids = label_ids(target_labels, valid=valid)
+    assert preds_ids is not None
+    assert target_ids is not None
+    return preds_ids, target_ids
