@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -89,4 +90,7 @@ def labelled_sequence(preds: np.ndarray, target: np.ndarray) -> dict[str, Any]:
 
 def evaluate_masks(data: dict[str, Any]) -> Result:
     """J and F of one labelled sequence; it fills in empty masks, so call it last."""
-    return trackeval().metrics.JAndF().eval_sequence(data)
+    metric = trackeval().metrics.JAndF()
+    with warnings.catch_warnings():  # of pycocotools, about numpy
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return metric.eval_sequence(data)
