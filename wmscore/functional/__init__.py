@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wmscore.functional import (
     distributions,
+    tracking,
 )
 from wmscore.functional.accumulation import (
     ErrorAccumulation,
@@ -150,6 +151,10 @@ from wmscore.functional.tolerant import (
     shift_tolerant,
     time_tolerant,
 )
+from wmscore.functional.tracking import (
+    TrackingSummary,
+    tracking_summary,
+)
 
 __all__ = [
     "DRIFT_SEGMENTS",
@@ -187,6 +192,7 @@ __all__ = [
     "SimilarityCurve",
     "Skill",
     "TimeTolerant",
+    "TrackingSummary",
     "UsableHorizon",
     "adjacent_similarity",
     "cmmd",
@@ -246,6 +252,8 @@ __all__ = [
     "ssim_map",
     "subject_consistency",
     "time_tolerant",
+    "tracking",
+    "tracking_summary",
     "usable_horizon",
     "windowed_distance",
 ]
