@@ -32,12 +32,12 @@ from wmscore.testing import (
 )
 from wmscore.testing.disturbances import Disturbed, Gain, Jitter, Jpeg
 from wmscore.worlds import Item, SpriteWorld, WorldModel
+from wmscore.worlds.doom_game import ACTIONS
 from wmscore.worlds.protocol import Capabilities
 from wmscore.worlds.vizdoom import VizDoomWorld
 
 Factory = Callable[[WorldModel], WorldModel]
 
-WARMUP = ("noop", "noop")  # in the first tics of a Doom episode the player cannot move yet
 HOLD = (2, 6)  # steps for which an action is held
 AWAY = (7, 12)  # steps that a script goes away for, before it comes back
 
@@ -67,31 +67,29 @@ def _sprites(size: int) -> Setting:
     return Setting(lambda: SpriteWorld(size, size), ("noop", *moves), ("noop", *moves), pairs, {})
 
 
-def _doom(scenario: str, moves: tuple[str, ...]) -> Setting:
-    names = (
-        "noop",
-        "left",
-        "right",
-        "forward",
-        "back",
-        "strafe_left",
-        "strafe_right",
-        "attack",
-    )
+def _doom(
+    scenario: str,
+    moves: tuple[str, ...],
+    size: tuple[int, int] = (120, 160),
+    warmup: int = 2,  # in the first tics of an episode the player cannot move yet
+) -> Setting:
     pairs = (("left", "right"), ("right", "left"))
-    reset = {"scenario": scenario, "warmup": WARMUP}
-    return Setting(VizDoomWorld, names, moves, pairs, reset)
+    reset = {"scenario": scenario, "warmup": ("noop",) * warmup}
+    return Setting(lambda: VizDoomWorld(*size), ACTIONS, ("noop", *moves), pairs, reset)
 
 
+_WALK = ("left", "right", "forward", "back")
+_STRAFE = ("strafe_left", "strafe_right")
 SETTINGS = {
     "sprites-64": _sprites(64),
     "sprites-96": _sprites(96),
-    "health_gathering": _doom("health_gathering", ("noop", "left", "right", "forward", "back")),
-    "defend_the_center": _doom("defend_the_center", ("noop", "left", "right", "attack")),
-    "deathmatch": _doom(
-        "deathmatch",
-        ("noop", "left", "right", "forward", "back", "strafe_left", "strafe_right"),
-    ),
+    "health_gathering": _doom("health_gathering", _WALK),
+    # Monsters come nearer with time: few are large before.
+    "defend_the_center": _doom("defend_the_center", ("left", "right", "attack"), warmup=24),
+    "defend_the_line": _doom("defend_the_line", ("left", "right", "attack", *_STRAFE)),
+    "deathmatch": _doom("deathmatch", (*_WALK, *_STRAFE)),
+    # Things are far away: four times the pixels make them large enough to judge.
+    "deathmatch-240": _doom("deathmatch", (*_WALK, *_STRAFE), (240, 320)),
 }
 
 
