@@ -272,7 +272,8 @@ def test_of_equal_cosines_the_lower_index_counts(run, topk, device):
         square = labels[
             0, :, 0, max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1
         ]
-        assert found[0, 0, y, x].item() == pytest.approx(square.flatten()[:topk].mean(), rel=1e-6)
+        expected = square.flatten()[:topk].mean().item()
+        assert found[0, 0, y, x].item() == pytest.approx(expected, rel=1e-6)
 
 
 # --- what is not there ----------------------------------------------------------------------------
