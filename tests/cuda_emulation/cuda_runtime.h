@@ -224,6 +224,28 @@ T __shfl_sync(unsigned int, T value, int source) {
   return exchange(value, source % 32);
 }
 
+// Fibres take turns at barriers only, so nothing comes between.
+template <typename T>
+T atomicAdd(T* address, T value) {
+  const T before = *address;
+  *address += value;
+  return before;
+}
+
+template <typename T>
+T atomicMin(T* address, T value) {
+  const T before = *address;
+  if (value < before) *address = value;
+  return before;
+}
+
+template <typename T>
+T atomicCAS(T* address, T compare, T value) {
+  const T before = *address;
+  if (before == compare) *address = value;
+  return before;
+}
+
 inline unsigned int __byte_perm(unsigned int x, unsigned int y, unsigned int selector) {
   const uint64_t bytes = static_cast<uint64_t>(y) << 32 | x;
   unsigned int result = 0;

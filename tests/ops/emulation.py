@@ -118,6 +118,48 @@ class FeatureGradients(ctypes.Structure):
         return cls(*(nothing if x is None else Frames.of(x) for x in (preds, target)))
 
 
+class LabelImages(ctypes.Structure):
+    """`wmscore::LabelImages` of kernels.h."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("image", ctypes.c_int64),
+        ("row", ctypes.c_int64),
+        ("pixel", ctypes.c_int64),
+        ("bytes", ctypes.c_int32),
+    ]
+
+
+class Pool(ctypes.Structure):
+    """`wmscore::Pool` of kernels.h."""
+
+    _fields_ = [
+        ("features", Images),
+        ("channels", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+        ("labels", LabelImages),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("ids", ctypes.c_void_p),
+        ("ids_frame", ctypes.c_int64),
+        ("ids_step", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+    ]
+
+    @classmethod
+    def of(cls, features: torch.Tensor, labels: torch.Tensor, ids: torch.Tensor) -> "Pool":
+        return cls(
+            Images.of(features),
+            *features.shape[1:],
+            LabelImages(labels.data_ptr(), *labels.stride(), labels.element_size()),
+            *labels.shape[1:],
+            ids.data_ptr(),
+            *ids.stride(),
+            ids.shape[1],
+        )
+
+
 @cache
 def _compile(op: str, folder: Path) -> ctypes.CDLL:
     library = folder / f"{op}.so"
