@@ -160,6 +160,58 @@ class Pool(ctypes.Structure):
         )
 
 
+class Propagation(ctypes.Structure):
+    """`wmscore::Propagation` of kernels.h."""
+
+    _fields_ = [
+        ("query", Images),
+        ("memory", Images),
+        ("memory_batch", ctypes.c_int64),
+        ("labels", Images),
+        ("labels_batch", ctypes.c_int64),
+        ("usable", ctypes.c_void_p),
+        ("batch", ctypes.c_int64),
+        ("memories", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("classes", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("radius", ctypes.c_int64),
+        ("topk", ctypes.c_int64),
+        ("temperature", ctypes.c_double),
+    ]
+
+    @classmethod
+    def of(
+        cls,
+        query: torch.Tensor,
+        memory: torch.Tensor,
+        labels: torch.Tensor,
+        radius: int,
+        topk: int,
+        temperature: float,
+        usable: torch.Tensor | None,
+    ) -> "Propagation":
+        batch, memories, classes, height, width = labels.shape
+        return cls(
+            Images.of(query),
+            Images(memory.data_ptr(), *memory.stride()[1:]),
+            memory.stride(0),
+            Images(labels.data_ptr(), *labels.stride()[1:]),
+            labels.stride(0),
+            None if usable is None else usable.data_ptr(),
+            batch,
+            memories,
+            query.shape[1],
+            classes,
+            height,
+            width,
+            max(0, min(radius, max(height, width) - 1)),
+            topk,
+            temperature,
+        )
+
+
 @cache
 def _compile(op: str, folder: Path) -> ctypes.CDLL:
     library = folder / f"{op}.so"
