@@ -366,6 +366,14 @@ void wmscore_label_pool_means_cpu(wmscore::Element element, wmscore::Pool pool, 
                                   int64_t last, const double* sums, const int64_t* counts,
                                   void* means, int64_t* pixels);
 
+// Both for all frames, on a device. A frame is cut into wmscore_label_pool_parts(pool) >= 1 parts;
+// `sums` and `counts` are scratch of [frames, parts, count, channels] and [frames, parts, count].
+// Sides fit an int. Returns a cudaError_t.
+int64_t wmscore_label_pool_parts(wmscore::Pool pool);
+int32_t wmscore_label_pool_cuda(wmscore::Element element, wmscore::Pool pool, int64_t frames,
+                                double* sums, int64_t* counts, void* means, int64_t* pixels,
+                                void* stream);
+
 // Unit vectors of features, float or double, in rows [channels, step] of their own for each row of
 // each frame: `packed` is that of query, batch frames, or of memory, batch * memories frames with
 // zeros around each row. wmscore_label_propagate_step says how long a row of one channel is. Packs
@@ -389,5 +397,13 @@ int64_t wmscore_label_overlap_slices(wmscore::LabelMaps maps);
 bool wmscore_label_overlap_adds(wmscore::LabelMaps maps);
 int32_t wmscore_label_overlap_cuda(wmscore::LabelMaps maps, int64_t* extents,
                                    wmscore::LabelCounts counts, void* stream);
+
+// All of it on a device, the query and memory packed into scratch of [batch, height, channels,
+// query step] and [batch, memories, height, channels, memory step], which
+// wmscore_label_propagate_cuda_step says, aligned to 16. Returns a cudaError_t.
+int64_t wmscore_label_propagate_cuda_step(wmscore::Propagation task, bool of_memory);
+int32_t wmscore_label_propagate_cuda(wmscore::Element element, wmscore::Propagation task,
+                                     void* packed_query, void* packed_memory, void* labels,
+                                     void* similarity, void* stream);
 
 }  // extern "C"

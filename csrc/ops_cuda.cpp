@@ -14,7 +14,9 @@
   OP(frame_region_errors) \
   OP(frame_ssim) \
   OP(frame_ssim_backward) \
-  OP(label_overlap)
+  OP(label_overlap) \
+  OP(label_pool) \
+  OP(label_propagate)
 // clang-format on
 
 #define DECLARE(op) void op##_cuda(StableIValue* stack, uint64_t inputs, uint64_t outputs);
