@@ -1,9 +1,9 @@
 """Overlap, boxes and centroids of two label maps: fused kernel, torch and per-frame Python.
 
-The maps are moving ellipses, those of the generated map a few pixels away. No library has all of the
-counts, so each peer does what one would write with it: "numpy" and "scikit-image" count the joint
-histogram, areas, boxes and centroids, without strays; "masks" only intersections and areas, one
-pair of boolean masks at a time, as evaluations of video segmentation do (DAVIS, TrackEval's J).
+The maps are moving ellipses, those of the generated map a few pixels away. No library has all
+of the counts, so each peer does what one would write with it: "numpy" and "scikit-image" count the
+joint histogram, areas, boxes and centroids, without strays; "masks" only intersections and areas,
+one pair of boolean masks at a time, as evaluations of video segmentation do (DAVIS, TrackEval).
 """
 
 from __future__ import annotations
