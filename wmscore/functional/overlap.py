@@ -339,16 +339,31 @@ def present_ids(labels: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
     present = torch.zeros(rows, LARGEST_ID + 1, dtype=torch.bool, device=device)
     extremes = torch.zeros(rows, 2, dtype=torch.int64, device=device)
     for row, step in _pieces(labels, labels.shape[2:].numel()):
-        piece = labels[row, step].long()
+        piece = labels[row, step]
         if valid is not None:
             piece = piece.where(valid[row, step, None, None], 0)
         piece = piece.flatten(1)
-        low, high = piece.aminmax(dim=1)
+        low, high = piece.amin(1).long(), piece.amax(1).long()  # aminmax of rows is slower
         extremes[row, 0] = torch.minimum(extremes[row, 0], low)
         extremes[row, 1] = torch.maximum(extremes[row, 1], high)
-        present[row].scatter_(1, piece.clamp(0, LARGEST_ID), True)
+        if device.type == "cpu":
+            _mark_by_count(present[row], piece, int(low.min()), int(high.max()))
+        else:  # a count would sync
+            present[row].scatter_(1, piece.long().clamp(0, LARGEST_ID), True)
     present[:, 0] = False
     return present, extremes
+
+
+def _mark_by_count(present: Tensor, labels: Tensor, low: int, high: int) -> None:
+    """Set ``present[b, i]`` for the labels i of row b; several times as fast as a scatter."""
+    if low < 0 or high > LARGEST_ID:  # an error to come, if this row is used
+        labels, high = labels.long().clamp(0, LARGEST_ID), min(high, LARGEST_ID)
+    rows, size = labels.shape[0], max(high, 0) + 1
+    if rows > 1:  # at most 128 rows: no overflow
+        first = size * torch.arange(rows, dtype=torch.int32)[:, None]
+        labels = labels.to(torch.int32) + first
+    counts = labels.flatten().bincount(minlength=rows * size)
+    present[:, :size] |= counts.view(rows, size) > 0
 
 
 def list_ids(present: Tensor, extremes: Tensor) -> Tensor:
