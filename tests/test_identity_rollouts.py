@@ -2,10 +2,11 @@
 
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
-from identity_rollouts import FAULTS, SETTINGS, identity_items, identity_rollouts
+from identity_rollouts import FAULTS, SETTINGS, fault_contrast, identity_items, identity_rollouts
 
 from wmscore.rollouts import Rollouts
 from wmscore.testing.disturbances import Disturbed, Gain
@@ -55,6 +56,24 @@ def test_the_truth_is_played_once_for_all_models() -> None:
     assert scenarios == [*range(6)]
     for name in FAULTS:
         assert sum(step > 0 for step in found[name]) >= 2
+
+
+def test_contrast_is_the_change_of_what_is_changed() -> None:
+    ((truth, rollouts),) = identity_rollouts(
+        "sprites-64", {"swap": FAULTS["identity-swap"]}, scenarios=range(3), horizon=16
+    )
+    swapped = rollouts["swap"]
+    assert truth.labels is not None
+    step = int(swapped.info["fault_step"][0])
+    objects = [int(swapped.info[f"fault_{name}"][0]) for name in ("object", "other_object")]
+    mask = torch.isin(truth.labels[0, step], torch.tensor(objects, dtype=torch.uint8))
+    gap = (swapped.frames[0, step].double() - truth.frames[0, step].double()).abs().mean(0)
+    assert float(fault_contrast(swapped)[0]) == pytest.approx(float(gap[mask].mean()))
+    # The same swap in labels alone is not seen; and where nothing is wrong there is no contrast.
+    unseen = replace(swapped, frames=truth.frames)
+    assert fault_contrast(unseen).tolist() == [0, 0, 0]
+    sound = replace(swapped, info={"fault_step": torch.zeros(3, dtype=torch.int64)})
+    assert bool(fault_contrast(sound).isnan().all())
 
 
 def test_a_model_that_asks_something_else_gets_it() -> None:
