@@ -15,8 +15,8 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-
 from identity_rollouts import SETTINGS, identity_rollouts
+
 from wmscore import functional as F
 from wmscore.files import atomic_file
 from wmscore.functional import IdentityState
@@ -52,7 +52,9 @@ CLEAN = ("clean", "jitter 1 px", "other chance", "2 steps late")
 
 def judge(rollouts: Rollouts) -> F.IdentityEvents:
     """Events of a batch."""
-    assert rollouts.labels is not None and rollouts.reference_labels is not None
+    assert rollouts.labels is not None
+    assert rollouts.reference_labels is not None
+    assert rollouts.reference_valid is not None
     found = F.object_identity(
         rollouts.labels[:, 1:],
         rollouts.reference_labels[:, 1:],

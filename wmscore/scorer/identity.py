@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -12,12 +12,19 @@ from wmscore import functional as F
 from wmscore.functional import ObjectIdentity, Reason
 from wmscore.manifest import AxisSpec
 from wmscore.scorer.axes import Curves, blank
-from wmscore.scorer.groups import Groups
+from wmscore.scorer.groups import Groups, of_reference
 
 __all__ = ["UNSTABLE", "IdentityFound", "identity_persistence", "join_identity"]
 
 UNSTABLE = {1: "reference_labels", 2: "labels"}
 """Bits of `IdentityFound.unstable`: whose ids change their meaning."""
+
+# Tracking metrics of a row; the lifetime is the mean over objects.
+_SUMMARY = (
+    *("hota", "det_a", "ass_a", "loc_a"),
+    *("idf1", "mota", "id_switches"),
+    *("mean_j", "track_lifetime"),
+)
 
 # Fields of `ObjectIdentity` that have no axis over objects.
 _PER_ROW = (
@@ -48,7 +55,7 @@ class IdentityFound:
     reason: Tensor
     curves: Curves
     objects: ObjectIdentity | None
-    summary: dict[str, Tensor] = field(default_factory=dict)
+    summary: dict[str, Tensor]
     unstable: Tensor
 
 
@@ -57,6 +64,9 @@ def identity_persistence(groups: Groups, spec: AxisSpec) -> IdentityFound:
     rollouts, reason = groups.commanded, groups.reason
     alone = spec.measure == "objects_alone"
     unstable = reason.new_zeros(len(reason))
+    summary = dict.fromkeys(
+        _SUMMARY, torch.full_like(groups.reason[:, 0], torch.nan, dtype=torch.float64)
+    )
     found = None
     if rollouts.labels is None or (rollouts.reference_labels is None and not alone):
         lack = reason.masked_fill(reason == 0, int(Reason.NO_LABELS))
@@ -67,7 +77,8 @@ def identity_persistence(groups: Groups, spec: AxisSpec) -> IdentityFound:
         score, area_score = found.score, found.area_score
         unstable = 2 * _suspicious(rollouts.labels, rollouts.valid)
         if not alone:
-            unstable += _in_rows(groups, _suspicious(*_reference_labels(groups)))
+            unstable += _suspicious(*_reference_labels(groups))[_index(groups)]
+            summary = _tracking(groups, found.ids)
     curves = {
         "identity_objects": (blank(score, lack), lack),
         "identity_area": (blank(area_score, lack), lack),
@@ -78,6 +89,7 @@ def identity_persistence(groups: Groups, spec: AxisSpec) -> IdentityFound:
         reason=lack,
         curves=curves,
         objects=found,
+        summary=summary,
         unstable=unstable,
     )
 
@@ -112,8 +124,29 @@ def _index(groups: Groups) -> Tensor:
     return rollouts.reference_index.to(rollouts.device, non_blocking=True)
 
 
-def _in_rows(groups: Groups, of_reference: Tensor) -> Tensor:
-    return of_reference[_index(groups)]
+def _tracking(groups: Groups, ids: Tensor) -> dict[str, Tensor]:
+    """The established tracking metrics of each row, `[G]`."""
+    rollouts = groups.commanded
+    assert rollouts.labels is not None
+    target = of_reference(rollouts, rollouts.reference_labels)
+    found = F.tracking_summary(
+        rollouts.labels[:, 1:],
+        target[:, 1:],
+        valid=groups.shown,
+        preds_ids=ids,
+        target_ids=ids,
+    )
+    mean = found.hota.mean
+    values = (
+        *(mean.hota, mean.det_a, mean.ass_a, mean.loc_a),
+        *(found.identity.idf1, found.clear.mota, found.clear.id_switches),
+        *(found.regions.mean_j, found.clear.lifetime.nanmean(1)),
+    )
+    undefined = found.hota.reason != 0
+    return {
+        name: value.double().masked_fill(undefined, torch.nan)
+        for name, value in zip(_SUMMARY, values, strict=True)
+    }
 
 
 def _suspicious(labels: Tensor, valid: Tensor) -> Tensor:

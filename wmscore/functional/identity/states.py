@@ -37,9 +37,9 @@ class IdentityState(IntEnum):
     - MISLOCATED: none of these: it is there, but elsewhere or of another shape, which is a fault of
       the dynamics and never of identity.
 
-    REENTRY is a SWAP, MORPH or MERGE that begins at the step at which the object comes back to view,
-    having been itself before it left: it returned as another. SPAWN is the state of a stranger
-    that appeared away from the border and in nobody's place; it breaks no object.
+    REENTRY is a SWAP, MORPH or MERGE that begins at the step at which the object comes back to
+    view, having been itself before it left: it returned as another. SPAWN is the state of a
+    stranger that appeared away from the border and in nobody's place; it breaks no object.
     """
 
     UNDEFINED = 0
