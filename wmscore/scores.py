@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from wmscore.functional import (
+    BreakAgreement,
     IdentityState,
     ObjectIdentity,
     Reason,
     UsableHorizon,
+    break_agreement,
     drift_shape,
     identity_events,
 )
@@ -68,6 +70,7 @@ class Scores:
         fault: `[R]` uint8, the evaluation fault of a row as `Reason`, 0 for none. A row with a
             fault has no usable horizon: the evaluation failed, not the model.
         identity: per object and step, or None where the panel has no identity axis or no labels.
+        identity_truth: the same from labels, where `identity` is told without and there are labels.
         summary: further numbers of each row `[R]` float64, by name (`idf1`, `hota`, ... of
             tracking); NaN where undefined.
         info: per-row values that came with the rollouts.
@@ -81,6 +84,7 @@ class Scores:
     horizon: UsableHorizon
     fault: Tensor
     identity: ObjectIdentity | None = None
+    identity_truth: ObjectIdentity | None = None
     summary: dict[str, Tensor] = field(default_factory=dict)
     info: dict[str, Tensor] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
@@ -136,6 +140,12 @@ class Scores:
             return None
         event = IdentityState(int(self.identity.first_break_event[row])).name.lower()
         return int(self.identity.first_break[row]), int(self.identity.first_break_id[row]), event
+
+    def identity_error(self) -> BreakAgreement | None:
+        """Which breaks that were told without labels are ones; None without true labels."""
+        if self.identity is None or self.identity_truth is None:
+            return None
+        return break_agreement(self.identity, self.identity_truth)
 
     def events(self) -> list[dict[str, Any]]:
         """What happened to objects, one record per event (`functional.identity_events`)."""
@@ -243,7 +253,7 @@ class Scores:
                     for f in fields(curve)
                     if f.name not in ("values", "reason")
                 }
-        for part in ("horizon", "identity"):
+        for part in ("horizon", "identity", "identity_truth"):
             value = getattr(self, part)
             if value is not None:
                 tensors |= {f"{part}.{f.name}": getattr(value, f.name) for f in fields(value)}
@@ -280,7 +290,7 @@ class Scores:
         for key, about in header["curves"].items():
             group, name = key.split(".", 1)
             groups[group][name] = Curve(**{**part(key), **about})
-        identity = part("identity")
+        identity, truth = part("identity"), part("identity_truth")
         return cls(
             panel=own,
             model=header["model"],
@@ -289,6 +299,7 @@ class Scores:
             horizon=UsableHorizon(**part("horizon")),
             fault=tensors["fault"],
             identity=ObjectIdentity(**identity) if identity else None,
+            identity_truth=ObjectIdentity(**truth) if truth else None,
             summary=part("summary"),
             info=part("info"),
             provenance=header["provenance"],

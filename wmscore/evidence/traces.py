@@ -143,7 +143,7 @@ def _outlined(frames: Tensor, tensors: dict[str, Tensor], name: str) -> Tensor:
         return frames
     labels = _enlarged(tensors[name][:, None])[:, 0]
     if "identity.ids" not in tensors:
-        ids = labels.unique()
+        ids = torch.unique(labels)
         return outline_objects(frames, labels, ids[ids > 0])
     ids, state = tensors["identity.ids"], tensors["identity.state"]
     marked = is_break(state) | (state == IdentityState.SPAWN)

@@ -48,7 +48,8 @@ class Scorer:
         lpips: adds LPIPS to the raw measures. A panel whose measure is `lpips_<net>` needs it; by
             default its weights are looked for (`wmscore.networks.LpipsNetwork.load`).
         encoder: adds the cosine distance of its features to the raw measures; a panel whose measure
-            is `feature_cosine` or `feature_l2` needs the one that it names.
+            is `feature_cosine` or `feature_l2` needs the one that it names, and so does one whose
+            identity is told with an encoder.
         latent_encoder: encodes reference frames for the axis latent_drift, where the rollouts
             bring no `reference_latents`.
         oracle: scores of a re-run of the true world on the same panel, which a skill score takes
@@ -110,6 +111,7 @@ class Scorer:
         self._waiting: Rollouts | None = None
         self._parts: list[dict[str, Tensor]] = []
         self._identity: list[tuple[Tensor, ObjectIdentity]] = []
+        self._truth: list[tuple[Tensor, ObjectIdentity]] = []
         self._model: str | None = None
         self._info: dict[str, torch.Size] | None = None
         self._size: torch.Size | None = None
@@ -220,12 +222,14 @@ class Scorer:
                     groups, spec, self._latent_encoder, self._oracle
                 )
             elif spec.axis == "identity_persistence":
-                found = identity_persistence(groups, spec)
+                found = identity_persistence(groups, spec, self._learned.encoder)
                 score, reason, curves = found.score, found.reason, found.curves
                 part |= {f"summary.{name}": value for name, value in found.summary.items()}
                 part["unstable"] = found.unstable
                 if found.objects is not None:
                     self._identity.append((part["slot"], found.objects))
+                if found.truth is not None:
+                    self._truth.append((part["slot"], found.truth))
             else:
                 score, reason, curves = action_response(groups)
             part |= {f"axes.{spec.axis}.values": score, f"axes.{spec.axis}.reason": reason}
@@ -317,6 +321,7 @@ class Scorer:
             horizon=horizon,
             fault=fault,
             identity=join_identity(self._identity, rows),
+            identity_truth=join_identity(self._truth, rows),
             summary=summary,
             info=info,
             provenance=self._provenance(),

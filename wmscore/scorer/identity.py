@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from wmscore import functional as F
-from wmscore.functional import ObjectIdentity, Reason
+from wmscore.functional import Encoder, ObjectIdentity, Reason
 from wmscore.manifest import AxisSpec
 from wmscore.scorer.axes import Curves, blank
 from wmscore.scorer.groups import Groups, of_reference
@@ -46,6 +46,7 @@ class IdentityFound:
         reason: `[G, T]` uint8.
         curves: raw measures.
         objects: every object at every step, or None where there is nothing to tell by.
+        truth: the same from labels, where `objects` is told without and there are labels too.
         summary: per-row numbers `[G]`, by name.
         unstable: `[G]` uint8, whose ids change their meaning from frame to frame: bits of
             `UNSTABLE`.
@@ -55,50 +56,78 @@ class IdentityFound:
     reason: Tensor
     curves: Curves
     objects: ObjectIdentity | None
+    truth: ObjectIdentity | None
     summary: dict[str, Tensor]
     unstable: Tensor
 
 
-def identity_persistence(groups: Groups, spec: AxisSpec) -> IdentityFound:
+def identity_persistence(
+    groups: Groups, spec: AxisSpec, encoder: Encoder | None
+) -> IdentityFound:
     """Score, its reasons, the raw curves, and the state of every object."""
     rollouts, reason = groups.commanded, groups.reason
-    alone = spec.measure == "objects_alone"
+    found = truth = None
     unstable = reason.new_zeros(len(reason))
-    summary = dict.fromkeys(
-        _SUMMARY, torch.full_like(groups.reason[:, 0], torch.nan, dtype=torch.float64)
-    )
-    found = None
-    if rollouts.labels is None or (rollouts.reference_labels is None and not alone):
-        lack = reason.masked_fill(reason == 0, int(Reason.NO_LABELS))
-        score = area_score = torch.zeros_like(lack)
+    nothing = torch.full((len(reason),), torch.nan, dtype=torch.float64, device=reason.device)
+    summary = dict.fromkeys(_SUMMARY, nothing)
+    lack = Reason.NO_LABELS
+    if spec.measure == "objects_alone":
+        if rollouts.labels is not None:
+            found = F.lone_identity(rollouts.labels, valid=rollouts.valid)
+    elif rollouts.reference_labels is not None:
+        if rollouts.labels is not None:
+            truth = _from_labels(groups)
+            summary = _tracking(groups, truth.ids)
+        if not spec.measure.startswith("carried"):
+            found, truth = truth, None
+        elif min(rollouts.frames.shape[-2:]) < F.APPEARANCE_MIN_SIDE:
+            lack = Reason.TOO_SMALL
+        else:
+            found = _carried(groups, spec, encoder)
+        unstable = unstable + _suspicious(*_reference_labels(groups))[_index(groups)]
+    if rollouts.labels is not None:
+        unstable = unstable + 2 * _suspicious(rollouts.labels, rollouts.valid)
+    if found is None:
+        why = reason.masked_fill(reason == 0, int(lack))
+        score = area_score = torch.zeros_like(why)
     else:
-        found = _from_labels(groups, alone)
-        lack = torch.where(reason == 0, found.reason, reason)
+        why = torch.where(reason == 0, found.reason, reason)
         score, area_score = found.score, found.area_score
-        unstable = 2 * _suspicious(rollouts.labels, rollouts.valid)
-        if not alone:
-            unstable += _suspicious(*_reference_labels(groups))[_index(groups)]
-            summary = _tracking(groups, found.ids)
     curves = {
-        "identity_objects": (blank(score, lack), lack),
-        "identity_area": (blank(area_score, lack), lack),
+        "identity_objects": (blank(score, why), why),
+        "identity_area": (blank(area_score, why), why),
     }
     main = "identity_area" if spec.measure.endswith("_area") else "identity_objects"
     return IdentityFound(
         score=curves[main][0],
-        reason=lack,
+        reason=why,
         curves=curves,
         objects=found,
+        truth=truth,
         summary=summary,
         unstable=unstable,
     )
 
 
-def _from_labels(groups: Groups, alone: bool) -> ObjectIdentity:
+def _carried(groups: Groups, spec: AxisSpec, encoder: Encoder | None) -> ObjectIdentity:
+    rollouts = groups.commanded
+    assert rollouts.reference is not None
+    labels, _ = _reference_labels(groups)
+    return F.carried_identity(
+        rollouts.frames,
+        rollouts.reference,
+        labels[:, 0],
+        target_labels=None if "first" in spec.measure else labels,
+        target_index=_index(groups),
+        valid=groups.shown,
+        encoder=encoder if spec.encoder else None,
+        sensitivity=F.SENSITIVITY if spec.sensitivity is None else spec.sensitivity,
+    )
+
+
+def _from_labels(groups: Groups) -> ObjectIdentity:
     rollouts = groups.commanded
     assert rollouts.labels is not None
-    if alone:
-        return F.lone_identity(rollouts.labels, valid=rollouts.valid)
     labels, _ = _reference_labels(groups)
     return F.object_identity(
         rollouts.labels[:, 1:],
