@@ -222,8 +222,9 @@ def fault_contrast(rollouts: Rollouts) -> Tensor:
     """How much of an object fault is to be seen at its first step, `[B]` in levels of 0..255.
 
     The mean absolute difference from the reference over the pixels whose colour or label differs;
-    NaN where there is no fault. Near 0 the fault is in the labels alone: two equal medikits that
-    are swapped look as before, and nothing that looks at pixels can find out.
+    NaN where there is no fault. Near 0 the fault is in the labels alone, and nothing that looks at
+    pixels can find it. The reverse does not hold: two equal medikits that are swapped still change
+    by some 35 levels, along their edges, and are who they were to every eye.
     """
     step = rollouts.info["fault_step"]
     if rollouts.reference is None or rollouts.reference_index is None:

@@ -89,7 +89,9 @@ class Disturbed:
         key = draw(row[:, None], torch.arange(1, horizon + 1)).to(clean.device)
         frames, labels = [clean.frames[:0]], clean.labels
         rows = max(1, _CHUNK // clean.frames[0, 1:].numel())
-        for some, draws in zip(clean.frames.split(rows), key.split(rows), strict=True):
+        for some, draws in zip(
+            torch.split(clean.frames, rows), torch.split(key, rows), strict=True
+        ):
             frames.append(torch.cat([some[:, :1], self._frames(some[:, 1:], draws)], 1))
         if labels is not None:
             labels = torch.cat([labels[:, :1], self._labels(labels[:, 1:], key)], 1)
