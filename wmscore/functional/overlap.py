@@ -14,7 +14,14 @@ from torch import Tensor
 from wmscore.functional._check import check_ids, check_labels, check_mask
 from wmscore.functional._chunks import piece_elements
 
-__all__ = ["LARGEST_ID", "LabelOverlap", "label_ids", "label_overlap", "overlap_pieces"]
+__all__ = [
+    "LARGEST_ID",
+    "LabelOverlap",
+    "label_ids",
+    "label_overlap",
+    "overlap_pieces",
+    "slot_maps",
+]
 
 LARGEST_ID = 32767
 
@@ -174,6 +181,11 @@ def _pieces(labels: Tensor, frame_extra: int = 0) -> Iterator[tuple[slice, slice
     for row in range(0, rows, row_size):
         for step in range(0, steps, step_size):
             yield slice(row, row + row_size), slice(step, step + step_size)
+
+
+def slot_maps(labels: Tensor, ids: Tensor) -> Tensor:
+    """Labels ``[B, T, H, W]`` as slots ``[B * T, H, W]`` int64: 1..N of ``ids [B, N]``, else 0."""
+    return _slots(_slot_table(ids), labels)
 
 
 def _count(preds_labels: Tensor, target_labels: Tensor, ids: Tensor) -> LabelOverlap:
