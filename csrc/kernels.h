@@ -68,6 +68,56 @@ struct FeatureGradients {
   Frames target;
 };
 
+// Label maps [N, H, W] of any strides: integers of 1 byte (unsigned), 2, 4 or 8 bytes (signed).
+struct LabelImages {
+  const void* data;
+  int64_t image;
+  int64_t row;
+  int64_t pixel;
+  int32_t bytes;
+};
+
+// Features [frames, channels, rows, columns] to pool over label maps of height x width, whose pixel
+// (y, x) reads the cell (y * rows / height, x * columns / width). Object n < `count` <= 255 of
+// frame f is ids[f * ids_frame + n * ids_step], 0 for none.
+struct Pool {
+  Images features;
+  int64_t channels;
+  int64_t rows;
+  int64_t columns;
+  LabelImages labels;
+  int64_t height;
+  int64_t width;
+  const int64_t* ids;
+  int64_t ids_frame;
+  int64_t ids_step;
+  int64_t count;
+};
+
+// Frames whose labels are sought, query [batch, channels, height, width], and frames that have
+// them, memory [batch, memories, channels, height, width] with labels [batch, memories, classes,
+// height, width], float or (for features of double) double. The frames of memory of one item of the
+// batch are memory.image elements apart, those of two items memory_batch; likewise for labels.
+// `usable` [batch, memories] says which of memory there are; null stands for all. 0 <= radius < the
+// larger side (or 0), 1 <= topk <= 16.
+struct Propagation {
+  Images query;
+  Images memory;
+  int64_t memory_batch;
+  Images labels;
+  int64_t labels_batch;
+  const bool* usable;
+  int64_t batch;
+  int64_t memories;
+  int64_t channels;
+  int64_t classes;
+  int64_t height;
+  int64_t width;
+  int64_t radius;
+  int64_t topk;
+  double temperature;
+};
+
 }  // namespace wmscore
 
 extern "C" {
@@ -239,5 +289,33 @@ int32_t wmscore_feature_distance_cuda(wmscore::Element element, wmscore::Feature
 int32_t wmscore_feature_distance_backward_cuda(wmscore::Element element, wmscore::Features maps,
                                                int64_t count, const double* gradient, bool spatial,
                                                wmscore::FeatureGradients gradients, void* stream);
+
+// Sums of features over each object's pixels, exact for uint8, and the pixels. A frame is cut into
+// wmscore_label_pool_bands(pool) >= 1 bands of rows, which depend on sizes alone; this computes the
+// bands first <= f * bands + b < last. `sums` is [frames, bands, count, channels], `counts` is
+// [frames, bands, count]; of an id that is there twice the first place has all.
+int64_t wmscore_label_pool_bands(wmscore::Pool pool);
+void wmscore_label_pool_cpu(wmscore::Element element, wmscore::Pool pool, int64_t first,
+                            int64_t last, double* sums, int64_t* counts);
+
+// Their means, [frames, count, channels], float or (for features of double) double, NaN without a
+// pixel, and the pixels, [frames, count], of the frames first <= f < last.
+void wmscore_label_pool_means_cpu(wmscore::Element element, wmscore::Pool pool, int64_t first,
+                                  int64_t last, const double* sums, const int64_t* counts,
+                                  void* means, int64_t* pixels);
+
+// Unit vectors of features, float or double, in rows [channels, step] of their own for each row of
+// each frame: `packed` is that of query, batch frames, or of memory, batch * memories frames with
+// zeros around each row. wmscore_label_propagate_step says how long a row of one channel is. Packs
+// the rows first <= frame * height + y < last.
+int64_t wmscore_label_propagate_step(wmscore::Propagation task, bool of_memory);
+void wmscore_label_propagate_pack_cpu(wmscore::Element element, wmscore::Propagation task,
+                                      bool of_memory, int64_t first, int64_t last, void* packed);
+
+// Labels [batch, classes, height, width] and similarity [batch, height, width] of the rows first <=
+// b * height + y < last of query, from both packed.
+void wmscore_label_propagate_cpu(wmscore::Element element, wmscore::Propagation task,
+                                 const void* query, const void* memory, int64_t first, int64_t last,
+                                 void* labels, void* similarity);
 
 }  // extern "C"

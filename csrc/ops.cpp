@@ -12,7 +12,9 @@
   OP(frame_quality) \
   OP(frame_region_errors) \
   OP(frame_ssim) \
-  OP(frame_ssim_backward)
+  OP(frame_ssim_backward) \
+  OP(label_pool) \
+  OP(label_propagate)
 // clang-format on
 
 #define DECLARE(op) void op##_cpu(StableIValue* stack, uint64_t inputs, uint64_t outputs);
