@@ -2,8 +2,10 @@
 
 from wmscore.testing.faults.actions import DelayedActions, HalfGain, IgnoredActions, ResetMismatch
 from wmscore.testing.faults.base import Fault, Faulty
+from wmscore.testing.faults.becoming import Morph, Reentry
 from wmscore.testing.faults.frames import Blur, ColourDrift, Freeze, NanFrame, ShortRollout
 from wmscore.testing.faults.objects import Duplicate, IdentitySwap, Vanish
+from wmscore.testing.faults.shapes import Merge, Spawn, Split
 
 __all__ = [
     "Blur",
@@ -16,9 +18,14 @@ __all__ = [
     "HalfGain",
     "IdentitySwap",
     "IgnoredActions",
+    "Merge",
+    "Morph",
     "NanFrame",
+    "Reentry",
     "ResetMismatch",
     "ShortRollout",
+    "Spawn",
+    "Split",
     "Vanish",
     "all_faults",
 ]
@@ -30,6 +37,11 @@ def all_faults() -> tuple[Fault, ...]:
         IdentitySwap(),
         Vanish(),
         Duplicate(),
+        Morph(),
+        Reentry(),
+        Merge(),
+        Split(),
+        Spawn(),
         Blur(),
         ColourDrift(),
         DelayedActions(),

@@ -56,7 +56,10 @@ class Faulty:
     `info["fault_step"]` `[B]` int64 holds the 1-based step of the first frame that is wrong in
     the fault's sense, and 0 in rows where the fault could not be injected or has no effect (no
     object visible, a script that already is all no-op). Faults of objects add
-    `info["fault_object"]` `[B]`, the label of the object, 0 where there is none.
+    `info["fault_object"]` and `info["fault_other_object"]` `[B]`, labels, 0 where there is none:
+    the two that are swapped; the one that vanishes, or is doubled; what it was and what it has
+    become (morph, re-entry); the one that stays and the one that it takes in (merge); the one
+    that is split and its new half; the one that is spawned.
 
     Example:
         >>> from wmscore.testing import Faulty, Freeze, sprite_items

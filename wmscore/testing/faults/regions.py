@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["areas", "boxes", "fill_from"]
+__all__ = ["areas", "boxes", "fill_from", "mean_colours", "repaint"]
 
 
 def areas(labels: Tensor) -> Tensor:
@@ -68,3 +68,45 @@ def _nearest(source: Tensor) -> Tensor:
     use_before = (before >= 0) & ((place - before <= after - place) | (after == 2 * size))
     nearest = torch.where(use_before, before, torch.where(after == 2 * size, -1, after))
     return nearest.to(torch.int64)
+
+
+def repaint(frames: Tensor, mask: Tensor, box: Tensor, texture: Tensor, inside: Tensor) -> None:
+    """Overwrite the pixels of `mask` by the texture, resampled to the box that they lie in.
+
+    Args:
+        frames: `[B, T, C, H, W]`, changed in place.
+        mask: `[B, T, H, W]` bool.
+        box: `[B, T, 4]` int64 (top, left, height, width), which holds all pixels of the mask.
+        texture: `[B, C, h, w]`, one per row.
+        inside: `[B, 4]` int64, the part of the texture that fills the box.
+    """
+    b, t, y, x = mask.nonzero(as_tuple=True)
+    top, left, height, width = box[b, t].unbind(-1)
+    from_top, from_left, from_height, from_width = inside[b].unbind(-1)
+    from_y = from_top + (y - top) * from_height // height
+    from_x = from_left + (x - left) * from_width // width
+    frames[b, t, :, y, x] = texture[b, :, from_y, from_x].to(frames.dtype)
+
+
+def mean_colours(frames: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean colour of every label over all steps, in whole levels of 0..255.
+
+    Args:
+        frames: `[B, T, C, H, W]` uint8, or floating point in [0, 1].
+        labels: `[B, T, H, W]` integer.
+
+    Returns:
+        `[B, L, C]` int64, and which labels there are, `[B, L]` bool.
+    """
+    scale = 1 if frames.dtype == torch.uint8 else 255
+    flat = labels.flatten(1).to(torch.int64)
+    rows, count = len(flat), int(flat.max()) + 1
+    place = (torch.arange(rows, device=labels.device)[:, None] * count + flat).flatten()
+    size = torch.bincount(place, minlength=rows * count)
+    means = []
+    for channel in frames.unbind(2):
+        # Whole numbers add up to the same in every order.
+        level = (channel.flatten().double() * scale).nan_to_num(0.0).round()
+        total = torch.bincount(place, weights=level, minlength=rows * count)
+        means.append((total / size.clamp(min=1)).round().to(torch.int64))
+    return torch.stack(means, 1).view(rows, count, -1), (size > 0).view(rows, count)
