@@ -88,7 +88,7 @@ def decide(
     # Whom and what it could be mistaken for.
     swap, other = _best(toward.where(apart >= _FLOOR, -torch.inf))
     other_distance, _ = _best(-distance.masked_fill(never, torch.inf))
-    alike = visible[:, :, None] & ~never & (apart_now(e.itself) < _FLOOR)
+    alike = visible[:, :, None] & ~never & (_apart(e.itself) < _FLOOR)
     twin = alike.any(-1)
     camouflaged = (relief < _FLOOR) | (e.contrast < _PIXEL_FLOOR)
     astray = e.surroundings > _AROUND * e.contrast
@@ -146,7 +146,7 @@ def decide(
     return Decision(state, named, confidence, reason, own, toward, ground)
 
 
-def apart_now(itself: Tensor) -> Tensor:
+def _apart(itself: Tensor) -> Tensor:
     """Squared distances between the objects of each step, ``[B, T, N, N]``; inf where unknown."""
     return _squared(itself, itself).nan_to_num(torch.inf)
 

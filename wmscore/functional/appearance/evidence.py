@@ -18,13 +18,17 @@ from wmscore.functional.appearance.maps import (
 )
 from wmscore.functional.appearance.photometric import compensate
 from wmscore.functional.appearance.search import search
+from wmscore.functional._chunks import piece_elements
+from wmscore.functional.overlap import slot_maps
+from wmscore.functional.references import Encoder, encode
 from wmscore.ops import label_pool
 
-__all__ = ["Encode", "Evidence", "frame_evidence"]
+__all__ = ["Encode", "Evidence", "frame_evidence", "gather_evidence"]
 
 Encode = Callable[[Tensor], Tensor]
 """From frames ``[F, C, H, W]`` float32 to a feature map ``[F, D, h, w]``."""
 
+_PIXEL_VALUES = 4  # temporaries of a pixel, in units of those that a piece is meant for
 _SEARCH_SIDE = 40  # cells of the shorter side in which the whole frame is searched
 _DISPLACED = 1e-5  # squared error that a displacement by one pixel has to save
 
@@ -63,6 +67,48 @@ class Evidence(NamedTuple):
     again: Tensor
 
 
+def gather_evidence(
+    preds: Tensor,
+    target: Tensor,
+    target_labels: Tensor,
+    ids: Tensor,
+    index: Tensor,
+    radius: int,
+    preds_labels: Tensor | None,
+    encoder: Encoder | None,
+) -> Evidence:
+    """Evidence ``[B, T, N, ...]`` of all frames, a few of them at a time.
+
+    Arguments are those of :func:`wmscore.functional.appearance.identity_from_appearance`.
+    """
+    rows, steps, _, height, width = preds.shape
+    objects = ids.shape[1]
+    at_once = max(1, piece_elements(preds.device) // (_PIXEL_VALUES * height * width))
+    slot_ids = torch.arange(1, objects + 1, device=ids.device).where(ids > 0, 0)
+    encoding = None if encoder is None else _encoding(encoder)
+    lines = []
+    for row in range(0, rows, max(1, at_once // steps)):
+        some = slice(row, row + max(1, at_once // steps))
+        which, line = index[some], []
+        for first in range(0, steps, at_once):
+            then = slice(first, first + at_once)
+            shape = preds[some, then].shape[:2]
+            found = frame_evidence(
+                _as_float(preds[some, then]),
+                _as_float(target[:, then].index_select(0, which)),
+                slot_maps(target_labels[:, then].index_select(0, which), ids[some]),
+                slot_ids[some].repeat_interleave(shape[1], 0),
+                radius,
+                carried=(
+                    None if preds_labels is None else slot_maps(preds_labels[some, then], ids[some])
+                ),
+                encode=encoding,
+            )
+            line.append([value.unflatten(0, shape) for value in found])
+        lines.append([torch.cat(parts, 1) for parts in zip(*line, strict=True)])
+    return Evidence(*(torch.cat(parts) for parts in zip(*lines, strict=True)))
+
+
 def frame_evidence(
     preds: Tensor,
     target: Tensor,
@@ -93,15 +139,14 @@ def frame_evidence(
     ground = behind(itself, background[:, None].float())
 
     core = core_slots(slots)
-    maps = [describe(frames) for frames in (here, itself, ground)]
+    codes = [describe(frames) for frames in (here, itself, ground)]
     pairs = ((here, itself), (here, ground), (itself, ground))
-    errors = [(a - b).square().sum(1, keepdim=True) for a, b in pairs]
-    size = maps[0].shape[1]
-    pooled, core_area = label_pool(torch.cat([*maps, *errors], 1), core, ids)
-    *means, values = pooled.split([size, size, size, 3], 2)
+    errors = torch.stack([(a - b).square().sum(1) for a, b in pairs], 1)
+    means = [label_pool(code, core, ids)[0] for code in codes]
+    values, core_area = label_pool(errors, core, ids)
     _, area = label_pool(preds[:, :0], slots, ids)
     ring = ring_slots(slots, 1, max(2, side // 16))
-    surroundings, _ = label_pool(errors[0], ring, ids)
+    surroundings, _ = label_pool(errors[:, :1], ring, ids)
 
     if carried is None:
         followed, followed_area = torch.full_like(means[0], torch.nan), torch.zeros_like(area)
@@ -131,6 +176,19 @@ def frame_evidence(
         area, core_area, *means, followed, followed_area, *values.unbind(2), surroundings[..., 0],
         found.elsewhere, found.again,
     )  # fmt: skip
+
+
+def _as_float(frames: Tensor) -> Tensor:
+    """``[B, T, C, H, W]`` as ``[B * T, C, H, W]`` float32 in [0, 1]."""
+    frames = frames.flatten(0, 1)
+    return frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
+
+
+def _encoding(encoder: Encoder) -> Encode:
+    def last(frames: Tensor) -> Tensor:
+        return encode(encoder, frames, "frames")[-1].to(frames.device)
+
+    return last
 
 
 def _unit(features: Tensor) -> Tensor:

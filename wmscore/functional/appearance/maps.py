@@ -45,13 +45,14 @@ def describe(frames: Tensor) -> Tensor:
         difference = torch.stack([red - green, (red + green) / 2 - blue], 1)
         channels = torch.cat([luma, difference], 1)
         low, high = (0.0, -0.8, -0.8), (1.0, 0.8, 0.8)
-    maps = []
+    maps = frames.new_empty(len(frames), LEVELS * len(low), *frames.shape[2:])
     for channel, (least, most) in enumerate(zip(low, high, strict=True)):
         step = (most - least) / LEVELS
-        threshold = least + step * (torch.arange(LEVELS, device=frames.device) + 0.5)
-        value = channels[:, channel, None] - threshold.view(1, -1, 1, 1)
-        maps.append((value / (2 * step) + 0.5).clamp(0, 1) * step**0.5)
-    return torch.cat(maps, 1)
+        threshold = (torch.arange(LEVELS, device=frames.device) + 0.5) * step + least
+        part = maps[:, channel * LEVELS : (channel + 1) * LEVELS]
+        torch.sub(channels[:, channel, None], threshold.view(1, -1, 1, 1), out=part)
+        part.mul_(0.5 / step).add_(0.5).clamp_(0, 1).mul_(step**0.5)
+    return maps
 
 
 def behind(frames: Tensor, background: Tensor) -> Tensor:
