@@ -101,7 +101,7 @@ def decide(
     in_place = (own < nearest) & (own < 0.5 * relief.clamp(min=_FLOOR))
     sure_swap = _sure(swap, _SWAP).masked_fill(-other_distance > from_ground, 0)
     sure_vanish = _sure(ground, _VANISH).masked_fill(camouflaged | (from_ground > -other_distance), 0)
-    sure_morph = (changed / (1 + changed)).masked_fill(own >= nearest, 0)
+    sure_morph = changed / (1 + changed)
     sure_again = _sure(e.again, _AGAIN).masked_fill(~in_place, 0)
 
     call = 1 - sensitivity

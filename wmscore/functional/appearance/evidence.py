@@ -169,6 +169,7 @@ def frame_evidence(
     found = search(
         avg_pool2d(shown, cells),
         avg_pool2d(itself, cells),
+        avg_pool2d(ground, cells),
         avg_pool2d(is_object.float(), cells),
         near=max(1, round(radius / cells)),
     )

@@ -26,20 +26,23 @@ class Found(NamedTuple):
     again: Tensor
 
 
-def search(preds: Tensor, target: Tensor, masks: Tensor, near: int) -> Found:
+def search(preds: Tensor, target: Tensor, ground: Tensor, masks: Tensor, near: int) -> Found:
     r"""Look for each object of the reference in the whole generated frame.
 
     With the object's pixels m and displacement d, both means over the part that is in the frame,
 
-    .. math:: s(d) = 1 - \frac{\sum_p m(p) |X(p + d) - Y(p)|^2}{\sum_p m(p) |Y(p + d) - Y(p)|^2}
+    .. math:: s(d) = 1 - \frac{\sum_p m(p) |X(p + d) - Y(p)|^2}
+                           {\min(\sum_p m(p) |Y(p + d) - Y(p)|^2, \sum_p m(p) |G(p) - Y(p)|^2)}
 
     is 1 where the generated frame shows the object although the reference shows something else
-    there, and 0 or less where it shows what the reference shows. All displacements come from one
-    product of spectra per term.
+    there, and 0 or less where it shows what the reference shows, or what differs from the object
+    as much as the background behind it does. All displacements come from one product of spectra
+    per term.
 
     Args:
         preds: generated frames X ``[F, C, h, w]`` float32, aligned in brightness.
         target: reference frames Y of the same shape.
+        ground: G, the reference without its objects, of the same shape.
         masks: ``[F, N, h, w]`` float32, share of each pixel that the object covers.
         near: displacements of up to so many pixels are its own place.
     """
@@ -69,7 +72,9 @@ def search(preds: Tensor, target: Tensor, masks: Tensor, near: int) -> Found:
     inside = inside.clamp(min=1e-6)
     whole = (inside >= _COVERAGE * area) & (area > 0)
     telling = before >= _FLOOR * inside
-    score = 1 - shown / before.clamp(min=1e-9)
+    relief = (masks * (target - ground).square().sum(1, keepdim=True)).sum((2, 3))[..., None, None]
+    relief = relief * inside / area.clamp(min=1e-6)
+    score = 1 - shown / torch.minimum(before, relief).clamp(min=1e-9)
     score = score.where(whole & telling, -torch.inf)
 
     device = preds.device
