@@ -14,13 +14,15 @@ from wmscore.functional.appearance.states import AppearanceReason, IdentityState
 __all__ = ["Decision", "decide"]
 
 # What each kind of break asks for at a confidence of 0.5; where it comes from: docs/identity.md.
-_SWAP = 0.45  # of the way from itself to the other object
+_SWAP = 0.50  # of the way from itself to the other object
 _VANISH = 0.60  # of the way to the background
 _AGAIN = 0.58  # of the difference to what the reference shows there
 _ELSEWHERE = 0.60
 _MORPH = 0.20  # squared descriptor distance to itself ...
 _MORPH_RATIO = 6.0  # ... and that many times what other objects of the frame have
 _MORPH_CONTRAST = 0.6  # ... and pixel error in units of its contrast
+_NOVEL = 0.12  # ... and share of the change that no mixture of known looks explains
+_ALL_FADE = 0.35  # of the way to the background that all objects of a frame may go together
 _FLOOR = 0.02  # squared descriptor distance below which two looks are the same
 _PIXEL_FLOOR = 4e-4  # mean squared contrast to the background below which there is none
 _AROUND = 0.5  # of the contrast: error of the surroundings that leaves nothing to say
@@ -81,9 +83,8 @@ def decide(
 
     from_ground = (e.shown - e.ground).square().sum(-1)
     relief = (e.itself - e.ground).square().sum(-1)
-    ground = torch.minimum(
-        _toward(from_ground, relief), _toward(e.pixels_ground, e.contrast)
-    )
+    ground = torch.minimum(_toward(from_ground, relief), _toward(e.pixels_ground, e.contrast))
+    fade = _median_of_others(ground, judged).clamp(0, _ALL_FADE)
 
     # Whom and what it could be mistaken for.
     swap, other = _best(toward.where(apart >= _FLOOR, -torch.inf))
@@ -97,11 +98,14 @@ def decide(
     others_own = _median_of_others(now, judged)
     changed = torch.minimum(own / _MORPH, own / (_MORPH_RATIO * others_own + _TINY))
     changed = torch.minimum(changed, e.pixels_itself / (_MORPH_CONTRAST * e.contrast + _TINY))
+    mixed = _unexplained(now[..., None], distance, apart).masked_fill(never, torch.inf)
+    mixed = mixed.nan_to_num(torch.inf).amin(-1)
+    novel = torch.minimum(mixed, _unexplained(now, from_ground, relief)) >= _NOVEL * now
     nearest = torch.minimum(-other_distance, from_ground)
     in_place = (own < nearest) & (own < 0.5 * relief.clamp(min=_FLOOR))
     sure_swap = _sure(swap, _SWAP).masked_fill(-other_distance > from_ground, 0)
-    sure_vanish = _sure(ground, _VANISH).masked_fill(camouflaged | (from_ground > -other_distance), 0)
-    sure_morph = changed / (1 + changed)
+    sure_vanish = _sure((ground - fade) / (1 - fade), _VANISH).masked_fill(camouflaged | (from_ground > -other_distance), 0)
+    sure_morph = (changed / (1 + changed)).where(novel, 0)
     sure_again = _sure(e.again, _AGAIN).masked_fill(~in_place, 0)
 
     call = 1 - sensitivity
@@ -159,6 +163,16 @@ def _squared(a: Tensor, b: Tensor) -> Tensor:
 def _toward(distance: Tensor, apart: Tensor) -> Tensor:
     """Up to 1: how near, in units of how far it was to go; both squared."""
     return 1 - (distance / apart.clamp(min=_TINY)).sqrt()
+
+
+def _unexplained(now: Tensor, distance: Tensor, apart: Tensor) -> Tensor:
+    """Squared distance to the line from itself to another look: 0 for a mixture of the two.
+
+    Means of descriptors mix linearly, as where one object half hides another.
+    """
+    along = (now + apart - distance) / 2
+    share = (along / apart.clamp(min=_TINY)).clamp(0, 1)
+    return now - 2 * share * along + share * share * apart
 
 
 def _best(values: Tensor) -> tuple[Tensor, Tensor]:

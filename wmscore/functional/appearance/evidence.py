@@ -87,6 +87,7 @@ def gather_evidence(
     slot_ids = torch.arange(1, objects + 1, device=ids.device).where(ids > 0, 0)
     encoding = None if encoder is None else _encoding(encoder)
     lines = []
+    reach = _largest_extent(target_labels, ids, index, at_once)
     for row in range(0, rows, max(1, at_once // steps)):
         some = slice(row, row + max(1, at_once // steps))
         which, line = index[some], []
@@ -99,6 +100,7 @@ def gather_evidence(
                 slot_maps(target_labels[:, then].index_select(0, which), ids[some]),
                 slot_ids[some].repeat_interleave(shape[1], 0),
                 radius,
+                reach[some, then].flatten(0, 1),
                 carried=(
                     None if preds_labels is None else slot_maps(preds_labels[some, then], ids[some])
                 ),
@@ -115,6 +117,7 @@ def frame_evidence(
     slots: Tensor,
     ids: Tensor,
     radius: int,
+    reach: Tensor,
     *,
     carried: Tensor | None = None,
     encode: Encode | None = None,
@@ -127,6 +130,7 @@ def frame_evidence(
         slots: ``[F, H, W]`` int64, slot 1..N of the object of each reference pixel; 0 = background.
         ids: ``[F, N]`` int64, 1..N.
         radius: displacement in pixels that is still in place.
+        reach: ``[F, N]`` float32, pixels, the object's largest extent so far.
         carried: ``[F, H, W]`` int64, slots carried along the generated frames.
         encode: adds its features to the descriptor.
     """
@@ -172,11 +176,36 @@ def frame_evidence(
         avg_pool2d(ground, cells),
         avg_pool2d(is_object.float(), cells),
         near=max(1, round(radius / cells)),
+        reach=reach / cells,
     )
     return Evidence(
         area, core_area, *means, followed, followed_area, *values.unbind(2), surroundings[..., 0],
         found.elsewhere, found.again,
     )  # fmt: skip
+
+
+def _largest_extent(labels: Tensor, ids: Tensor, index: Tensor, at_once: int) -> Tensor:
+    """Longer side of each object's box, the largest up to each step, ``[B, T, N]`` float32."""
+    steps = labels.shape[1]
+    extents = []
+    for row in range(0, len(ids), max(1, at_once // steps)):
+        some = slice(row, row + max(1, at_once // steps))
+        line = []
+        for first in range(0, steps, at_once):
+            part = labels[:, first : first + at_once].index_select(0, index[some])
+            mine = part[:, :, None] == ids[some, None, :, None, None]
+            sides = [_length(mine.any(-1)), _length(mine.any(-2))]
+            line.append(torch.maximum(*sides))
+        extents.append(torch.cat(line, 1).cummax(1).values)
+    return torch.cat(extents).float()
+
+
+def _length(marked: Tensor) -> Tensor:
+    """From the first to the last mark of ``[..., L]``, 0 without any."""
+    place = torch.arange(marked.shape[-1], device=marked.device)
+    stop = (place + 1).where(marked, 0).amax(-1)
+    start = place.where(marked, marked.shape[-1]).amin(-1)
+    return (stop - start).clamp(min=0)
 
 
 def _as_float(frames: Tensor) -> Tensor:

@@ -26,7 +26,9 @@ class Found(NamedTuple):
     again: Tensor
 
 
-def search(preds: Tensor, target: Tensor, ground: Tensor, masks: Tensor, near: int) -> Found:
+def search(
+    preds: Tensor, target: Tensor, ground: Tensor, masks: Tensor, near: int, reach: Tensor
+) -> Found:
     r"""Look for each object of the reference in the whole generated frame.
 
     With the object's pixels m and displacement d, both means over the part that is in the frame,
@@ -45,6 +47,8 @@ def search(preds: Tensor, target: Tensor, ground: Tensor, masks: Tensor, near: i
         ground: G, the reference without its objects, of the same shape.
         masks: ``[F, N, h, w]`` float32, share of each pixel that the object covers.
         near: displacements of up to so many pixels are its own place.
+        reach: ``[F, N]`` float32, how large the object is at its largest: closer displacements
+            may show another part of the same.
     """
     height, width = preds.shape[-2:]
     size = (2 * height, 2 * width)
@@ -80,8 +84,10 @@ def search(preds: Tensor, target: Tensor, ground: Tensor, masks: Tensor, near: i
     device = preds.device
     dy = torch.fft.fftfreq(size[0], 1 / size[0], device=device)[:, None].abs()
     dx = torch.fft.fftfreq(size[1], 1 / size[1], device=device).abs()
-    moved = torch.maximum(dy, dx) > near
+    far = torch.maximum(dy, dx)
+    moved = far > near
     others = occupied - itself
     elsewhere = score.where(moved & (others <= 0.3 * inside), -torch.inf)
-    again = score.where(occupied <= 0.15 * inside, -torch.inf)
+    beyond = (occupied <= 0.15 * inside) & (far >= reach[..., None, None])
+    again = score.where(beyond, -torch.inf)
     return Found(*(value.amax((2, 3)).clamp(min=-1) for value in (elsewhere, again)))
