@@ -38,7 +38,7 @@ def _path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.usefixtures("_path")
 @pytest.mark.parametrize("pixels", [1, 63 * 3, 1 << 20])
 def test_equals_pixel_by_pixel(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wmscore.functional.overlap.piece_elements", lambda device: pixels)
+    monkeypatch.setattr("wmscore.functional._chunks.piece_elements", lambda device: pixels)
     preds, target = random_maps()
     counts = label_overlap(preds, target)
     assert counts.preds_ids.tolist() == [[4, 17, 0, 0], [4, 17, 900, 32767], [4, 17, 900, 32767]]
@@ -148,7 +148,7 @@ def test_two_id_spaces_and_shared_references(monkeypatch: pytest.MonkeyPatch) ->
     copied = label_overlap(preds, of_rows, preds_ids=preds_ids, target_ids=target_ids)
     assert_same(found, copied)
 
-    monkeypatch.setattr("wmscore.functional.overlap.piece_elements", lambda device: 40)
+    monkeypatch.setattr("wmscore.functional._chunks.piece_elements", lambda device: 40)
     seen = torch.zeros(5, 4)
     for row, step, piece in overlap_pieces(
         preds, target, preds_ids=preds_ids, target_ids=target_ids, target_index=index

@@ -10,6 +10,8 @@ from wmscore.functional.accumulation import (
     ErrorAccumulation,
     error_accumulation,
 )
+from wmscore.functional.appearance import AppearanceStates, identity_from_appearance
+from wmscore.functional.carry import CarriedLabels, carry_labels
 from wmscore.functional.distributions import (
     FeatureMoments,
     cmmd,
@@ -46,6 +48,7 @@ from wmscore.functional.features import (
     Encoder,
     feature_distances,
 )
+from wmscore.functional.first_labels import labels_from_boxes, labels_from_points
 from wmscore.functional.flip import (
     FLIP_PIXELS_PER_DEGREE,
     flip,
@@ -64,16 +67,22 @@ from wmscore.functional.horizon import (
     usable_horizon,
 )
 from wmscore.functional.identity import (
+    APPEARANCE_MIN_SIDE,
+    SENSITIVITY,
+    BreakAgreement,
     IdentityEvents,
     IdentityState,
     IdStability,
     ObjectIdentity,
+    break_agreement,
+    carried_identity,
     id_stability,
     identity_events,
     lone_identity,
     object_identity,
     share_ids,
 )
+from wmscore.functional.label_ids import label_ids
 from wmscore.functional.latents import (
     latent_cosine,
     latent_l2,
@@ -89,11 +98,7 @@ from wmscore.functional.onset import (
     DriftOnset,
     drift_onset,
 )
-from wmscore.functional.overlap import (
-    LabelOverlap,
-    label_ids,
-    label_overlap,
-)
+from wmscore.functional.overlap import LabelOverlap, label_overlap
 from wmscore.functional.perceptual import (
     PSNR_QUANTISATION_DB,
     mse,
@@ -157,12 +162,17 @@ from wmscore.functional.tracking import (
 )
 
 __all__ = [
+    "APPEARANCE_MIN_SIDE",
     "DRIFT_SEGMENTS",
     "FLIP_PIXELS_PER_DEGREE",
     "MIN_RESPONSE",
     "MS_SSIM_WEIGHTS",
     "ONSET_EVIDENCE",
     "PSNR_QUANTISATION_DB",
+    "SENSITIVITY",
+    "AppearanceStates",
+    "BreakAgreement",
+    "CarriedLabels",
     "CounterfactualResponse",
     "DriftOnset",
     "DriftShape",
@@ -195,6 +205,9 @@ __all__ = [
     "TrackingSummary",
     "UsableHorizon",
     "adjacent_similarity",
+    "break_agreement",
+    "carried_identity",
+    "carry_labels",
     "cmmd",
     "controllability",
     "counterfactual_response",
@@ -223,10 +236,13 @@ __all__ = [
     "haarpsi_reason",
     "id_stability",
     "identity_events",
+    "identity_from_appearance",
     "jedi",
     "kernel_distance",
     "label_ids",
     "label_overlap",
+    "labels_from_boxes",
+    "labels_from_points",
     "latent_cosine",
     "latent_l2",
     "latent_reason",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from wmscore.ops._library import op
 
-__all__ = ["LARGEST_ID", "MOST_OBJECTS", "label_overlap"]
+__all__ = ["LARGEST_ID", "MOST_OBJECTS", "label_overlap", "label_slots"]
 
 LARGEST_ID = 32767
 MOST_OBJECTS = 255  # of a list, so that a slot is a byte
@@ -150,7 +150,7 @@ def label_overlap(
         target = target.index_select(0, target_index.clamp(0, target.shape[0] - 1))
     reference, generated = target_ids.shape[1] + 1, preds_ids.shape[1] + 1
     frames = rows * steps
-    target_slot, preds_slot = _slots(target, target_ids), _slots(preds, preds_ids)
+    target_slot, preds_slot = label_slots(target, target_ids), label_slots(preds, preds_ids)
 
     frame = torch.arange(frames, device=preds.device)[:, None, None]
     pair = (frame * reference + target_slot) * generated + preds_slot
@@ -186,7 +186,7 @@ def label_overlap(
     )
 
 
-def _slots(labels: Tensor, ids: Tensor) -> Tensor:
+def label_slots(labels: Tensor, ids: Tensor) -> Tensor:
     """Labels `[B, T, H, W]` as int64 slots `[B * T, H, W]`."""
     rows, objects = ids.shape
     ids = ids.where((ids > 0) & (ids <= LARGEST_ID), 0)

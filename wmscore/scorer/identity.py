@@ -61,9 +61,7 @@ class IdentityFound:
     unstable: Tensor
 
 
-def identity_persistence(
-    groups: Groups, spec: AxisSpec, encoder: Encoder | None
-) -> IdentityFound:
+def identity_persistence(groups: Groups, spec: AxisSpec, encoder: Encoder | None) -> IdentityFound:
     """Score, its reasons, the raw curves, and the state of every object."""
     rollouts, reason = groups.commanded, groups.reason
     found = truth = None

@@ -14,7 +14,8 @@ from wmscore.functional.identity.labels import assemble
 from wmscore.functional.identity.places import match_places
 from wmscore.functional.identity.result import ObjectIdentity
 from wmscore.functional.identity.states import IdentityState
-from wmscore.functional.overlap import LabelOverlap, label_ids, overlap_pieces
+from wmscore.functional.label_ids import label_ids
+from wmscore.functional.overlap import LabelOverlap, overlap_pieces
 
 __all__ = ["lone_identity"]
 

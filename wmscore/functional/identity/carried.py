@@ -13,10 +13,17 @@ from wmscore.functional.identity.labels import assemble
 from wmscore.functional.identity.over_time import mark_returns
 from wmscore.functional.identity.result import ObjectIdentity
 from wmscore.functional.identity.states import IdentityState
-from wmscore.functional.overlap import label_ids, overlap_pieces
+from wmscore.functional.label_ids import label_ids
+from wmscore.functional.overlap import overlap_pieces
 from wmscore.functional.references import Encoder
 
-__all__ = ["carried_identity"]
+__all__ = ["APPEARANCE_MIN_SIDE", "SENSITIVITY", "carried_identity"]
+
+APPEARANCE_MIN_SIDE = 16
+"""Pixels of the shorter side of a frame from which appearance can be told."""
+
+SENSITIVITY = 0.5
+"""The setting for which precision and recall are published (docs/identity.md)."""
 
 
 def carried_identity(
@@ -29,7 +36,7 @@ def carried_identity(
     valid: Tensor | None = None,
     ids: Tensor | None = None,
     encoder: Encoder | None = None,
-    sensitivity: float = 0.5,
+    sensitivity: float = SENSITIVITY,
     min_area: int = 16,
     patience: int = 2,
 ) -> ObjectIdentity:
@@ -41,8 +48,8 @@ def carried_identity(
     where an object went that is not in its place.
 
     Args:
-        preds: generated frames ``[B, T + 1, C, H, W]`` with the given frame 0; ``uint8`` or floating
-            point in [0, 1], C of 1 or 3.
+        preds: generated frames ``[B, T + 1, C, H, W]`` with the given frame 0; ``uint8`` or
+            floating point in [0, 1], C of 1 or 3.
         target: reference frames ``[S, T + 1, C, H, W]``.
         first_labels: labels of the given frame 0, ``[S, H, W]``, integers, 0 = background. See
             ``labels_from_boxes`` and ``labels_from_points`` for those who have no masks.

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from wmscore.functional._check import check_ids
-from wmscore.functional.overlap import LARGEST_ID, MOST_OBJECTS, list_ids, present_ids
+from wmscore.functional.label_ids import list_ids, present_ids
+from wmscore.functional.overlap import LARGEST_ID, MOST_OBJECTS
 
 __all__ = ["list_objects"]
 

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from wmscore.functional._check import check_count, check_labels, check_mask, check_number
-from wmscore.functional.overlap import LARGEST_ID, label_ids, label_overlap
+from wmscore.functional.label_ids import label_ids
+from wmscore.functional.overlap import LARGEST_ID, label_overlap
 from wmscore.ops import assignment
 
 __all__ = ["share_ids"]

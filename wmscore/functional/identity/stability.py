@@ -9,7 +9,8 @@ from torch import Tensor
 
 from wmscore.functional._check import check_count, check_labels, check_mask, check_number
 from wmscore.functional.identity.places import match_places
-from wmscore.functional.overlap import label_ids, overlap_pieces
+from wmscore.functional.label_ids import label_ids
+from wmscore.functional.overlap import overlap_pieces
 
 __all__ = ["IdStability", "id_stability"]
 

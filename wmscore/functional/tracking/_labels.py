@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from wmscore.functional._check import check_labels, check_mask
-from wmscore.functional.overlap import label_ids, label_overlap
+from wmscore.functional.label_ids import label_ids
+from wmscore.functional.overlap import label_overlap
 
 __all__ = ["LabelTracks", "label_tracks"]
 

@@ -1,0 +1,12 @@
+"""Object identity from pixels, where the generated frames have no label maps."""
+
+from __future__ import annotations
+
+from wmscore.functional.appearance.identity import identity_from_appearance
+from wmscore.functional.appearance.states import (
+    AppearanceReason,
+    AppearanceStates,
+    IdentityState,
+)
+
+__all__ = ["AppearanceReason", "AppearanceStates", "IdentityState", "identity_from_appearance"]

@@ -1,0 +1,251 @@
+"""What one generated frame shows in the place of each object of the reference, as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, pad
+
+from wmscore.functional._chunks import piece_elements
+from wmscore.functional.appearance.maps import (
+    behind,
+    core_slots,
+    describe,
+    low_passed,
+    ring_slots,
+)
+from wmscore.functional.appearance.photometric import compensate
+from wmscore.functional.appearance.search import search
+from wmscore.functional.label_ids import slot_maps
+from wmscore.functional.references import Encoder, encode
+from wmscore.ops import label_pool
+
+__all__ = ["Encode", "Evidence", "frame_evidence", "gather_evidence"]
+
+Encode = Callable[[Tensor], Tensor]
+"""From frames ``[F, C, H, W]`` float32 to a feature map ``[F, D, h, w]``."""
+
+_PIXEL_VALUES = 4  # temporaries of a pixel, in units of those that a piece is meant for
+_SEARCH_SIDE = 40  # cells of the shorter side in which the whole frame is searched
+_DISPLACED = 1e-5  # squared error that a displacement by one pixel has to save
+
+
+class Evidence(NamedTuple):
+    """Per frame and object slot; float32, ``[F, N]`` unless said otherwise; NaN without pixels.
+
+    Attributes:
+        area: int64, pixels of the object in the reference.
+        core: int64, those away from its edge, over which all below is pooled.
+        shown: ``[F, N, D]`` mean descriptor of the generated pixels in the object's place.
+        itself: ``[F, N, D]`` of the reference pixels.
+        ground: ``[F, N, D]`` of the background that the reference lets expect behind the object.
+        carried: ``[F, N, D]`` of the generated pixels that carry its label outside other objects.
+        carried_area: int64, how many these are.
+        pixels_itself: mean squared difference of the generated pixels to the reference's.
+        pixels_ground: to the background behind.
+        contrast: of the reference's pixels to the background behind.
+        surroundings: of generated to reference pixels, in a ring of background around the object.
+        elsewhere: see :class:`wmscore.functional.appearance.search.Found`.
+        again: the same.
+    """
+
+    area: Tensor
+    core: Tensor
+    shown: Tensor
+    itself: Tensor
+    ground: Tensor
+    carried: Tensor
+    carried_area: Tensor
+    pixels_itself: Tensor
+    pixels_ground: Tensor
+    contrast: Tensor
+    surroundings: Tensor
+    elsewhere: Tensor
+    again: Tensor
+
+
+def gather_evidence(
+    preds: Tensor,
+    target: Tensor,
+    target_labels: Tensor,
+    ids: Tensor,
+    index: Tensor,
+    radius: int,
+    preds_labels: Tensor | None,
+    encoder: Encoder | None,
+) -> Evidence:
+    """Evidence ``[B, T, N, ...]`` of all frames, a few of them at a time.
+
+    Arguments are those of :func:`wmscore.functional.appearance.identity_from_appearance`.
+    """
+    rows, steps, _, height, width = preds.shape
+    objects = ids.shape[1]
+    at_once = max(1, piece_elements(preds.device) // (_PIXEL_VALUES * height * width))
+    slot_ids = torch.arange(1, objects + 1, device=ids.device).where(ids > 0, 0)
+    encoding = None if encoder is None else _encoding(encoder)
+    lines = []
+    reach = _largest_extent(target_labels, ids, index, at_once)
+    for row in range(0, rows, max(1, at_once // steps)):
+        some = slice(row, row + max(1, at_once // steps))
+        which, line = index[some], []
+        for first in range(0, steps, at_once):
+            then = slice(first, first + at_once)
+            shape = preds[some, then].shape[:2]
+            found = frame_evidence(
+                _as_float(preds[some, then]),
+                _as_float(target[:, then].index_select(0, which)),
+                slot_maps(target_labels[:, then].index_select(0, which), ids[some]),
+                slot_ids[some].repeat_interleave(shape[1], 0),
+                radius,
+                reach[some, then].flatten(0, 1),
+                carried=(
+                    None if preds_labels is None else slot_maps(preds_labels[some, then], ids[some])
+                ),
+                encode=encoding,
+            )
+            line.append([value.unflatten(0, shape) for value in found])
+        lines.append([torch.cat(parts, 1) for parts in zip(*line, strict=True)])
+    return Evidence(*(torch.cat(parts) for parts in zip(*lines, strict=True)))
+
+
+def frame_evidence(
+    preds: Tensor,
+    target: Tensor,
+    slots: Tensor,
+    ids: Tensor,
+    radius: int,
+    reach: Tensor,
+    *,
+    carried: Tensor | None = None,
+    encode: Encode | None = None,
+) -> Evidence:
+    """Compare frames in the place of each object.
+
+    Args:
+        preds: generated frames ``[F, C, H, W]`` float32 in [0, 1].
+        target: reference frames.
+        slots: ``[F, H, W]`` int64, slot 1..N of the object of each reference pixel; 0 = background.
+        ids: ``[F, N]`` int64, 1..N.
+        radius: displacement in pixels that is still in place.
+        reach: ``[F, N]`` float32, pixels, the object's largest extent so far.
+        carried: ``[F, H, W]`` int64, slots carried along the generated frames.
+        encode: adds its features to the descriptor.
+    """
+    side = min(preds.shape[-2:])
+    background = slots == 0
+    clear = background & (ring_slots(slots, 0, max(1, side // 32)) == 0)
+    compensated = compensate(preds, target, clear.float()).frames
+    shown, itself = low_passed(compensated), low_passed(target)
+    here = _aligned(shown, itself, slots, ids, radius)
+    ground = behind(itself, background[:, None].float())
+
+    core = core_slots(slots)
+    codes = [describe(frames) for frames in (here, itself, ground)]
+    pairs = ((here, itself), (here, ground), (itself, ground))
+    errors = torch.stack([(a - b).square().sum(1) for a, b in pairs], 1)
+    means = [label_pool(code, core, ids)[0] for code in codes]
+    values, core_area = label_pool(errors, core, ids)
+    _, area = label_pool(preds[:, :0], slots, ids)
+    ring = ring_slots(slots, 1, max(2, side // 16))
+    surroundings, _ = label_pool(errors[:, :1], ring, ids)
+
+    if carried is None:
+        followed, followed_area = torch.full_like(means[0], torch.nan), torch.zeros_like(area)
+    else:
+        free = carried.where(background | (carried == slots), 0)
+        followed, followed_area = label_pool(describe(shown), core_slots(free), ids)
+    if encode is not None:
+        coded = [_unit(encode(frames.clamp(0, 1))) for frames in (compensated, target, ground)]
+        means = [
+            torch.cat([mean, label_pool(code, core, ids)[0]], 2)
+            for mean, code in zip(means, coded, strict=True)
+        ]
+        if carried is not None:
+            followed = torch.cat([followed, label_pool(coded[0], core_slots(free), ids)[0]], 2)
+        else:
+            followed = torch.full_like(means[0], torch.nan)
+
+    cells = max(1, round(side / _SEARCH_SIDE))
+    is_object = (slots[:, None] == ids[:, :, None, None]) & (ids > 0)[:, :, None, None]
+    found = search(
+        avg_pool2d(shown, cells),
+        avg_pool2d(itself, cells),
+        avg_pool2d(ground, cells),
+        avg_pool2d(is_object.float(), cells),
+        near=max(1, round(radius / cells)),
+        reach=reach / cells,
+    )
+    return Evidence(
+        area, core_area, *means, followed, followed_area, *values.unbind(2), surroundings[..., 0],
+        found.elsewhere, found.again,
+    )  # fmt: skip
+
+
+def _largest_extent(labels: Tensor, ids: Tensor, index: Tensor, at_once: int) -> Tensor:
+    """Longer side of each object's box, the largest up to each step, ``[B, T, N]`` float32."""
+    steps = labels.shape[1]
+    extents = []
+    for row in range(0, len(ids), max(1, at_once // steps)):
+        some = slice(row, row + max(1, at_once // steps))
+        line = []
+        for first in range(0, steps, at_once):
+            part = labels[:, first : first + at_once].index_select(0, index[some])
+            mine = part[:, :, None] == ids[some, None, :, None, None]
+            sides = [_length(mine.any(-1)), _length(mine.any(-2))]
+            line.append(torch.maximum(*sides))
+        extents.append(torch.cat(line, 1).cummax(1).values)
+    return torch.cat(extents).float()
+
+
+def _length(marked: Tensor) -> Tensor:
+    """From the first to the last mark of ``[..., L]``, 0 without any."""
+    place = torch.arange(marked.shape[-1], device=marked.device)
+    stop = (place + 1).where(marked, 0).amax(-1)
+    start = place.where(marked, marked.shape[-1]).amin(-1)
+    return (stop - start).clamp(min=0)
+
+
+def _as_float(frames: Tensor) -> Tensor:
+    """``[B, T, C, H, W]`` as ``[B * T, C, H, W]`` float32 in [0, 1]."""
+    frames = frames.flatten(0, 1)
+    return frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
+
+
+def _encoding(encoder: Encoder) -> Encode:
+    def last(frames: Tensor) -> Tensor:
+        return encode(encoder, frames, "frames")[-1].to(frames.device)
+
+    return last
+
+
+def _unit(features: Tensor) -> Tensor:
+    features = features.float()
+    return features / features.square().sum(1, keepdim=True).sqrt().clamp(min=1e-6)
+
+
+def _aligned(shown: Tensor, itself: Tensor, slots: Tensor, ids: Tensor, radius: int) -> Tensor:
+    """Generated frames, each object's place taken from where they agree most with the reference.
+
+    Displacements by up to ``radius`` pixels; the background stays.
+    """
+    reach = range(-radius, radius + 1)
+    moves = sorted(((y, x) for y in reach for x in reach), key=lambda m: m[0] ** 2 + m[1] ** 2)
+    height, width = shown.shape[-2:]
+    wide = pad(shown, (radius,) * 4, mode="replicate")
+    errors = []
+    for y, x in moves:
+        there = wide[..., radius + y : radius + y + height, radius + x : radius + x + width]
+        errors.append((there - itself).square().sum(1))
+    mean, _ = label_pool(torch.stack(errors, 1), slots, ids)  # [F, N, moves]
+    cost = mean.new_tensor([_DISPLACED * (y * y + x * x) for y, x in moves])
+    best = pad((mean + cost).nan_to_num(0.0).argmin(2), (1, 0))  # [F, N + 1]
+    stride = wide.shape[-1]
+    offset = torch.tensor([(radius + y) * stride + radius + x for y, x in moves]).to(slots)
+    row = torch.arange(height, device=slots.device)[:, None] * stride
+    place = row + torch.arange(width, device=slots.device)
+    place = place + offset[best.gather(1, slots.flatten(1))].view_as(slots)
+    place = place.flatten(1)[:, None].expand(-1, shown.shape[1], -1)
+    return wide.flatten(2).gather(2, place).view_as(shown)
