@@ -13,6 +13,7 @@ from trackeval_oracle import evaluate, evaluate_masks, labelled_sequence
 
 from wmscore.functional import Reason
 from wmscore.functional.tracking import boundary_f, region_and_boundary, tracking_summary
+from wmscore.functional.tracking.boundary import _count_bits
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.needs_cuda)]
 NAMES = [3, 5, 900, 32767, 7, 8, 9, 10, 11, 12]
@@ -173,6 +174,13 @@ def test_boundary_by_brute_force(size: tuple[int, int]) -> None:
         other = (target[b, t] == ids[b, n]) & (ids[b, n] > 0)
         expected = brute_force_f(one.numpy(), other.numpy())
         assert float(found[b, t, n]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_more_bits_than_a_byte_counts() -> None:
+    maps = torch.randint(0, 256, (3, 5001), dtype=torch.uint8)
+    maps[0] = 255
+    expected = torch.stack([(maps >> bit & 1).long().sum(-1) for bit in range(7)], -1)
+    assert _count_bits(maps, 7).equal(expected)
 
 
 @pytest.mark.parametrize("pixels", [2000, 1 << 20])
