@@ -325,6 +325,26 @@ def test_devices(device: str) -> None:
         assert values(found, row) == pytest.approx(values(expected, row), abs=1e-12)
 
 
+@pytest.mark.needs_cuda
+def test_waits_for_no_device() -> None:
+    """With ids given no call synchronises, or capture would fail."""
+    preds, target = (x.cuda() for x in batch())
+    ids = torch.tensor([NAMES], device="cuda").expand(len(preds), -1).contiguous()
+
+    def summary() -> Any:
+        return tracking_summary(preds, target, preds_ids=ids, target_ids=ids, boundary=True)
+
+    summary()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = summary()
+    preds.copy_(preds.flip(0))
+    target.copy_(target.flip(0))
+    graph.replay()
+    torch.cuda.synchronize()
+    assert_same(captured, summary())
+
+
 def test_no_value_is_read_on_the_device() -> None:
     labels = torch.empty(2, 4, 20, 24, dtype=torch.int16, device="meta")
     ids = torch.empty(2, 5, dtype=torch.int64, device="meta")
