@@ -18,6 +18,7 @@ Solve = Callable[..., Tensor]
 KINDS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {
     "random": lambda g, shape: g.random(shape),
     "constant": lambda g, shape: np.full(shape, 0.3),
+    "huge": lambda g, shape: g.integers(-3, 9, shape) * 1e15,
     "small_integers": lambda g, shape: g.integers(0, 3, shape).astype(float),
     "bits": lambda g, shape: g.integers(0, 2, shape) * 1000.0 + g.integers(0, 2, shape) * 0.5,
     "fractions": lambda g, shape: g.integers(0, 4, shape) * 0.1 - g.integers(0, 3, shape) * 0.3,

@@ -13,6 +13,7 @@ from trackeval_oracle import evaluate, evaluate_masks, labelled_sequence
 
 from wmscore.functional import Reason
 from wmscore.functional.tracking import boundary_f, region_and_boundary, tracking_summary
+from wmscore.functional.tracking.boundary import _count_bits
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.needs_cuda)]
 NAMES = [3, 5, 900, 32767, 7, 8, 9, 10, 11, 12]
@@ -175,6 +176,13 @@ def test_boundary_by_brute_force(size: tuple[int, int]) -> None:
         assert float(found[b, t, n]) == pytest.approx(expected, abs=1e-12)
 
 
+def test_more_bits_than_a_byte_counts() -> None:
+    maps = torch.randint(0, 256, (3, 5001), dtype=torch.uint8)
+    maps[0] = 255
+    expected = torch.stack([(maps >> bit & 1).long().sum(-1) for bit in range(7)], -1)
+    assert _count_bits(maps, 7).equal(expected)
+
+
 @pytest.mark.parametrize("pixels", [2000, 1 << 20])
 def test_pieces_do_not_matter(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     maps = batch()
@@ -315,6 +323,26 @@ def test_devices(device: str) -> None:
     expected = tracking_summary(*maps, boundary=True)
     for row in range(len(maps[0])):
         assert values(found, row) == pytest.approx(values(expected, row), abs=1e-12)
+
+
+@pytest.mark.needs_cuda
+def test_waits_for_no_device() -> None:
+    """With ids given no call synchronises, or capture would fail."""
+    preds, target = (x.cuda() for x in batch())
+    ids = torch.tensor([NAMES], device="cuda").expand(len(preds), -1).contiguous()
+
+    def summary() -> Any:
+        return tracking_summary(preds, target, preds_ids=ids, target_ids=ids, boundary=True)
+
+    summary()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = summary()
+    preds.copy_(preds.flip(0))
+    target.copy_(target.flip(0))
+    graph.replay()
+    torch.cuda.synchronize()
+    assert_same(captured, summary())
 
 
 def test_no_value_is_read_on_the_device() -> None:

@@ -114,14 +114,15 @@ def hota(similarity: Tensor, target_present: Tensor, preds_present: Tensor) -> H
     match = _match(similarity, target_present, preds_present, lengths)
 
     matched = similarity.gather(-1, match.clamp(min=0)[..., None])[..., 0]  # [B, T, N]
-    thresholds = similarity.new_tensor([alpha - _EPSILON for alpha in HOTA_ALPHAS])
+    # Made on the device, as HOTA_ALPHAS are: a list would have to be copied to it.
+    index = torch.arange(len(HOTA_ALPHAS), dtype=torch.float64, device=match.device)
+    thresholds = 0.05 + 0.05 * index - _EPSILON
     # How many of the thresholds each match reaches: it counts at the first so many of them.
     reached = torch.bucketize(matched, thresholds, right=True).where(match >= 0, 0)
     counts = _counts(match, reached, similarity.shape[-1])  # [B, 19, N, M]
     tp = counts.sum((-2, -1))
     fn, fp = target_count.sum(1)[:, None] - tp, preds_count.sum(1)[:, None] - tp
 
-    index = torch.arange(len(HOTA_ALPHAS), device=match.device)
     localised = matched.flatten(1)[..., None].where(reached.flatten(1)[..., None] > index, 0.0)
 
     def associated(length: Tensor) -> Tensor:
