@@ -404,7 +404,12 @@ INDEX = torch.zeros(2, dtype=torch.int64)
         (
             {n: LABELS[:1, :1, :1, :1].expand(2, 1, 2**16, 2**15) for n in ("preds", "target")},
             ValueError,
-            r"fewer than 2\^31 pixels, got 65536 x 32768",
+            r"fewer than 2\^31 pixels .* got 65536 x 32768",
+        ),
+        (
+            {n: LABELS[:1, :1, :1, :1].expand(2, 1, 1, 2**24 + 1) for n in ("preds", "target")},
+            ValueError,
+            r"sides of at most 2\^24, got 1 x 16777217",
         ),
         ({"preds_ids": [1]}, TypeError, r"preds_ids must be a torch\.Tensor, got list"),
         ({"target_ids": IDS.int()}, TypeError, r"target_ids must be int64, got torch\.int32"),
