@@ -4,7 +4,9 @@
     python tools/identity_validity_labels.py --json out.json --scenarios 64 --settings sprites-64
 
 Each fault is injected into true rollouts and recorded with its step and object. Found is an event
-of that object and of the kind that the fault makes; exact if it begins at the recorded step.
+of that object and of the kind that the fault makes; exact if it begins at the recorded step. A
+swap, morph or merge that falls on the step at which the object comes back to view is a re-entry
+mismatch by definition, and counts as found.
 """
 
 from __future__ import annotations
@@ -38,12 +40,12 @@ from wmscore.worlds import OtherSeed
 
 S = IdentityState
 FAULTS = {
-    "swap": (IdentitySwap(), {S.SWAP}),
+    "swap": (IdentitySwap(), {S.SWAP, S.REENTRY}),
     "vanish": (Vanish(), {S.VANISH}),
     "duplicate": (Duplicate(), {S.DUPLICATE}),
     "re-entry mismatch": (Reentry(min_area=16), {S.REENTRY}),
     "morph": (Morph(), {S.MORPH, S.REENTRY}),
-    "merge": (Merge(), {S.MERGE}),
+    "merge": (Merge(), {S.MERGE, S.REENTRY}),
     "split": (Split(), {S.SPLIT}),
     "spawn": (Spawn(), {S.SPAWN}),
 }
