@@ -276,6 +276,26 @@ def test_of_equal_cosines_the_lower_index_counts(run, topk, device):
         assert found[0, 0, y, x].item() == pytest.approx(expected, rel=1e-6)
 
 
+def few_vectors(width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Features of five directions, so that cosines are equal at several levels."""
+    generator = torch.Generator().manual_seed(5)
+    directions = torch.randn(5, 6, generator=generator)
+    query, memory = (
+        directions[torch.randint(0, 5, shape, generator=generator)].movedim(-1, -3)
+        for shape in ((1, 7, width), (1, 3, 7, width))
+    )
+    labels = torch.rand(1, 3, 2, 7, width, generator=generator)
+    return query, memory, labels
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("topk", [2, 6, 13])
+def test_a_better_one_pushes_out_the_last_of_equal_ones(run, topk, device):
+    inputs = few_vectors(37)
+    expected = by_numpy(*inputs, 2, topk, 0.3)
+    assert_right(run(*(x.to(device) for x in inputs), 2, topk, 0.3), expected)
+
+
 # --- what is not there ----------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from test_label_propagate import (
     LAYOUTS,
     assert_right,
     assert_same,
+    few_vectors,
     random_case,
 )
 from torch import Tensor
@@ -106,6 +107,13 @@ def test_emulated_kernel_takes_the_lower_index_of_equal_cosines(emulated_propaga
     expected, _ = label_propagate.__wrapped__(memory[:, 0], memory, places, 2, topk, 0.1)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
     assert found[0, 0, 5, 36] == places[0, :, 0, 3:, 34:].flatten()[:topk].mean()
+
+
+@pytest.mark.parametrize("topk", [2, 6, 13])
+def test_emulated_kernel_pushes_out_the_last_of_equal_ones(emulated_propagate, topk):
+    inputs = few_vectors(37)
+    expected = label_propagate.__wrapped__(*inputs, 2, topk, 0.3)
+    assert_right(emulated_propagate(*inputs, 2, topk, 0.3), expected)
 
 
 @pytest.mark.parametrize("topk", [1, 5, 9])

@@ -13,7 +13,7 @@ __all__ = ["MOST_NEIGHBOURS", "label_propagate"]
 
 FEATURE_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MOST_NEIGHBOURS = 16
-_CHUNK = 1 << 23  # products that the torch function holds at a time
+_CHUNK = 1 << 20  # cosines that the torch function holds at a time
 
 
 def check_propagate(
@@ -145,7 +145,7 @@ def label_propagate(
                  [[0., 1.]]]])
     """
     kind = torch.float64 if query.dtype == torch.float64 else torch.float32
-    batch, channels, height, width = query.shape
+    batch, _, height, width = query.shape
     frames, count = memory.shape[1], memory_labels.shape[2]
     labels = query.new_full((batch, count, height, width), torch.nan, dtype=kind)
     similarity = query.new_full((batch, height, width), torch.nan, dtype=kind)
@@ -153,16 +153,16 @@ def label_propagate(
         return labels, similarity
     reach = min(radius, max(height, width) - 1)
     side = 2 * reach + 1
-    products = max(1, channels) * side**2 * width  # of one row with one frame
-    at_once = min(batch, max(1, _CHUNK // products))
-    rows = min(height, max(1, _CHUNK // (products * at_once)))
+    of_row = frames * side**2 * width
+    at_once = min(batch, max(1, _CHUNK // of_row))
+    rows = min(height, max(1, _CHUNK // (of_row * at_once)))
     margin = [reach] * 4
     usable = query.new_ones(batch, frames, dtype=torch.bool) if use_memory is None else use_memory
     inside = torch.nn.functional.pad(query.new_ones(height, width, dtype=torch.bool), margin)
     for start in range(0, batch, at_once):
         some = slice(start, start + at_once)
-        now = _unit(query[some].to(kind), 1)
-        before = torch.nn.functional.pad(_unit(memory[some].to(kind), 2), margin)
+        now = _unit(query[some, None].to(kind))
+        before = torch.nn.functional.pad(_unit(memory[some].to(kind)), margin)
         their_labels = memory_labels[some].to(kind).movedim(1, 2).flatten(2)
         there = inside & usable[some, :, None, None]
         for top in range(0, height, rows):
@@ -171,8 +171,7 @@ def label_propagate(
                 x[..., top : band.stop + 2 * reach, :].unfold(-2, side, 1).unfold(-2, side, 1)
                 for x in (before, there)
             )
-            own = now[:, :, band, :, None, None]
-            cosines = torch.stack([(own * squares[:, m]).sum(1) for m in range(frames)], dim=1)
+            cosines = _products(now[..., band, :, None, None], squares)
             cosines = cosines.where(seen, -math.inf).movedim(1, 3).flatten(3)
             best, chosen = _largest(cosines, min(topk, cosines.shape[-1]))
             place = _place(chosen, top, reach, height, width)
@@ -186,10 +185,22 @@ def label_propagate(
     return labels, similarity
 
 
-def _unit(vectors: Tensor, dim: int) -> Tensor:
-    length = vectors.square().sum(dim, keepdim=True).sqrt()
+def _products(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products over dimension 2, the channels, always added up in one order.
+
+    `sum` has another order at the end of a row than in vectors before it; of equal features some
+    would be a little more equal than others.
+    """
+    total = (a[:, :, :0] * b[:, :, :0]).sum(2)
+    for x, y in zip(a.unbind(2), b.unbind(2), strict=True):
+        total = total + x * y
+    return total
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    length = _products(vectors, vectors).sqrt()
     length = length + 0 * length  # NaN where it overflowed
-    return vectors / length.where(length != 0, 1)
+    return vectors / length.where(length != 0, 1)[:, :, None]
 
 
 def _largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
