@@ -138,7 +138,9 @@ def _strip_rows(tensors: dict[str, Tensor]) -> list[tuple[str, Tensor]]:
 
 def _outlined(frames: Tensor, tensors: dict[str, Tensor], name: str) -> Tensor:
     """Frames `[T+1, 3, H, W]` as they are shown; broken objects are marked on generated ones."""
-    frames = _enlarged(frames)
+    frames, is_generated = _enlarged(frames), name == "labels"
+    if is_generated and name not in tensors and "identity.ids" in tensors:
+        name = "reference_labels"  # where the objects should be
     if name not in tensors:
         return frames
     labels = _enlarged(tensors[name][:, None])[:, 0]
@@ -149,7 +151,7 @@ def _outlined(frames: Tensor, tensors: dict[str, Tensor], name: str) -> Tensor:
     marked = is_break(state) | (state == IdentityState.SPAWN)
     marked = pad(marked, (0, 0, 1, 0))  # the given frame is not judged
     there = ids > 0
-    if name != "labels":
+    if not is_generated:
         marked = torch.zeros_like(marked)
     return outline_objects(frames, labels, ids[there], marked=marked[:, there])
 
