@@ -13,6 +13,9 @@ from wmscore.metrics.frame import (
     HaarPSI,
     MultiScaleSSIM,
 )
+from wmscore.metrics.identity import (
+    IdentityPersistence,
+)
 from wmscore.metrics.lpips import (
     LPIPS,
 )
@@ -24,6 +27,7 @@ __all__ = [
     "SSIM",
     "FrechetDistance",
     "HaarPSI",
+    "IdentityPersistence",
     "KernelDistance",
     "MultiScaleSSIM",
 ]
