@@ -1,9 +1,10 @@
 """The axis identity_persistence: frames per second with labels, against TrackEval, and without.
 
-With labels: every object's state, breaks and events ("object_identity"), and with what a scorer adds
-to it (tracking metrics of the same rollouts, ids that change their meaning: "whole axis"). TrackEval
-makes HOTA, CLEAR MOT, identity F1 and J, sequence by sequence, from the same maps. Without labels:
-carried along and recognised, where the reference has label maps or its given frame alone.
+With labels: every object's state, breaks and events ("object_identity"), and with what a scorer
+adds to it (tracking metrics of the same rollouts, ids that change their meaning: "whole axis").
+TrackEval makes HOTA, CLEAR MOT, identity F1 and J, sequence by sequence, from the same maps.
+Without labels: carried along and recognised, where the reference has label maps or its given frame
+alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The class door of identity: the same numbers as the function, in pieces, and joined over ranks."""
+"""The class door of identity: the numbers of the function, in pieces, and joined over ranks."""
 
 import pytest
 import torch

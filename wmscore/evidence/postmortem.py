@@ -127,9 +127,9 @@ def _identity_error(scores: Scores) -> list[str]:
         return []
     n = error.counts()
     true = n["hit"] + n["off"] + n["missed"]
-    return [
-        f"- **Error of identity without labels:** against true labels, {n['hit']} of {true} true "
-        f"breaks of objects are found within a step ({n['off']} at another step, {n['missed']} "
-        f"missed); {n['false']} of {n['false'] + n['quiet']} objects that never break are called "
-        "broken."
-    ]
+    found = (
+        f"against true labels, {n['hit']} of {true} true breaks of objects are found within a step "
+        f"({n['off']} at another step, {n['missed']} missed); {n['false']} of "
+        f"{n['false'] + n['quiet']} objects that never break are called broken."
+    )
+    return [f"- **Error of identity without labels:** {found}"]

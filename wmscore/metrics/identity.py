@@ -25,14 +25,15 @@ class IdentityPersistence(Metric):
         kwargs: passed to `torchmetrics.Metric`.
 
     Example:
-        >>> target = torch.zeros(1, 4, 12, 24, dtype=torch.uint8)
+        >>> import torch
+        >>> target = torch.zeros(2, 4, 12, 24, dtype=torch.uint8)
         >>> target[..., 3:9, 3:9], target[..., 3:9, 15:21] = 1, 2
         >>> preds = target.clone()
-        >>> preds[:, 2:] = preds[:, 2:].flip(-1)  # both exchange their places at step 3
+        >>> preds[0, 2:] = preds[0, 2:].flip(-1)  # both exchange their places at step 3
         >>> metric = IdentityPersistence()
         >>> metric.update(preds, target)
         >>> {name: value.tolist() for name, value in metric.compute().items()}
-        {'score': [0.5], 'first_break': [3]}
+        {'score': [0.5, 1.0], 'first_break': [3, 0]}
     """
 
     is_differentiable = False
