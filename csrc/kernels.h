@@ -104,6 +104,24 @@ struct LabelMaps {
   int64_t target_objects;  // likewise
 };
 
+// A label map [rows, steps, pixels], in the layout of those of LabelMaps, and which steps to look
+// at, [rows, steps]; null stands for all.
+struct LabelMap {
+  Frames labels;
+  int64_t bytes;
+  int64_t rows;
+  int64_t steps;
+  int64_t pixels;
+  const bool* valid;
+};
+
+// Of each row, zeros at first: which of the labels 1..kLargestId there are, [rows, kLargestId + 1],
+// and the smallest and largest of all labels and 0, [rows, 2].
+struct PresentLabels {
+  bool* present;
+  int64_t* extremes;
+};
+
 // What is counted, of each frame: pixels by slot of target and of preds, [target_objects + 1,
 // preds_objects + 1]; sum of y, sum of x, top, left, bottom, right of each object, [objects, 6];
 // and stray pixels, [min(target_objects, preds_objects)].
@@ -116,7 +134,6 @@ struct LabelCounts {
 
 constexpr int64_t kLargestId = 32767;
 constexpr int64_t kMostObjects = 255;
-
 
 // Label maps [N, H, W] of any strides: integers of 1 byte (unsigned), 2, 4 or 8 bytes (signed).
 struct LabelImages {
@@ -352,6 +369,11 @@ int32_t wmscore_feature_distance_backward_cuda(wmscore::Element element, wmscore
 void wmscore_label_overlap_cpu(wmscore::LabelMaps maps, int64_t first, int64_t last,
                                wmscore::LabelCounts counts);
 
+// Labels of the frames first <= row * steps + step < last. Calls on frames of one row may run at
+// once.
+void wmscore_label_present_cpu(wmscore::LabelMap map, int64_t first, int64_t last,
+                               wmscore::PresentLabels result);
+
 // Sums of features over each object's pixels, exact for uint8, and the pixels. A frame is cut into
 // wmscore_label_pool_bands(pool) >= 1 bands of rows, which depend on sizes alone; this computes the
 // bands first <= f * bands + b < last. `sums` is [frames, bands, count, channels], `counts` is
@@ -397,6 +419,10 @@ int64_t wmscore_label_overlap_slices(wmscore::LabelMaps maps);
 bool wmscore_label_overlap_adds(wmscore::LabelMaps maps);
 int32_t wmscore_label_overlap_cuda(wmscore::LabelMaps maps, int64_t* extents,
                                    wmscore::LabelCounts counts, void* stream);
+
+// The same for all frames, on a device, where there is at least one pixel. Returns a cudaError_t.
+int32_t wmscore_label_present_cuda(wmscore::LabelMap map, wmscore::PresentLabels result,
+                                   void* stream);
 
 // All of it on a device, the query and memory packed into scratch of [batch, height, channels,
 // query step] and [batch, memories, height, channels, memory step], which

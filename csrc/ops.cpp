@@ -16,6 +16,7 @@
   OP(frame_ssim_backward) \
   OP(label_overlap) \
   OP(label_pool) \
+  OP(label_present) \
   OP(label_propagate)
 // clang-format on
 

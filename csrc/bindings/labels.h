@@ -21,4 +21,10 @@ inline int32_t label_bytes(const Tensor& labels) {
   }
 }
 
+// Copied only where the pixels of a frame do not follow each other.
+inline Tensor with_adjacent_pixels(const Tensor& labels) {
+  const bool is_flat = has_flat_rows(labels) && pixel_stride(labels) == 1;
+  return is_flat ? labels : torch::stable::contiguous(labels);
+}
+
 }  // namespace wmscore

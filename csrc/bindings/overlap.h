@@ -20,12 +20,7 @@ struct LabelTensors {
   LabelMaps maps;
 };
 
-inline Tensor with_adjacent_pixels(const Tensor& labels) {
-  const bool is_flat = has_flat_rows(labels) && pixel_stride(labels) == 1;
-  return is_flat ? labels : torch::stable::contiguous(labels);
-}
-
-// Maps of any strides: copied only where the pixels of a frame do not follow each other.
+// Maps of any strides.
 inline LabelTensors labels_of(const Tensor& preds, const Tensor& target, const Tensor& preds_ids,
                               const Tensor& target_ids, std::optional<Tensor> index) {
   // A backstop: Python has worded these errors for the user already.

@@ -1,10 +1,10 @@
 // Counts of two label maps by runs: where neither label changes, nothing is done but to look.
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
 #include "../kernels.h"
 #include "clones.h"
+#include "label_runs.h"
 
 namespace {
 
@@ -13,9 +13,6 @@ using wmscore::kLargestId;
 using wmscore::kMostObjects;
 using wmscore::LabelCounts;
 using wmscore::LabelMaps;
-
-constexpr int64_t kWordPixels = 64;  // a bit each
-constexpr int64_t kBlockWords = 64;  // looked at before they are counted
 
 // The pixels of one slot in one frame. Sums of x are kept twice as large: a run's is then whole.
 struct Shape {
@@ -75,67 +72,6 @@ class SlotTable {
   int64_t objects_ = 0;
 };
 
-// Bit i of word w: pixel w * 64 + i differs from the one before it, in either map.
-template <typename T>
-void find_changes(const T* preds, const T* target, int64_t words, uint64_t* changes) {
-  for (int64_t w = 0; w < words; ++w, preds += kWordPixels, target += kWordPixels) {
-    uint64_t bits = 0;
-    for (int i = 0; i < kWordPixels; ++i) {
-      const bool changed = (preds[i] != preds[i - 1]) | (target[i] != target[i - 1]);
-      bits |= static_cast<uint64_t>(changed) << i;
-    }
-    changes[w] = bits;
-  }
-}
-
-#ifdef WMSCORE_AVX2
-template <typename T>
-WMSCORE_AVX2 inline __m256i equal(__m256i a, __m256i b) {
-  if constexpr (sizeof(T) == 1) return _mm256_cmpeq_epi8(a, b);
-  if constexpr (sizeof(T) == 2) return _mm256_cmpeq_epi16(a, b);
-  if constexpr (sizeof(T) == 4) return _mm256_cmpeq_epi32(a, b);
-  return _mm256_cmpeq_epi64(a, b);
-}
-
-template <typename T>
-WMSCORE_AVX2 inline __m256i stays(const T* preds, const T* target) {
-  const auto load = reinterpret_cast<const __m256i*>(preds);
-  const auto before = reinterpret_cast<const __m256i*>(preds - 1);
-  const auto target_load = reinterpret_cast<const __m256i*>(target);
-  const auto target_before = reinterpret_cast<const __m256i*>(target - 1);
-  return _mm256_and_si256(
-      equal<T>(_mm256_loadu_si256(load), _mm256_loadu_si256(before)),
-      equal<T>(_mm256_loadu_si256(target_load), _mm256_loadu_si256(target_before)));
-}
-
-template <typename T>
-WMSCORE_AVX2 void find_changes_avx2(const T* preds, const T* target, int64_t words,
-                                    uint64_t* changes) {
-  constexpr int kLanes = 32 / sizeof(T);
-  for (int64_t w = 0; w < words; ++w, preds += kWordPixels, target += kWordPixels) {
-    uint64_t same = 0;
-    if constexpr (sizeof(T) == 2) {  // no instruction gathers the bits of 16-bit lanes
-      for (int i = 0; i < kWordPixels; i += 32) {
-        const __m256i packed = _mm256_packs_epi16(stays(preds + i, target + i),
-                                                  stays(preds + i + 16, target + i + 16));
-        const __m256i in_order = _mm256_permute4x64_epi64(packed, 0xd8);
-        same |= static_cast<uint64_t>(static_cast<uint32_t>(_mm256_movemask_epi8(in_order))) << i;
-      }
-    } else {
-      for (int i = 0; i < kWordPixels; i += kLanes) {
-        const __m256i lanes = stays(preds + i, target + i);
-        uint32_t bits;
-        if constexpr (sizeof(T) == 1) bits = _mm256_movemask_epi8(lanes);
-        if constexpr (sizeof(T) == 4) bits = _mm256_movemask_ps(_mm256_castsi256_ps(lanes));
-        if constexpr (sizeof(T) == 8) bits = _mm256_movemask_pd(_mm256_castsi256_pd(lanes));
-        same |= static_cast<uint64_t>(bits) << i;
-      }
-    }
-    changes[w] = ~same;
-  }
-}
-#endif
-
 // One frame at a time, of one row of preds after the other.
 template <typename T>
 class FrameCounter {
@@ -143,11 +79,7 @@ class FrameCounter {
   explicit FrameCounter(const LabelMaps& maps)
       : maps_(maps),
         slots_(maps.preds_objects + 1),
-        common_(std::min(maps.target_objects, maps.preds_objects)) {
-#ifdef WMSCORE_AVX2
-    if (wmscore::has_avx2()) find_changes_ = find_changes_avx2<T>;
-#endif
-  }
+        common_(std::min(maps.target_objects, maps.preds_objects)) {}
 
   void set_row(int64_t row) {
     preds_table_.set(maps_.preds_ids + row * maps_.preds_objects, maps_.preds_objects);
@@ -164,26 +96,9 @@ class FrameCounter {
     y_ = 0;
     row_end_ = maps_.width;
     if (pixels == 0) return;
-    int64_t start = 0;  // of the run
-    int64_t i = 1;
-    uint64_t changes[kBlockWords];
-    while (i + kWordPixels <= pixels) {
-      const int64_t words = std::min(kBlockWords, (pixels - i) / kWordPixels);
-      find_changes_(preds + i, target + i, words, changes);
-      for (int64_t w = 0; w < words; ++w, i += kWordPixels) {
-        for (uint64_t bits = changes[w]; bits != 0; bits &= bits - 1) {
-          const int64_t stop = i + __builtin_ctzll(bits);
-          add_run(preds[start], target[start], start, stop);
-          start = stop;
-        }
-      }
-    }
-    for (; i < pixels; ++i) {
-      if (preds[i] == preds[i - 1] && target[i] == target[i - 1]) continue;
-      add_run(preds[start], target[start], start, i);
-      start = i;
-    }
-    add_run(preds[start], target[start], start, pixels);
+    runs_.visit(preds, target, pixels, [&](int64_t start, int64_t stop) {
+      add_run(preds[start], target[start], start, stop);
+    });
     joint[0] = static_cast<int32_t>(pixels - listed_);
   }
 
@@ -249,7 +164,7 @@ class FrameCounter {
   LabelMaps maps_;
   int64_t slots_;
   int64_t common_;
-  void (*find_changes_)(const T*, const T*, int64_t, uint64_t*) = find_changes<T>;
+  wmscore::Runs<T, true> runs_;
   SlotTable<T> preds_table_;
   SlotTable<T> target_table_;
   Shape preds_shapes_[kMostObjects + 1];

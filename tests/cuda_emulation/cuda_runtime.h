@@ -299,6 +299,13 @@ T atomicMax(T* address, T value) {
 }
 
 template <typename T>
+T atomicOr(T* address, T value) {
+  const T old = *address;
+  *address = old | value;
+  return old;
+}
+
+template <typename T>
 T atomicCAS(T* address, T expected, T value) {
   const T old = *address;
   if (old == expected) *address = value;

@@ -160,6 +160,35 @@ class LabelMaps(ctypes.Structure):
         )
 
 
+class LabelMap(ctypes.Structure):
+    """`wmscore::LabelMap` of kernels.h."""
+
+    _fields_ = [
+        ("labels", Frames),
+        ("bytes", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("steps", ctypes.c_int64),
+        ("pixels", ctypes.c_int64),
+        ("valid", ctypes.c_void_p),
+    ]
+
+    @classmethod
+    def of(cls, labels: torch.Tensor, valid: torch.Tensor | None) -> "LabelMap":
+        return cls(
+            Frames.of(labels),
+            labels.element_size(),
+            *labels.shape[:2],
+            labels.shape[2:].numel(),
+            None if valid is None else valid.data_ptr(),
+        )
+
+
+class PresentLabels(ctypes.Structure):
+    """`wmscore::PresentLabels` of kernels.h."""
+
+    _fields_ = [("present", ctypes.c_void_p), ("extremes", ctypes.c_void_p)]
+
+
 class LabelCounts(ctypes.Structure):
     """`wmscore::LabelCounts` of kernels.h."""
 

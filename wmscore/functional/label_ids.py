@@ -7,6 +7,7 @@ from torch import Tensor
 
 from wmscore.functional._check import check_labels, check_mask
 from wmscore.functional._chunks import TABLE_ROWS, label_pieces
+from wmscore.ops import has_kernel, label_present
 from wmscore.ops.label_overlap import LARGEST_ID, MOST_OBJECTS, label_slots
 
 __all__ = ["label_ids", "list_ids", "present_ids", "slot_maps"]
@@ -55,35 +56,19 @@ def _map_names(count: int) -> list[str]:
 
 def present_ids(labels: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
     """Which ids each row has, bool ``[B, LARGEST_ID + 1]``, and its extremes ``[B, 2]``."""
+    if labels.dtype == torch.int8:
+        labels = labels.to(torch.int16)
+    if has_kernel("label_present", labels.device):
+        return label_present(labels, valid)
     rows, device = labels.shape[0], labels.device
     present = torch.zeros(rows, LARGEST_ID + 1, dtype=torch.bool, device=device)
     extremes = torch.zeros(rows, 2, dtype=torch.int64, device=device)
     for row, step in label_pieces(labels, labels.shape[2:].numel()):
-        piece = labels[row, step]
-        if valid is not None:
-            piece = piece.where(valid[row, step, None, None], 0)
-        piece = piece.flatten(1)
-        low, high = piece.amin(1).long(), piece.amax(1).long()  # aminmax of rows is slower
-        extremes[row, 0] = torch.minimum(extremes[row, 0], low)
-        extremes[row, 1] = torch.maximum(extremes[row, 1], high)
-        if device.type == "cpu":
-            _mark_by_count(present[row], piece, int(low.min()), int(high.max()))
-        else:  # a count would sync
-            present[row].scatter_(1, piece.long().clamp(0, LARGEST_ID), True)
-    present[:, 0] = False
+        found, ends = label_present(labels[row, step], None if valid is None else valid[row, step])
+        present[row] |= found
+        extremes[row, 0] = torch.minimum(extremes[row, 0], ends[:, 0])
+        extremes[row, 1] = torch.maximum(extremes[row, 1], ends[:, 1])
     return present, extremes
-
-
-def _mark_by_count(present: Tensor, labels: Tensor, low: int, high: int) -> None:
-    """Set ``present[b, i]`` for the labels i of row b; several times as fast as a scatter."""
-    if low < 0 or high > LARGEST_ID:  # an error to come, if this row is used
-        labels, high = labels.long().clamp(0, LARGEST_ID), min(high, LARGEST_ID)
-    rows, size = labels.shape[0], max(high, 0) + 1
-    if rows > 1:  # at most 128 rows: no overflow
-        first = size * torch.arange(rows, dtype=torch.int32)[:, None]
-        labels = labels.to(torch.int32) + first
-    counts = labels.flatten().bincount(minlength=rows * size)
-    present[:, :size] |= counts.view(rows, size) > 0
 
 
 def list_ids(present: Tensor, extremes: Tensor) -> Tensor:

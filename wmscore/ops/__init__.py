@@ -11,6 +11,7 @@ from wmscore.ops.frame_region_errors import frame_region_errors
 from wmscore.ops.frame_ssim import FrameSsim, frame_ssim, frame_ssim_backward
 from wmscore.ops.label_overlap import label_overlap
 from wmscore.ops.label_pool import label_pool
+from wmscore.ops.label_present import label_present
 from wmscore.ops.label_propagate import label_propagate
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "kernels",
     "label_overlap",
     "label_pool",
+    "label_present",
     "label_propagate",
 ]
 
