@@ -88,7 +88,7 @@ def make_world(name: str) -> WorldModel:
     if name.startswith("sprites"):
         size = int(name.partition("-")[2] or 64)
         return SpriteWorld(size, size)
-    from wmscore.worlds import VizDoomWorld
+    from wmscore.worlds.vizdoom import VizDoomWorld
 
     return VizDoomWorld(workers=1)
 

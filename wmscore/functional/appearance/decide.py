@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from wmscore.functional.appearance.evidence import Evidence
 from wmscore.functional.appearance.memory import exemplars
@@ -24,6 +25,7 @@ _MORPH_CONTRAST = 0.6  # ... and pixel error in units of its contrast
 _NOVEL = 0.12  # ... and share of the change that no mixture of known looks explains
 _ALL_FADE = 0.35  # of the way to the background that all objects of a frame may go together
 _FLOOR = 0.02  # squared descriptor distance below which two looks are the same
+_MOST_FLOOR = 0.08  # the same where an object's own look varies by more
 _PIXEL_FLOOR = 4e-4  # mean squared contrast to the background below which there is none
 _AROUND = 0.5  # of the contrast: error of the surroundings that leaves nothing to say
 _TINY = 1e-9
@@ -86,11 +88,15 @@ def decide(
     ground = torch.minimum(_toward(from_ground, relief), _toward(e.pixels_ground, e.contrast))
     fade = _median_of_others(ground, judged).clamp(0, _ALL_FADE)
 
-    # Whom and what it could be mistaken for.
-    swap, other = _best(toward.where(apart >= _FLOOR, -torch.inf))
-    other_distance, _ = _best(-distance.masked_fill(never, torch.inf))
-    alike = visible[:, :, None] & ~never & (_apart(e.itself) < _FLOOR)
+    # Whom and what it could be mistaken for: looks that differ no more than an object's own do.
+    varies = (views - e.itself[:, :, :, None]).square().sum(-1).amax(-1).nan_to_num(0.0)
+    least = (varies[:, :, :, None] + varies[:, :, None]).clamp(_FLOOR, _MOST_FLOOR)
+    same = ~never & (apart < least)
+    swap, other = _best(toward.masked_fill(same, -torch.inf))
+    other_distance, _ = _best(-distance.masked_fill(never | same, torch.inf))
+    alike = visible[:, :, None] & ~never & (_apart(e.itself) < least)
     twin = alike.any(-1)
+    several = same.any(-1)  # one of its kind may have come from elsewhere
     camouflaged = (relief < _FLOOR) | (e.contrast < _PIXEL_FLOOR)
     astray = e.surroundings > _AROUND * e.contrast
 
@@ -106,15 +112,16 @@ def decide(
     sure_swap = _sure(swap, _SWAP).masked_fill(-other_distance > from_ground, 0)
     sure_vanish = _sure((ground - fade) / (1 - fade), _VANISH).masked_fill(camouflaged | (from_ground > -other_distance), 0)
     sure_morph = (changed / (1 + changed)).where(novel, 0)
-    sure_again = _sure(e.again, _AGAIN).masked_fill(~in_place, 0)
+    sure_again = _sure(e.again, _AGAIN).masked_fill(~in_place | astray | several, 0)
 
     call = 1 - sensitivity
     is_swap, is_vanish = sure_swap >= call, sure_vanish >= call
     is_again, is_morph = sure_again >= call, sure_morph >= call
     # An object that has moved in front of another one is itself, and the other one is hidden.
+    absent = (is_vanish | is_morph | (own >= nearest)) & ~is_swap
     chosen = other.clamp(min=0)
-    left = is_vanish.gather(2, chosen) & is_swap
-    covering = torch.zeros_like(is_swap).scatter(2, chosen, left) & is_vanish
+    left = absent.gather(2, chosen) & is_swap
+    covering = pad(torch.zeros_like(is_swap), (0, 1)).scatter(2, chosen.where(left, objects), True)[..., :-1]
     away = (e.elsewhere >= _ELSEWHERE) | _followed(e, min_area) | covering
     gone = is_swap | is_vanish | is_morph
 
@@ -125,6 +132,7 @@ def decide(
     for holds, value, why, sure in (
         (own >= nearest, IdentityState.UNDETERMINED, AppearanceReason.UNCLEAR, None),
         (own < nearest, IdentityState.OK, AppearanceReason.DETERMINED, better),
+        ((own < nearest) & ~in_place & astray, IdentityState.UNDETERMINED, AppearanceReason.SURROUNDINGS, None),
         ((own < nearest) & camouflaged, IdentityState.UNDETERMINED, AppearanceReason.CAMOUFLAGED, None),
         ((own < nearest) & twin, IdentityState.UNDETERMINED, AppearanceReason.TWIN, None),
         (is_again, IdentityState.DUPLICATE, AppearanceReason.DETERMINED, sure_again),
@@ -132,7 +140,7 @@ def decide(
         (is_vanish, IdentityState.VANISH, AppearanceReason.DETERMINED, sure_vanish),
         (is_swap, IdentityState.SWAP, AppearanceReason.DETERMINED, sure_swap),
         (left, IdentityState.UNDETERMINED, AppearanceReason.OCCLUDED, None),
-        (gone & away, IdentityState.MISLOCATED, AppearanceReason.DETERMINED, e.elsewhere),
+        ((gone | (own >= nearest)) & away & ~left, IdentityState.MISLOCATED, AppearanceReason.DETERMINED, e.elsewhere),
         (gone & ~away & astray, IdentityState.UNDETERMINED, AppearanceReason.SURROUNDINGS, None),
         (own.isnan(), IdentityState.UNDETERMINED, AppearanceReason.NON_FINITE, None),
         (e.core < min_core, IdentityState.UNDETERMINED, AppearanceReason.TOO_SMALL, None),

@@ -40,7 +40,7 @@ def identity_from_appearance(
     sensitivity: float = 0.5,
     min_confidence: float = 0.5,
     min_area: int = 16,
-    min_core: int = 9,
+    min_core: int = 12,
     radius: int = 2,
 ) -> AppearanceStates:
     r"""State of every object at every step, told from the generated pixels.
@@ -167,7 +167,7 @@ def states_of(
     *,
     sensitivity: float = 0.5,
     min_area: int = 16,
-    min_core: int = 9,
+    min_core: int = 12,
 ) -> AppearanceStates:
     """Decide on evidence that is there, say for several sensitivities; all in double precision."""
     shape = evidence.area.shape
