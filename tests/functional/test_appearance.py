@@ -276,9 +276,7 @@ def test_dtypes_names_and_mirrors_agree() -> None:
 
 def test_grey_frames() -> None:
     made, target, labels = broken_batch()
-    found = identity_from_appearance(
-        made[2:, :, :1], target[:, :, :1], labels, IDS
-    )
+    found = identity_from_appearance(made[2:, :, :1], target[:, :, :1], labels, IDS)
     assert (found.state[0, BEGIN - 1 :, 0] == VANISH).all()
     assert (found.state[0, : BEGIN - 1] != VANISH).all()
 
@@ -326,9 +324,7 @@ def test_encoder_and_carried_labels_take_part() -> None:
 def test_a_carried_label_tells_where_an_object_went() -> None:
     target, labels = video(three())
     # Turned: the template does not fit, the colours do.
-    moved, moved_labels = video(
-        with_disc(9, start=(51, 52), speed=(0, 0), lying=True)
-    )
+    moved, moved_labels = video(with_disc(9, start=(51, 52), speed=(0, 0), lying=True))
     made = after(target, moved)
     alone = identity_from_appearance(made, target, labels, IDS, preds_labels=None)
     told = identity_from_appearance(

@@ -12,9 +12,7 @@ from wmscore.functional.overlap import LARGEST_ID
 __all__ = ["labels_from_boxes", "labels_from_points"]
 
 
-def labels_from_boxes(
-    boxes: Tensor, size: tuple[int, int], *, ids: Tensor | None = None
-) -> Tensor:
+def labels_from_boxes(boxes: Tensor, size: tuple[int, int], *, ids: Tensor | None = None) -> Tensor:
     """Label maps of boxes, for `carry_labels`; smaller boxes lie in front of larger ones.
 
     Args:

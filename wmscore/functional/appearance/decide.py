@@ -24,6 +24,7 @@ _MORPH_RATIO = 6.0  # ... and that many times what other objects of the frame ha
 _MORPH_CONTRAST = 0.6  # ... and pixel error in units of its contrast
 _NOVEL = 0.12  # ... and share of the change that no mixture of known looks explains
 _ALL_FADE = 0.35  # of the way to the background that all objects of a frame may go together
+_BACK = 0.4  # of the way to the first of two that makes an exchange of them
 _FLOOR = 0.02  # squared descriptor distance below which two looks are the same
 _MOST_FLOOR = 0.08  # the same where an object's own look varies by more
 _PIXEL_FLOOR = 4e-4  # mean squared contrast to the background below which there is none
@@ -88,10 +89,10 @@ def decide(
     ground = torch.minimum(_toward(from_ground, relief), _toward(e.pixels_ground, e.contrast))
     fade = _median_of_others(ground, judged).clamp(0, _ALL_FADE)
 
-    # Whom and what it could be mistaken for: looks that differ no more than an object's own do.
+    # Whom it could be mistaken for: looks that differ no more than an object's own do.
     varies = (views - e.itself[:, :, :, None]).square().sum(-1).amax(-1).nan_to_num(0.0)
     least = (varies[:, :, :, None] + varies[:, :, None]).clamp(_FLOOR, _MOST_FLOOR)
-    same = ~never & (apart < least)
+    same = ~never & (apart < _FLOOR)
     swap, other = _best(toward.masked_fill(same, -torch.inf))
     other_distance, _ = _best(-distance.masked_fill(never | same, torch.inf))
     alike = visible[:, :, None] & ~never & (_apart(e.itself) < least)
@@ -110,7 +111,9 @@ def decide(
     nearest = torch.minimum(-other_distance, from_ground)
     in_place = (own < nearest) & (own < 0.5 * relief.clamp(min=_FLOOR))
     sure_swap = _sure(swap, _SWAP).masked_fill(-other_distance > from_ground, 0)
-    sure_vanish = _sure((ground - fade) / (1 - fade), _VANISH).masked_fill(camouflaged | (from_ground > -other_distance), 0)
+    sure_vanish = _sure((ground - fade) / (1 - fade), _VANISH).masked_fill(
+        camouflaged | (from_ground > -other_distance), 0
+    )
     sure_morph = (changed / (1 + changed)).where(novel, 0)
     sure_again = _sure(e.again, _AGAIN).masked_fill(~in_place | astray | several, 0)
 
@@ -120,8 +123,13 @@ def decide(
     # An object that has moved in front of another one is itself, and the other one is hidden.
     absent = (is_vanish | is_morph | (own >= nearest)) & ~is_swap
     chosen = other.clamp(min=0)
-    left = absent.gather(2, chosen) & is_swap
-    covering = pad(torch.zeros_like(is_swap), (0, 1)).scatter(2, chosen.where(left, objects), True)[..., :-1]
+    # Of a swap, the other place shows this object; one that has been left shows the background.
+    far, back = (x.mT.gather(3, chosen[..., None])[..., 0] for x in (distance, toward))
+    left = (from_ground.gather(2, chosen) < far) & (back.nan_to_num(0.0) < _BACK)
+    left = left & absent.gather(2, chosen) & is_swap
+    covering = pad(torch.zeros_like(is_swap), (0, 1)).scatter(2, chosen.where(left, objects), True)[
+        ..., :-1
+    ]
     away = (e.elsewhere >= _ELSEWHERE) | _followed(e, min_area) | covering
     gone = is_swap | is_vanish | is_morph
 
