@@ -346,11 +346,14 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="document whose tables are replaced")
     options = parser.parse_args()
     modes = options.modes.split(",")
-    counts = merged(options.tables) if options.tables else study(
-        options.world, options.first, options.rollouts, options.steps, options.batch, modes,
-        [d for d in options.disturbances.split(",") if d],
-        ["" if f == "clean" else f for f in options.faults.split(",")], options.carry_preds, options.json,
-    )  # fmt: skip
+    if options.tables:
+        counts = merged(options.tables)
+    else:
+        faults = ["" if f == "clean" else f for f in options.faults.split(",")]
+        counts = study(
+            options.world, options.first, options.rollouts, options.steps, options.batch, modes,
+            options.disturbances.split(","), faults, options.carry_preds, options.json,
+        )  # fmt: skip
     for mode in modes:
         for kind, text in (("breaks", table(counts, mode)), ("trade", trade(counts, mode))):
             name = f"{options.world} {mode} {kind}"

@@ -206,6 +206,16 @@ def test_padding_and_invalid_steps() -> None:
     assert found.confidence[0, :, 1].isnan().all()
 
 
+def test_no_objects_and_no_rows() -> None:
+    target, labels = video(three(), steps=2)
+    found = identity_from_appearance(target, target, labels, IDS[:, :0])
+    assert found.state.shape == (1, 2, 0)
+    assert found.other.shape == (1, 2, 0, 0)
+    none = torch.zeros(0, dtype=torch.int64)
+    found = identity_from_appearance(target[:0], target, labels, IDS[:0], target_index=none)
+    assert found.state.shape == (0, 2, 3)
+
+
 def test_nan_frame_is_undetermined() -> None:
     target, labels = video(three())
     target = target.float() / 255

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
+from wmscore.functional._chunks import piece_elements
 from wmscore.functional.appearance.maps import (
     behind,
     core_slots,
@@ -18,7 +19,6 @@ from wmscore.functional.appearance.maps import (
 )
 from wmscore.functional.appearance.photometric import compensate
 from wmscore.functional.appearance.search import Found, search
-from wmscore.functional._chunks import piece_elements
 from wmscore.functional.overlap import slot_maps
 from wmscore.functional.references import Encoder, encode
 from wmscore.ops import label_pool
@@ -109,7 +109,7 @@ def gather_evidence(
                 ),
                 encode=encoding,
             )
-            line.append([value.unflatten(0, shape) for value in found])
+            line.append([value.reshape(*shape, *value.shape[1:]) for value in found])
         lines.append([torch.cat(parts, 1) for parts in zip(*line, strict=True)])
     return Evidence(*(torch.cat(parts) for parts in zip(*lines, strict=True)))
 
@@ -161,7 +161,8 @@ def frame_evidence(
         free = carried.where(background | (carried == slots), 0)
         followed, followed_area = label_pool(describe(shown), core_slots(free), ids)
     if encode is not None:
-        coded = [_unit(encode(frames.clamp(0, 1))) for frames in (compensated, target, ground)]
+        empty = behind(target, background[:, None].float())
+        coded = [_unit(encode(frames.clamp(0, 1))) for frames in (compensated, target, empty)]
         means = [
             torch.cat([mean, label_pool(code, core, ids)[0]], 2)
             for mean, code in zip(means, coded, strict=True)
@@ -185,10 +186,22 @@ def frame_evidence(
     )
     nowhere = torch.full_like(reach, -1)
     found = Found(*(nowhere.scatter(1, some, value) for value in found))
+    pixels_itself, pixels_ground, contrast = values.unbind(2)
     return Evidence(
-        area, core_area, *means, followed, followed_area, *values.unbind(2), surroundings[..., 0],
-        found.elsewhere, found.again,
-    )  # fmt: skip
+        area=area,
+        core=core_area,
+        shown=means[0],
+        itself=means[1],
+        ground=means[2],
+        carried=followed,
+        carried_area=followed_area,
+        pixels_itself=pixels_itself,
+        pixels_ground=pixels_ground,
+        contrast=contrast,
+        surroundings=surroundings[..., 0],
+        elsewhere=found.elsewhere,
+        again=found.again,
+    )
 
 
 def _largest_extent(labels: Tensor, ids: Tensor, index: Tensor, at_once: int) -> Tensor:

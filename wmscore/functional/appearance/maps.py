@@ -1,4 +1,4 @@
-"""Maps of pixels that identity is read from: low-passed colours, their descriptor, what is behind."""
+"""Maps that identity is read from: low-passed colours, their descriptor, what is behind."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ def describe(frames: Tensor) -> Tensor:
         ``[F, 8 C, H, W]`` float32.
     """
     luma = frames.mean(1, keepdim=True)
+    low: tuple[float, ...]
+    high: tuple[float, ...]
     if frames.shape[1] == 1:
         channels, low, high = luma, (0.0,), (1.0,)
     else:

@@ -54,7 +54,8 @@ def search(
     size = (_smooth(2 * height - 1), _smooth(2 * width - 1))
 
     def spectrum(value: Tensor) -> Tensor:
-        return torch.fft.rfft2(value, s=size)
+        transformed: Tensor = torch.fft.rfft2(value, s=size)
+        return transformed
 
     mask = spectrum(masks).conj()  # [F, N, ...]
     own = spectrum(masks[:, :, None] * target[:, None]).conj()  # [F, N, C, ...]
@@ -64,7 +65,8 @@ def search(
     def difference(frames: Tensor) -> Tensor:
         cross = (own * spectrum(frames)[:, None]).sum(2)
         energy = mask * spectrum(frames.square().sum(1, keepdim=True))
-        return torch.fft.irfft2(energy - 2 * cross + constant, s=size).clamp(min=0)
+        sums: Tensor = torch.fft.irfft2(energy - 2 * cross + constant, s=size)
+        return sums.clamp(min=0)
 
     inside = torch.fft.irfft2(mask * spectrum(torch.ones_like(square)), s=size)
     anything = masks.sum(1, keepdim=True).clamp(max=1)
