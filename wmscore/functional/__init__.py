@@ -9,6 +9,15 @@ from wmscore.functional.accumulation import (
     ErrorAccumulation,
     error_accumulation,
 )
+from wmscore.functional.appearance import (
+    AppearanceReason,
+    AppearanceStates,
+    identity_from_appearance,
+)
+from wmscore.functional.carry import (
+    CarriedLabels,
+    carry_labels,
+)
 from wmscore.functional.distributions import (
     FeatureMoments,
     cmmd,
@@ -44,6 +53,10 @@ from wmscore.functional.embedding_drift import (
 from wmscore.functional.features import (
     Encoder,
     feature_distances,
+)
+from wmscore.functional.first_labels import (
+    labels_from_boxes,
+    labels_from_points,
 )
 from wmscore.functional.flip import (
     FLIP_PIXELS_PER_DEGREE,
@@ -152,6 +165,9 @@ __all__ = [
     "MS_SSIM_WEIGHTS",
     "ONSET_EVIDENCE",
     "PSNR_QUANTISATION_DB",
+    "AppearanceReason",
+    "AppearanceStates",
+    "CarriedLabels",
     "CounterfactualResponse",
     "DriftOnset",
     "DriftShape",
@@ -181,6 +197,7 @@ __all__ = [
     "TimeTolerant",
     "UsableHorizon",
     "adjacent_similarity",
+    "carry_labels",
     "cmmd",
     "controllability",
     "counterfactual_response",
@@ -207,10 +224,13 @@ __all__ = [
     "haarpsi",
     "haarpsi_name",
     "haarpsi_reason",
+    "identity_from_appearance",
     "jedi",
     "kernel_distance",
     "label_ids",
     "label_overlap",
+    "labels_from_boxes",
+    "labels_from_points",
     "latent_cosine",
     "latent_l2",
     "latent_reason",
