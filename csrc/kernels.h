@@ -46,6 +46,21 @@ struct Region {
   bool has_previous;
 };
 
+// Problems of linear sum assignment: the cost of row i with column j of problem p is
+// data[p * problem + i * row + j * col], float or double. Masks [problems, rows] and [problems,
+// cols] say which members exist; null stands for all. Sides are at most kLongestSide.
+constexpr int64_t kLongestSide = 1024;
+struct AssignmentProblems {
+  const void* data;
+  int64_t problem;
+  int64_t row;
+  int64_t col;
+  int64_t rows;
+  int64_t cols;
+  const bool* use_rows;
+  const bool* use_cols;
+};
+
 // Two stacks of feature maps to compare: preds [N, channels, ...] and target [targets, channels,
 // ...], of `pixels` positions each. The target of preds n is n, or index[n], which may be out of
 // range. `weight` has a value for each channel, float or (for maps of double) double; null stands
@@ -67,6 +82,41 @@ struct FeatureGradients {
   Frames preds;
   Frames target;
 };
+
+// Label maps to compare: preds [rows, steps, height, width] and target [targets, steps, height,
+// width], whose image is a row, whose channel is a step, and which have pixel 1. A label has
+// `bytes` of 1 (unsigned), 2, 4 or 8 (signed). The target of row n is n, or index[n], which may be
+// out of range. The ids are [rows, objects]; object n has slot n + 1, and what is not listed has
+// slot 0.
+struct LabelMaps {
+  Frames preds;
+  Frames target;
+  int64_t bytes;
+  int64_t rows;
+  int64_t steps;
+  int64_t height;
+  int64_t width;
+  int64_t targets;
+  const int64_t* index;
+  const int64_t* preds_ids;
+  const int64_t* target_ids;
+  int64_t preds_objects;   // at most 255
+  int64_t target_objects;  // likewise
+};
+
+// What is counted, of each frame: pixels by slot of target and of preds, [target_objects + 1,
+// preds_objects + 1]; sum of y, sum of x, top, left, bottom, right of each object, [objects, 6];
+// and stray pixels, [min(target_objects, preds_objects)].
+struct LabelCounts {
+  int32_t* joint;
+  int64_t* target_shapes;
+  int64_t* preds_shapes;
+  int64_t* stray;
+};
+
+constexpr int64_t kLargestId = 32767;
+constexpr int64_t kMostObjects = 255;
+
 
 // Label maps [N, H, W] of any strides: integers of 1 byte (unsigned), 2, 4 or 8 bytes (signed).
 struct LabelImages {
@@ -121,6 +171,14 @@ struct Propagation {
 }  // namespace wmscore
 
 extern "C" {
+
+// The column of each row, [problems, rows], or -1. Solves the problems first <= p < last.
+void wmscore_assignment_cpu(wmscore::Element element, wmscore::AssignmentProblems problems,
+                            bool maximize, int64_t first, int64_t last, int64_t* match);
+
+// The same for `count` problems, on a device. Returns a cudaError_t.
+int32_t wmscore_assignment_cuda(wmscore::Element element, wmscore::AssignmentProblems problems,
+                                int64_t count, bool maximize, int64_t* match, void* stream);
 
 // Sums over the pixels of one plane: squared error, absolute error, sum of preds, sum of target,
 // energy of preds, energy of target. `sums` is [planes, 6], int64 for uint8 frames and double for
@@ -290,6 +348,10 @@ int32_t wmscore_feature_distance_backward_cuda(wmscore::Element element, wmscore
                                                int64_t count, const double* gradient, bool spatial,
                                                wmscore::FeatureGradients gradients, void* stream);
 
+// Counts of the frames first <= row * steps + step < last.
+void wmscore_label_overlap_cpu(wmscore::LabelMaps maps, int64_t first, int64_t last,
+                               wmscore::LabelCounts counts);
+
 // Sums of features over each object's pixels, exact for uint8, and the pixels. A frame is cut into
 // wmscore_label_pool_bands(pool) >= 1 bands of rows, which depend on sizes alone; this computes the
 // bands first <= f * bands + b < last. `sums` is [frames, bands, count, channels], `counts` is
@@ -304,6 +366,14 @@ void wmscore_label_pool_means_cpu(wmscore::Element element, wmscore::Pool pool, 
                                   int64_t last, const double* sums, const int64_t* counts,
                                   void* means, int64_t* pixels);
 
+// Both for all frames, on a device. A frame is cut into wmscore_label_pool_parts(pool) >= 1 parts;
+// `sums` and `counts` are scratch of [frames, parts, count, channels] and [frames, parts, count].
+// Sides fit an int. Returns a cudaError_t.
+int64_t wmscore_label_pool_parts(wmscore::Pool pool);
+int32_t wmscore_label_pool_cuda(wmscore::Element element, wmscore::Pool pool, int64_t frames,
+                                double* sums, int64_t* counts, void* means, int64_t* pixels,
+                                void* stream);
+
 // Unit vectors of features, float or double, in rows [channels, step] of their own for each row of
 // each frame: `packed` is that of query, batch frames, or of memory, batch * memories frames with
 // zeros around each row. wmscore_label_propagate_step says how long a row of one channel is. Packs
@@ -317,5 +387,23 @@ void wmscore_label_propagate_pack_cpu(wmscore::Element element, wmscore::Propaga
 void wmscore_label_propagate_cpu(wmscore::Element element, wmscore::Propagation task,
                                  const void* query, const void* memory, int64_t first, int64_t last,
                                  void* labels, void* similarity);
+
+// The same for all frames, on a device, where there is at least one pixel and sides are at most
+// 2^24. A frame is cut into wmscore_label_overlap_slices(maps) >= 1 slices; if there is more than
+// one, `extents` is scratch of [frames, target_objects + preds_objects, 7], and it and
+// `counts.stray` must be zero at first. So must `counts.joint` where wmscore_label_overlap_adds.
+// Returns a cudaError_t.
+int64_t wmscore_label_overlap_slices(wmscore::LabelMaps maps);
+bool wmscore_label_overlap_adds(wmscore::LabelMaps maps);
+int32_t wmscore_label_overlap_cuda(wmscore::LabelMaps maps, int64_t* extents,
+                                   wmscore::LabelCounts counts, void* stream);
+
+// All of it on a device, the query and memory packed into scratch of [batch, height, channels,
+// query step] and [batch, memories, height, channels, memory step], which
+// wmscore_label_propagate_cuda_step says, aligned to 16. Returns a cudaError_t.
+int64_t wmscore_label_propagate_cuda_step(wmscore::Propagation task, bool of_memory);
+int32_t wmscore_label_propagate_cuda(wmscore::Element element, wmscore::Propagation task,
+                                     void* packed_query, void* packed_memory, void* labels,
+                                     void* similarity, void* stream);
 
 }  // extern "C"

@@ -4,6 +4,7 @@
 
 // clang-format off
 #define WMSCORE_CPU_OPS(OP) \
+  OP(assignment) \
   OP(feature_distance) \
   OP(feature_distance_backward) \
   OP(frame_errors) \
@@ -13,6 +14,7 @@
   OP(frame_region_errors) \
   OP(frame_ssim) \
   OP(frame_ssim_backward) \
+  OP(label_overlap) \
   OP(label_pool) \
   OP(label_propagate)
 // clang-format on

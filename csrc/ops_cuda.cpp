@@ -4,6 +4,7 @@
 
 // clang-format off
 #define WMSCORE_CUDA_OPS(OP) \
+  OP(assignment) \
   OP(feature_distance) \
   OP(feature_distance_backward) \
   OP(frame_errors) \
@@ -12,7 +13,10 @@
   OP(frame_quality) \
   OP(frame_region_errors) \
   OP(frame_ssim) \
-  OP(frame_ssim_backward)
+  OP(frame_ssim_backward) \
+  OP(label_overlap) \
+  OP(label_pool) \
+  OP(label_propagate)
 // clang-format on
 
 #define DECLARE(op) void op##_cuda(StableIValue* stack, uint64_t inputs, uint64_t outputs);

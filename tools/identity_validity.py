@@ -33,7 +33,7 @@ from wmscore.functional.appearance.evidence import gather_evidence
 from wmscore.functional.appearance.identity import states_of
 from wmscore.functional.carry import carry_labels
 from wmscore.functional.horizon import first_run
-from wmscore.functional.overlap import label_ids
+from wmscore.functional.label_ids import label_ids
 from wmscore.rollouts import Rollouts
 from wmscore.testing import Duplicate, Faulty, IdentitySwap, Morph, Vanish
 from wmscore.testing.disturbances import Blur, Disturbance, Disturbed, Gain, Jitter, Jpeg, Noise

@@ -70,7 +70,15 @@ AXIS_MEASURES: dict[str, tuple[str, ...]] = {
         "feature_l2",
     ),
     "latent_drift": ("cosine", "l2"),
-    "identity_persistence": ("objects",),
+    "identity_persistence": (
+        "objects",
+        "objects_area",
+        "objects_alone",
+        "carried",
+        "carried_area",
+        "carried_first",
+        "carried_first_area",
+    ),
     "action_response": ("agreement",),
 }
 
@@ -195,6 +203,7 @@ class AxisSpec(_Frozen):
     score where the measure lies between the frozen baseline (0) and the oracle (1) instead of the
     measure itself. `encoder` is the name of the encoder behind a `feature_` measure, and after a
     `#` the beginning of its fingerprint, which holds a comparison to its weights and preprocessing.
+    `sensitivity` is that of identity told without labels (`carried`), where an encoder is optional.
     """
 
     axis: AxisName
@@ -204,6 +213,7 @@ class AxisSpec(_Frozen):
     gate: StrictBool = True
     score: Literal["skill"] | None = None
     encoder: Name | None = None
+    sensitivity: Unit | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -223,6 +233,14 @@ class AxisSpec(_Frozen):
             raise ValueError(
                 f"score: only {' and '.join(SKILL_AXES)} have a skill, {self.axis} does not"
             )
+        carried = self.measure.startswith("carried")
+        if self.sensitivity is not None and not carried:
+            raise ValueError(
+                "sensitivity: only identity_persistence without labels (carried) has one; "
+                f"got {self.sensitivity} with {self.measure!r}"
+            )
+        if carried:  # features of an encoder, if any, beside colours
+            return self
         if (self.measure in ENCODER_MEASURES) != (self.encoder is not None):
             raise ValueError(
                 f"encoder: expected the name of the encoder with {' or '.join(ENCODER_MEASURES)}, "

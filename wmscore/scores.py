@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from wmscore.functional import (
+    BreakAgreement,
     IdentityState,
     ObjectIdentity,
     Reason,
     UsableHorizon,
+    break_agreement,
     drift_shape,
+    identity_events,
 )
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.tensorfile import load_tensors, save_tensors
@@ -67,6 +70,9 @@ class Scores:
         fault: `[R]` uint8, the evaluation fault of a row as `Reason`, 0 for none. A row with a
             fault has no usable horizon: the evaluation failed, not the model.
         identity: per object and step, or None where the panel has no identity axis or no labels.
+        identity_truth: the same from labels, where `identity` is told without and there are labels.
+        summary: further numbers of each row `[R]` float64, by name (`idf1`, `hota`, ... of
+            tracking); NaN where undefined.
         info: per-row values that came with the rollouts.
         provenance: versions, device and kernels that made the numbers.
     """
@@ -78,6 +84,8 @@ class Scores:
     horizon: UsableHorizon
     fault: Tensor
     identity: ObjectIdentity | None = None
+    identity_truth: ObjectIdentity | None = None
+    summary: dict[str, Tensor] = field(default_factory=dict)
     info: dict[str, Tensor] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
 
@@ -133,6 +141,16 @@ class Scores:
         event = IdentityState(int(self.identity.first_break_event[row])).name.lower()
         return int(self.identity.first_break[row]), int(self.identity.first_break_id[row]), event
 
+    def identity_error(self) -> BreakAgreement | None:
+        """Which breaks that were told without labels are ones; None without true labels."""
+        if self.identity is None or self.identity_truth is None:
+            return None
+        return break_agreement(self.identity, self.identity_truth)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What happened to objects, one record per event (`functional.identity_events`)."""
+        return [] if self.identity is None else identity_events(self.identity).records()
+
     def records(self) -> list[dict[str, Any]]:
         """One flat record per row: the lines of the matched metric table."""
         horizon, failing = self.horizon, self.failing_steps()
@@ -170,6 +188,7 @@ class Scores:
                 same = self.measures["psnr"].values[r].isposinf()
                 line["identical_steps"] = int(same.sum())
             line |= self._identity_record(r)
+            line |= {k: "" if v[r].isnan() else float(v[r]) for k, v in self.summary.items()}
             line |= {f"info_{k}": v[r].item() for k, v in self.info.items() if v.dim() == 1}
             lines.append(line)
         return lines
@@ -234,10 +253,11 @@ class Scores:
                     for f in fields(curve)
                     if f.name not in ("values", "reason")
                 }
-        for part in ("horizon", "identity"):
+        for part in ("horizon", "identity", "identity_truth"):
             value = getattr(self, part)
             if value is not None:
                 tensors |= {f"{part}.{f.name}": getattr(value, f.name) for f in fields(value)}
+        tensors |= {f"summary.{k}": v for k, v in self.summary.items()}
         tensors |= {f"info.{k}": v for k, v in self.info.items()}
         header = {
             "model": self.model,
@@ -270,7 +290,7 @@ class Scores:
         for key, about in header["curves"].items():
             group, name = key.split(".", 1)
             groups[group][name] = Curve(**{**part(key), **about})
-        identity = part("identity")
+        identity, truth = part("identity"), part("identity_truth")
         return cls(
             panel=own,
             model=header["model"],
@@ -279,6 +299,8 @@ class Scores:
             horizon=UsableHorizon(**part("horizon")),
             fault=tensors["fault"],
             identity=ObjectIdentity(**identity) if identity else None,
+            identity_truth=ObjectIdentity(**truth) if truth else None,
+            summary=part("summary"),
             info=part("info"),
             provenance=header["provenance"],
         )

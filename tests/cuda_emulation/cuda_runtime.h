@@ -224,6 +224,18 @@ T __shfl_sync(unsigned int, T value, int source) {
   return exchange(value, source % 32);
 }
 
+inline unsigned int __ballot_sync(unsigned int, bool predicate) {
+  const int rank = emulation::block.current->rank;
+  emulation::block.exchanged[rank] = predicate;
+  __syncwarp();
+  unsigned int lanes = 0;
+  for (int i = 0; i < 32; ++i) {
+    lanes |= static_cast<unsigned int>(emulation::block.exchanged[rank / 32 * 32 + i]) << i;
+  }
+  __syncwarp();
+  return lanes;
+}
+
 inline unsigned int __byte_perm(unsigned int x, unsigned int y, unsigned int selector) {
   const uint64_t bytes = static_cast<uint64_t>(y) << 32 | x;
   unsigned int result = 0;
@@ -262,6 +274,38 @@ inline unsigned int __vcmpgtu4(unsigned int a, unsigned int b) {
   }
   return result;
 }
+
+inline int __popc(unsigned int value) { return __builtin_popcount(value); }
+// Fibres change places at barriers only.
+template <typename T>
+T atomicAdd(T* address, T value) {
+  const T old = *address;
+  *address = old + value;
+  return old;
+}
+
+template <typename T>
+T atomicMin(T* address, T value) {
+  const T old = *address;
+  *address = std::min(old, value);
+  return old;
+}
+
+template <typename T>
+T atomicMax(T* address, T value) {
+  const T old = *address;
+  *address = std::max(old, value);
+  return old;
+}
+
+template <typename T>
+T atomicCAS(T* address, T expected, T value) {
+  const T old = *address;
+  if (old == expected) *address = value;
+  return old;
+}
+
+inline int __ffs(int value) { return __builtin_ffs(value); }
 
 inline int __popcll(unsigned long long value) { return __builtin_popcountll(value); }
 

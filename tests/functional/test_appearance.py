@@ -206,6 +206,13 @@ def test_padding_and_invalid_steps() -> None:
     assert found.confidence[0, :, 1].isnan().all()
 
 
+def test_states_are_those_of_identity() -> None:
+    from wmscore.functional import IdentityState as Everywhere
+
+    for state in IdentityState:
+        assert Everywhere[state.name] == state
+
+
 def test_no_objects_and_no_rows() -> None:
     target, labels = video(three(), steps=2)
     found = identity_from_appearance(target, target, labels, IDS[:, :0])

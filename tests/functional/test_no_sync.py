@@ -78,6 +78,11 @@ def test_labels_with_given_ids() -> None:
     labels = torch.empty(2, 4, 20, 24, dtype=torch.int16, device="meta")
     ids = torch.empty(2, 5, dtype=torch.int64, device="meta")
     assert label_overlap(labels, labels, ids=ids).joint.shape == (2, 4, 6, 6)
+    index = torch.empty(2, dtype=torch.int64, device="meta")
+    apart = label_overlap(
+        labels, labels[:1], preds_ids=ids[:, :3], target_ids=ids, target_index=index
+    )
+    assert apart.centroid_distance.shape == apart.iou.shape == (2, 4, 5, 3)
     valid = torch.empty(2, 4, dtype=torch.bool, device="meta")
     result = object_identity(labels, labels, ids=ids, valid=valid)
     assert result.state.shape == (2, 4, 5)

@@ -118,6 +118,153 @@ class FeatureGradients(ctypes.Structure):
         return cls(*(nothing if x is None else Frames.of(x) for x in (preds, target)))
 
 
+class LabelMaps(ctypes.Structure):
+    """`wmscore::LabelMaps` of kernels.h."""
+
+    _fields_ = [
+        ("preds", Frames),
+        ("target", Frames),
+        ("bytes", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("steps", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("targets", ctypes.c_int64),
+        ("index", ctypes.c_void_p),
+        ("preds_ids", ctypes.c_void_p),
+        ("target_ids", ctypes.c_void_p),
+        ("preds_objects", ctypes.c_int64),
+        ("target_objects", ctypes.c_int64),
+    ]
+
+    @classmethod
+    def of(
+        cls,
+        preds: torch.Tensor,
+        target: torch.Tensor,
+        preds_ids: torch.Tensor,
+        target_ids: torch.Tensor,
+        index: torch.Tensor | None,
+    ) -> "LabelMaps":
+        return cls(
+            Frames.of(preds),
+            Frames.of(target),
+            preds.element_size(),
+            *preds.shape,
+            target.shape[0],
+            None if index is None else index.data_ptr(),
+            preds_ids.data_ptr(),
+            target_ids.data_ptr(),
+            preds_ids.shape[1],
+            target_ids.shape[1],
+        )
+
+
+class LabelCounts(ctypes.Structure):
+    """`wmscore::LabelCounts` of kernels.h."""
+
+    _fields_ = [
+        ("joint", ctypes.c_void_p),
+        ("target_shapes", ctypes.c_void_p),
+        ("preds_shapes", ctypes.c_void_p),
+        ("stray", ctypes.c_void_p),
+    ]
+
+
+class LabelImages(ctypes.Structure):
+    """`wmscore::LabelImages` of kernels.h."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("image", ctypes.c_int64),
+        ("row", ctypes.c_int64),
+        ("pixel", ctypes.c_int64),
+        ("bytes", ctypes.c_int32),
+    ]
+
+
+class Pool(ctypes.Structure):
+    """`wmscore::Pool` of kernels.h."""
+
+    _fields_ = [
+        ("features", Images),
+        ("channels", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+        ("labels", LabelImages),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("ids", ctypes.c_void_p),
+        ("ids_frame", ctypes.c_int64),
+        ("ids_step", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+    ]
+
+    @classmethod
+    def of(cls, features: torch.Tensor, labels: torch.Tensor, ids: torch.Tensor) -> "Pool":
+        return cls(
+            Images.of(features),
+            *features.shape[1:],
+            LabelImages(labels.data_ptr(), *labels.stride(), labels.element_size()),
+            *labels.shape[1:],
+            ids.data_ptr(),
+            *ids.stride(),
+            ids.shape[1],
+        )
+
+
+class Propagation(ctypes.Structure):
+    """`wmscore::Propagation` of kernels.h."""
+
+    _fields_ = [
+        ("query", Images),
+        ("memory", Images),
+        ("memory_batch", ctypes.c_int64),
+        ("labels", Images),
+        ("labels_batch", ctypes.c_int64),
+        ("usable", ctypes.c_void_p),
+        ("batch", ctypes.c_int64),
+        ("memories", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("classes", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("radius", ctypes.c_int64),
+        ("topk", ctypes.c_int64),
+        ("temperature", ctypes.c_double),
+    ]
+
+    @classmethod
+    def of(
+        cls,
+        query: torch.Tensor,
+        memory: torch.Tensor,
+        labels: torch.Tensor,
+        radius: int,
+        topk: int,
+        temperature: float,
+        usable: torch.Tensor | None,
+    ) -> "Propagation":
+        batch, memories, classes, height, width = labels.shape
+        return cls(
+            Images.of(query),
+            Images(memory.data_ptr(), *memory.stride()[1:]),
+            memory.stride(0),
+            Images(labels.data_ptr(), *labels.stride()[1:]),
+            labels.stride(0),
+            None if usable is None else usable.data_ptr(),
+            batch,
+            memories,
+            query.shape[1],
+            classes,
+            height,
+            width,
+            max(0, min(radius, max(height, width) - 1)),
+            topk,
+            temperature,
+        )
+
+
 @cache
 def _compile(op: str, folder: Path) -> ctypes.CDLL:
     library = folder / f"{op}.so"

@@ -262,8 +262,14 @@ def test_merge(items: list[Item], truth: Rollouts) -> None:
 
 def test_only_neighbours_merge() -> None:
     items = sprite_items(1, 9, branches=1)
-    seen = (8,) * 10
-    for others, expected in (({2: seen}, {1, 2}), ({3: seen, 4: seen}, {3, 4}), ({4: seen}, {0})):
+    seen, wide = (8,) * 10, (12,) * 10
+    parting = (12,) * 3 + (8,) * 7  # touches its neighbour up to step 2 alone
+    for others, expected in (
+        ({2: wide, 3: seen}, {2, 3}),
+        ({3: (11,) * 10, 4: seen}, {3, 4}),  # a pixel between them
+        ({3: (10,) * 10, 4: seen}, {0}),
+        ({3: parting, 4: seen}, {0}),
+    ):
         (step, *pair), *_ = facts(
             Faulty(Shown({1: seen, **others}), Merge(step=2)).rollout(items, 9)
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from wmscore.evidence.curves import write_curve_table, write_curves, write_measures
+from wmscore.evidence.events import write_events
 from wmscore.evidence.postmortem import postmortem
 from wmscore.evidence.table import write_metrics
 from wmscore.evidence.traces import Fetch, Trace, choose_traces, write_trace
@@ -32,9 +33,9 @@ def write_evidence(
 ) -> list[Trace]:
     """Write the evidence of a comparison, replacing an older folder only when complete.
 
-    `manifest.json`, `seeds.json`, `metrics.csv`, `curves.csv`, `curves.png`, `measures.png`,
-    `scores/<model>.safetensors`, at least two `traces/`, `postmortem.md`, `environment.json`, and
-    `checksums.json` over all.
+    `manifest.json`, `seeds.json`, `metrics.csv`, `events.csv` (where objects were judged),
+    `curves.csv`, `curves.png`, `measures.png`, `scores/<model>.safetensors`, at least two
+    `traces/`, `postmortem.md`, `environment.json`, and `checksums.json` over all.
 
     Args:
         folder: where to; an existing folder must be an evidence folder.
@@ -69,6 +70,8 @@ def write_evidence(
             },
         )
         write_metrics(draft / "metrics.csv", results)
+        if any(scores.identity is not None for scores in results):
+            write_events(draft / "events.csv", results)
         for scores in results:
             scores.save(draft / "scores" / f"{safe_name(scores.model)}.safetensors")
         for trace in traces:

@@ -106,6 +106,7 @@ def _section(
             f"scenario `{panel.scenarios[index].id}`, seed {seed}; {len(breaks)} of "
             f"{len(scores)} rows have one."
         )
+    lines += _identity_error(scores)
     truth = next((anchor for role, anchor in anchors if role == "truth"), None)
     verdict = attribute(scores, failure, truth=truth)
     lines.append(f"- **Cause:** {verdict.cause}.")
@@ -117,3 +118,18 @@ def _section(
     kept = [trace for trace in traces if trace.model == scores.model]
     lines += [f"- **Trace:** `traces/{t.name}.png`, `.safetensors`: {t.why}." for t in kept]
     return lines
+
+
+def _identity_error(scores: Scores) -> list[str]:
+    """How far breaks that were told without labels are true, where true labels are there."""
+    error = scores.identity_error()
+    if error is None:
+        return []
+    n = error.counts()
+    true = n["hit"] + n["off"] + n["missed"]
+    return [
+        f"- **Error of identity without labels:** against true labels, {n['hit']} of {true} true "
+        f"breaks of objects are found within a step ({n['off']} at another step, {n['missed']} "
+        f"missed); {n['false']} of {n['false'] + n['quiet']} objects that never break are called "
+        "broken."
+    ]

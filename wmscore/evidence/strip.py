@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from wmscore.evidence.palette import palette
 from wmscore.extras import require
 from wmscore.files import atomic_file
 
@@ -66,10 +65,5 @@ def write_strip(
 
 def paint_labels(labels: Tensor) -> Tensor:
     """Label maps `[T, H, W]` as colours `[T, 3, H, W]` uint8: one hue per id, black = 0."""
-    ids = labels.long()
-    palette = torch.zeros(max(1, int(ids.max()) + 1), 3, dtype=torch.uint8)
-    for i in range(1, len(palette)):
-        # Golden-ratio hues keep neighbouring ids apart.
-        rgb = colorsys.hsv_to_rgb((i * 0.618034) % 1.0, 0.55 + 0.4 * (i % 2), 1.0)
-        palette[i] = torch.tensor([round(255 * v) for v in rgb], dtype=torch.uint8)
-    return palette[ids.cpu()].permute(0, 3, 1, 2)
+    ids = labels.long().cpu()
+    return palette(max(1, int(ids.max()) + 1))[ids].permute(0, 3, 1, 2)

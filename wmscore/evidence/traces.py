@@ -8,12 +8,15 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from wmscore.attribution import first_failure
+from wmscore.evidence.outline import outline_objects
 from wmscore.evidence.strip import paint_labels, write_strip
 from wmscore.evidence.video import write_video
 from wmscore.files import safe_name
-from wmscore.functional import Reason
+from wmscore.functional import IdentityState, Reason
+from wmscore.functional.identity.over_time import is_break
 from wmscore.rollouts import Rollouts
 from wmscore.scores import Scores
 from wmscore.tensorfile import save_tensors
@@ -94,6 +97,8 @@ def write_trace(folder: Path, trace: Trace, scores: Scores, fetch: Fetch) -> Non
         tensors["identity.ids"] = scores.identity.ids[trace.row]
         tensors["identity.state"] = scores.identity.state[trace.row]
         tensors["identity.iou"] = scores.identity.iou[trace.row]
+        tensors["identity.other_id"] = scores.identity.other_id[trace.row]
+        tensors["identity.confidence"] = scores.identity.confidence[trace.row]
     header = {"panel": scores.panel.fingerprint, "trace": asdict(trace)}
     save_tensors(folder / f"{trace.name}.safetensors", "trace", tensors, header)
     write_strip(
@@ -111,19 +116,48 @@ def write_trace(folder: Path, trace: Trace, scores: Scores, fetch: Fetch) -> Non
 
 
 def _strip_rows(tensors: dict[str, Tensor]) -> list[tuple[str, Tensor]]:
+    """Lines of the strip: frames with their objects outlined, the difference, and the labels."""
     frames = _as_uint8(tensors["frames"])
     rows = []
     if "reference" in tensors:
         reference = _as_uint8(tensors["reference"])
         change = (frames.short() - reference.short()).abs().to(torch.uint8)
-        rows = [("reference", reference), ("generated", frames), ("difference", change)]
+        rows = [
+            ("reference", _outlined(reference, tensors, "reference_labels")),
+            ("generated", _outlined(frames, tensors, "labels")),
+            ("difference", _enlarged(change)),
+        ]
     else:
-        rows = [("generated", frames)]
-    if "reference_labels" in tensors:
-        rows.append(("reference labels", paint_labels(tensors["reference_labels"])))
-    if "labels" in tensors:
-        rows.append(("generated labels", paint_labels(tensors["labels"])))
+        rows = [("generated", _outlined(frames, tensors, "labels"))]
+    for name in ("reference_labels", "labels"):
+        if name in tensors:
+            title = "generated labels" if name == "labels" else "reference labels"
+            rows.append((title, _enlarged(paint_labels(tensors[name]))))
     return rows
+
+
+def _outlined(frames: Tensor, tensors: dict[str, Tensor], name: str) -> Tensor:
+    """Frames `[T+1, 3, H, W]` as they are shown; broken objects are marked on generated ones."""
+    frames = _enlarged(frames)
+    if name not in tensors:
+        return frames
+    labels = _enlarged(tensors[name][:, None])[:, 0]
+    if "identity.ids" not in tensors:
+        ids = torch.unique(labels)
+        return outline_objects(frames, labels, ids[ids > 0])
+    ids, state = tensors["identity.ids"], tensors["identity.state"]
+    marked = is_break(state) | (state == IdentityState.SPAWN)
+    marked = pad(marked, (0, 0, 1, 0))  # the given frame is not judged
+    there = ids > 0
+    if name != "labels":
+        marked = torch.zeros_like(marked)
+    return outline_objects(frames, labels, ids[there], marked=marked[:, there])
+
+
+def _enlarged(frames: Tensor) -> Tensor:
+    """Frames `[T, C, H, W]` of about 120 pixels or more, so that lines are seen beside pixels."""
+    scale = max(1, round(120 / frames.shape[-2]))
+    return frames.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
 
 
 def _as_uint8(frames: Tensor) -> Tensor:

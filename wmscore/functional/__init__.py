@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wmscore.functional import (
     distributions,
+    tracking,
 )
 from wmscore.functional.accumulation import (
     ErrorAccumulation,
@@ -14,10 +15,7 @@ from wmscore.functional.appearance import (
     AppearanceStates,
     identity_from_appearance,
 )
-from wmscore.functional.carry import (
-    CarriedLabels,
-    carry_labels,
-)
+from wmscore.functional.carry import CarriedLabels, carry_labels
 from wmscore.functional.distributions import (
     FeatureMoments,
     cmmd,
@@ -54,10 +52,7 @@ from wmscore.functional.features import (
     Encoder,
     feature_distances,
 )
-from wmscore.functional.first_labels import (
-    labels_from_boxes,
-    labels_from_points,
-)
+from wmscore.functional.first_labels import labels_from_boxes, labels_from_points
 from wmscore.functional.flip import (
     FLIP_PIXELS_PER_DEGREE,
     flip,
@@ -76,10 +71,22 @@ from wmscore.functional.horizon import (
     usable_horizon,
 )
 from wmscore.functional.identity import (
+    APPEARANCE_MIN_SIDE,
+    SENSITIVITY,
+    BreakAgreement,
+    IdentityEvents,
     IdentityState,
+    IdStability,
     ObjectIdentity,
+    break_agreement,
+    carried_identity,
+    id_stability,
+    identity_events,
+    lone_identity,
     object_identity,
+    share_ids,
 )
+from wmscore.functional.label_ids import label_ids
 from wmscore.functional.latents import (
     latent_cosine,
     latent_l2,
@@ -95,11 +102,7 @@ from wmscore.functional.onset import (
     DriftOnset,
     drift_onset,
 )
-from wmscore.functional.overlap import (
-    LabelOverlap,
-    label_ids,
-    label_overlap,
-)
+from wmscore.functional.overlap import LabelOverlap, label_overlap
 from wmscore.functional.perceptual import (
     PSNR_QUANTISATION_DB,
     mse,
@@ -157,16 +160,23 @@ from wmscore.functional.tolerant import (
     shift_tolerant,
     time_tolerant,
 )
+from wmscore.functional.tracking import (
+    TrackingSummary,
+    tracking_summary,
+)
 
 __all__ = [
+    "APPEARANCE_MIN_SIDE",
     "DRIFT_SEGMENTS",
     "FLIP_PIXELS_PER_DEGREE",
     "MIN_RESPONSE",
     "MS_SSIM_WEIGHTS",
     "ONSET_EVIDENCE",
     "PSNR_QUANTISATION_DB",
+    "SENSITIVITY",
     "AppearanceReason",
     "AppearanceStates",
+    "BreakAgreement",
     "CarriedLabels",
     "CounterfactualResponse",
     "DriftOnset",
@@ -179,6 +189,8 @@ __all__ = [
     "FirstCrossing",
     "FrameDistance",
     "FrameQuality",
+    "IdStability",
+    "IdentityEvents",
     "IdentityState",
     "LabelOverlap",
     "LagSimilarity",
@@ -195,8 +207,11 @@ __all__ = [
     "SimilarityCurve",
     "Skill",
     "TimeTolerant",
+    "TrackingSummary",
     "UsableHorizon",
     "adjacent_similarity",
+    "break_agreement",
+    "carried_identity",
     "carry_labels",
     "cmmd",
     "controllability",
@@ -224,6 +239,8 @@ __all__ = [
     "haarpsi",
     "haarpsi_name",
     "haarpsi_reason",
+    "id_stability",
+    "identity_events",
     "identity_from_appearance",
     "jedi",
     "kernel_distance",
@@ -234,6 +251,7 @@ __all__ = [
     "latent_cosine",
     "latent_l2",
     "latent_reason",
+    "lone_identity",
     "lpips",
     "lpips_map",
     "ms_ssim",
@@ -247,6 +265,7 @@ __all__ = [
     "response_products",
     "rollout_quality",
     "segment_drift",
+    "share_ids",
     "shift_tolerant",
     "similarity_by_lag",
     "skill",
@@ -254,6 +273,8 @@ __all__ = [
     "ssim_map",
     "subject_consistency",
     "time_tolerant",
+    "tracking",
+    "tracking_summary",
     "usable_horizon",
     "windowed_distance",
 ]

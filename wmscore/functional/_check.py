@@ -19,6 +19,7 @@ __all__ = [
     "check_embeddings",
     "check_frames",
     "check_ids",
+    "check_label_pair",
     "check_labels",
     "check_mask",
     "check_number",
@@ -99,33 +100,86 @@ def check_side(frames: Tensor, side: int, what: str) -> None:
 def check_labels(**labels: Tensor) -> None:
     """Integer label maps of one shape ``[B, T, H, W]`` with at least one step and one pixel."""
     for name, tensor in labels.items():
-        check_tensor(name, tensor)
-        if tensor.dtype not in LABEL_DTYPES:
-            raise TypeError(f"{name} must be an integer label map, got {tensor.dtype}")
-        if tensor.ndim != 4 or 0 in tensor.shape[1:]:
-            raise ValueError(
-                f"{name} must have shape [B, T, H, W] with at least one step and one pixel, "
-                f"got {tuple(tensor.shape)}"
-            )
+        _check_label_map(name, tensor, "[B, T, H, W]")
     _check_alike(labels, "[B, T, H, W]")
 
 
-def check_ids(ids: Tensor, labels: Tensor, largest: int) -> None:
-    """Object ids ``[B, N]``, one row per row of ``labels``, in 0..largest."""
-    check_tensor("ids", ids)
+def _check_label_map(name: str, tensor: object, layout: str) -> None:
+    check_tensor(name, tensor)
+    assert isinstance(tensor, Tensor)
+    if tensor.dtype not in LABEL_DTYPES:
+        raise TypeError(f"{name} must be an integer label map, got {tensor.dtype}")
+    if tensor.ndim != 4 or 0 in tensor.shape[1:]:
+        raise ValueError(
+            f"{name} must have shape {layout} with at least one step and one pixel, "
+            f"got {tuple(tensor.shape)}"
+        )
+
+
+def check_label_pair(
+    preds_labels: Tensor, target_labels: Tensor, target_index: Tensor | None
+) -> None:
+    """Two label maps of one shape, or with an index ``[B]`` into the rows of the reference's."""
+    if target_index is None:
+        check_labels(preds_labels=preds_labels, target_labels=target_labels)
+        return
+    _check_label_map("preds_labels", preds_labels, "[B, T, H, W]")
+    _check_label_map("target_labels", target_labels, "[S, T, H, W]")
+    if preds_labels.shape[1:] != target_labels.shape[1:]:
+        raise ValueError(
+            "preds_labels and target_labels must have the same [T, H, W], got "
+            f"{tuple(preds_labels.shape)} and {tuple(target_labels.shape)}"
+        )
+    check_tensor("target_index", target_index)
+    if target_index.dtype != torch.int64:
+        raise TypeError(f"target_index must be int64, got {target_index.dtype}")
+    if target_index.shape != preds_labels.shape[:1]:
+        raise ValueError(
+            f"target_index must have shape [B] with B = {preds_labels.shape[0]}, "
+            f"got {tuple(target_index.shape)}"
+        )
+    for name, tensor in (("target_labels", target_labels), ("target_index", target_index)):
+        if tensor.device != preds_labels.device:
+            raise ValueError(
+                f"{name} must be on {preds_labels.device} like preds_labels, got {tensor.device}"
+            )
+    # Reading values is free on the CPU only; elsewhere it would stall the device.
+    if target_index.device.type == "cpu" and target_index.numel():
+        low, high = (int(value) for value in target_index.aminmax())
+        if low < 0 or high >= target_labels.shape[0]:
+            raise ValueError(
+                f"target_index must lie in 0..{target_labels.shape[0] - 1}, the rows of "
+                f"target_labels, got {low}..{high}"
+            )
+
+
+def check_ids(
+    ids: Tensor, labels: Tensor, largest: int, most: int | None = None, *, name: str = "ids"
+) -> None:
+    """Distinct object ids ``[B, N]``, one row per row of ``labels``, in 0..largest, 0 = padding."""
+    check_tensor(name, ids)
     if ids.dtype not in LABEL_DTYPES:
-        raise TypeError(f"ids must be integers, got {ids.dtype}")
+        raise TypeError(f"{name} must be integers, got {ids.dtype}")
     if ids.ndim != 2 or ids.shape[0] != labels.shape[0]:
         raise ValueError(
-            f"ids must have shape [B, N] with B = {labels.shape[0]}, got {tuple(ids.shape)}"
+            f"{name} must have shape [B, N] with B = {labels.shape[0]}, got {tuple(ids.shape)}"
         )
+    if most is not None and ids.shape[1] > most:
+        raise ValueError(f"{name} must list at most {most} objects, got {ids.shape[1]}")
     if ids.device != labels.device:
-        raise ValueError(f"ids must be on {labels.device} like the labels, got {ids.device}")
+        raise ValueError(f"{name} must be on {labels.device} like the labels, got {ids.device}")
     # Reading values is free on the CPU only; elsewhere it would stall the device.
     if ids.device.type == "cpu" and ids.numel():
         low, high = (int(value) for value in ids.aminmax())
         if low < 0 or high > largest:
-            raise ValueError(f"ids must lie in 0..{largest}, got {low}..{high}")
+            raise ValueError(f"{name} must lie in 0..{largest}, got {low}..{high}")
+        ordered = ids.sort(dim=1).values
+        repeated = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)
+        if repeated.any():
+            row, place = repeated.nonzero()[0].tolist()
+            raise ValueError(
+                f"{name} must be distinct, got {int(ordered[row, place])} twice in row {row}"
+            )
 
 
 def check_mask(

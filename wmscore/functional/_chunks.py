@@ -10,7 +10,18 @@ from torch import Tensor
 
 from wmscore.ops import has_kernel
 
-__all__ = ["call_frames", "frame_chunks", "is_one_run", "join_pieces", "piece_elements"]
+__all__ = [
+    "TABLE_ROWS",
+    "call_frames",
+    "frame_chunks",
+    "is_one_run",
+    "join_pieces",
+    "label_pieces",
+    "piece_elements",
+]
+
+TABLE_ROWS = 128
+"""Rows of label maps whose table of all possible ids is worked on at a time."""
 
 
 def piece_elements(device: torch.device) -> int:
@@ -86,3 +97,13 @@ def is_one_run(frames: Tensor) -> bool:
     sizes, strides = frames.shape[:-3], frames.stride()[:-3]
     dims = [(size, stride) for size, stride in zip(sizes, strides, strict=True) if size != 1]
     return all(outer[1] == inner[0] * inner[1] for outer, inner in pairwise(dims))
+
+
+def label_pieces(labels: Tensor, frame_cost: int) -> Iterator[tuple[slice, slice]]:
+    """Blocks of whole rows, or of steps of one row where a row is large."""
+    rows, steps = labels.shape[:2]
+    frames = max(1, piece_elements(labels.device) // frame_cost)
+    row_size, step_size = max(1, min(frames // steps, TABLE_ROWS)), min(frames, steps)
+    for row in range(0, rows, row_size):
+        for step in range(0, steps, step_size):
+            yield slice(row, row + row_size), slice(step, step + step_size)

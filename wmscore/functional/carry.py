@@ -20,9 +20,10 @@ from wmscore.functional._check import (
     check_whole,
 )
 from wmscore.functional._chunks import piece_elements
-from wmscore.functional.overlap import LARGEST_ID, label_ids, slot_maps
+from wmscore.functional.label_ids import label_ids, slot_maps
 from wmscore.functional.references import Encoder, encode
 from wmscore.ops import label_pool, label_propagate
+from wmscore.ops.label_overlap import LARGEST_ID
 
 __all__ = ["CarriedLabels", "carry_labels"]
 

@@ -1,51 +1,63 @@
-"""Counts of two label maps on one frame: joint histogram, boxes, and pixels far from their object.
+"""What two label maps say about each other: shared pixels, places, and strays.
 
-Plain torch, exact integers, bounded temporaries.
+The counts are those of :func:`wmscore.ops.label_overlap`, exact integers; here they get names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from wmscore.functional._check import check_ids, check_labels, check_mask
-from wmscore.functional._chunks import piece_elements
+from wmscore.functional._check import check_ids, check_label_pair
+from wmscore.functional._chunks import label_pieces
+from wmscore.functional.label_ids import label_ids, list_ids, present_ids
+from wmscore.ops import has_kernel
+from wmscore.ops import label_overlap as count_overlap
+from wmscore.ops.label_overlap import LARGEST_ID, MOST_OBJECTS
 
 __all__ = [
     "LARGEST_ID",
+    "MOST_OBJECTS",
     "LabelOverlap",
-    "label_ids",
     "label_overlap",
     "overlap_pieces",
-    "slot_maps",
 ]
-
-LARGEST_ID = 32767
-
-_TABLE_ROWS = 128  # rows whose table of LARGEST_ID + 1 entries is worked on at a time
 
 
 @dataclass(frozen=True)
 class LabelOverlap:
     """Pixel counts of generated against reference labels. See :func:`label_overlap`.
 
+    N objects of the reference, M generated ones; object n of a list has slot n + 1. Pixel (y, x)
+    has its centre at (y, x), from 0.
+
     Attributes:
-        ids: ``[B, N]`` int64, the object id of each slot; 0 = padding.
-        joint: ``[B, T, N + 1, N + 1]`` int64, ``joint[..., i, j]`` = pixels with slot i in the
-            reference and slot j in the generated map. Slot 0 is everything that is not in ``ids``,
-            background first of all; object n of ``ids`` is slot n + 1.
-        boxes: ``[B, T, N, 4]`` int64, bounding box (top, left, bottom, right) of the reference
-            object, bottom and right exclusive; zeros where it has no pixel.
-        stray: ``[B, T, N]`` int64, generated pixels of the object outside its reference box grown
-            by the box's own height above and below and by its own width left and right.
+        preds_ids: ``[B, M]`` int64, the id of each generated object; 0 = padding.
+        target_ids: ``[B, N]`` int64, that of each reference object.
+        joint: ``[B, T, N + 1, M + 1]`` int32, ``joint[..., i, j]`` = pixels with slot i in the
+            reference and slot j in the generated map. Slot 0 is everything that is not listed,
+            background first of all.
+        preds_boxes: ``[B, T, M, 4]`` int64, bounding box (top, left, bottom, right) of the
+            generated object, bottom and right exclusive; zeros where it has no pixel.
+        target_boxes: ``[B, T, N, 4]`` int64, that of the reference object.
+        preds_sums: ``[B, T, M, 2]`` int64, sums of y and of x over the generated object's pixels.
+        target_sums: ``[B, T, N, 2]`` int64, those of the reference object.
+        stray: ``[B, T, min(N, M)]`` int64, pixels of generated object n outside the box of
+            reference object n grown by the box's own height above and below and by its own width
+            left and right; all of them where that one has no pixel. Of use where both lists name
+            the same objects.
     """
 
-    ids: Tensor
+    preds_ids: Tensor
+    target_ids: Tensor
     joint: Tensor
-    boxes: Tensor
+    preds_boxes: Tensor
+    target_boxes: Tensor
+    preds_sums: Tensor
+    target_sums: Tensor
     stray: Tensor
 
     @property
@@ -55,197 +67,212 @@ class LabelOverlap:
 
     @property
     def preds_area(self) -> Tensor:
-        """``[B, T, N]`` int64 pixels of each object in the generated frame."""
+        """``[B, T, M]`` int64 pixels of each object in the generated frame."""
         return self.joint.sum(-2)[..., 1:]
 
     @property
     def intersection(self) -> Tensor:
-        """``[B, T, N, N]`` int64 pixels shared by reference object i and generated object j."""
+        """``[B, T, N, M]`` int32 pixels shared by reference object i and generated object j."""
         return self.joint[..., 1:, 1:]
 
     @property
     def union(self) -> Tensor:
-        """``[B, T, N, N]`` int64 pixels of reference object i or generated object j."""
+        """``[B, T, N, M]`` int64 pixels of reference object i or generated object j."""
         areas = self.target_area[..., :, None] + self.preds_area[..., None, :]
         return areas - self.intersection
 
     @property
     def iou(self) -> Tensor:
-        """``[B, T, N, N]`` float64 in [0, 1]; NaN where neither object has a pixel."""
+        """``[B, T, N, M]`` float64 in [0, 1]; NaN where neither object has a pixel."""
         return self.intersection.double() / self.union
 
+    @property
+    def target_centroid(self) -> Tensor:
+        """``[B, T, N, 2]`` float64, mean (y, x) of a reference object's pixels; NaN without one."""
+        return self.target_sums.double() / self.target_area[..., None]
 
-def label_ids(
-    preds_labels: Tensor, target_labels: Tensor, *, valid: Tensor | None = None
-) -> Tensor:
-    """Distinct object ids of each row, in ascending order, padded with 0.
+    @property
+    def preds_centroid(self) -> Tensor:
+        """``[B, T, M, 2]`` float64, mean (y, x) of a generated object's pixels; NaN without one."""
+        return self.preds_sums.double() / self.preds_area[..., None]
 
-    N, the largest number of objects of any row, has to be known on the host: this is one device
-    sync. A caller who knows the ids saves it.
-
-    Args:
-        preds_labels: ``[B, T, H, W]`` integers in 0..32767, 0 = background.
-        target_labels: of the same shape.
-        valid: ``[B, T]`` bool, steps that exist; what the others hold is not looked at.
-
-    Returns:
-        ``[B, N]`` int64.
-
-    Raises:
-        ValueError: shapes differ or are empty, or an id is out of range.
-        TypeError: not integer tensors.
-    """
-    check_labels(preds_labels=preds_labels, target_labels=target_labels)
-    rows, device = preds_labels.shape[0], preds_labels.device
-    if valid is not None:
-        check_mask("valid", valid, tuple(preds_labels.shape[:2]), device)
-        valid = valid.expand(preds_labels.shape[:2])
-    present = torch.zeros(rows, LARGEST_ID + 1, dtype=torch.bool, device=device)
-    range_seen = [torch.zeros(2, dtype=torch.int64, device=device)]
-    for labels in (preds_labels, target_labels):
-        for row, step in _pieces(labels):
-            piece = labels[row, step].long()
-            if valid is not None:
-                piece = piece.where(valid[row, step, None, None], 0)
-            piece = piece.flatten(1)
-            range_seen.append(torch.stack(piece.aminmax()))
-            present[row].scatter_(1, piece.clamp(0, LARGEST_ID), True)
-    present[:, 0] = False
-    count = present.sum(1)  # [B]
-    largest = count.amax() if rows else count.sum()
-    seen = torch.stack(range_seen)
-    lowest, highest, objects = torch.stack([seen[:, 0].min(), seen[:, 1].max(), largest]).tolist()
-    if lowest < 0 or highest > LARGEST_ID:
-        raise ValueError(f"labels must lie in 0..{LARGEST_ID}, got {lowest}..{highest}")
-    ids = torch.zeros(rows, objects + 1, dtype=torch.int64, device=device)
-    every_id = torch.arange(LARGEST_ID + 1, device=device)
-    for start in range(0, rows, _TABLE_ROWS):
-        table = present[start : start + _TABLE_ROWS]
-        # All absent ids write 0 to slot 0, which is dropped.
-        slot = table.cumsum(1).where(table, 0)
-        ids[start : start + _TABLE_ROWS].scatter_(1, slot, every_id.where(table, 0))
-    return ids[:, 1:]
+    @property
+    def centroid_distance(self) -> Tensor:
+        """``[B, T, N, M]`` float64, pixels between the centroids; NaN where one has no pixel."""
+        target, preds = self.target_centroid, self.preds_centroid
+        offset = target[..., :, None, :] - preds[..., None, :, :]
+        return torch.hypot(offset[..., 0], offset[..., 1])
 
 
 def label_overlap(
-    preds_labels: Tensor, target_labels: Tensor, *, ids: Tensor | None = None
+    preds_labels: Tensor,
+    target_labels: Tensor,
+    *,
+    ids: Tensor | None = None,
+    preds_ids: Tensor | None = None,
+    target_ids: Tensor | None = None,
+    target_index: Tensor | None = None,
 ) -> LabelOverlap:
-    """Joint histogram, reference boxes and stray pixels of every frame.
+    """Shared pixels, boxes, centroids and stray pixels of every frame, in one read of the labels.
+
+    Ids that are not given are found with one device sync: without any, the objects of both maps
+    make one list for both, as ``ids`` does; of two lists, the one that is left out has the objects
+    of its own map. Labels that are not listed count as background.
 
     Args:
         preds_labels: generated labels ``[B, T, H, W]``, integers, 0 = background.
-        target_labels: reference labels of the same shape, in the same id space.
-        ids: ``[B, N]`` the objects of each row, distinct, in 1..32767, 0 = padding; ``None`` finds
-            them with one device sync. Labels that are not listed count as background.
+        target_labels: reference labels of the same shape, or ``[S, T, H, W]`` with an index.
+        ids: ``[B, N]`` the objects of each row in both maps, which then share an id space;
+            distinct, in 1..32767, at most 255, 0 = padding.
+        preds_ids: ``[B, M]`` those of the generated map alone, where ids are its own, say a
+            segmenter's.
+        target_ids: ``[B, N]`` those of the reference of each row of ``preds_labels``.
+        target_index: ``[B]`` int64, the row of ``target_labels`` for each row of ``preds_labels``.
 
     Returns:
         A :class:`LabelOverlap`.
 
     Raises:
-        ValueError: shapes differ or are empty, or an id is out of range.
+        ValueError: shapes differ or are empty, an id or an index is out of range or listed twice
+            (values are looked at on the CPU only), or both kinds of ids are given.
         TypeError: not integer tensors.
+
+    Example:
+        >>> target = torch.tensor([[[[5, 5, 0, 0]]]])
+        >>> overlap = label_overlap(target.roll(1, -1), target)
+        >>> overlap.iou
+        tensor([[[[0.3333]]]], dtype=torch.float64)
+        >>> overlap.centroid_distance
+        tensor([[[[1.]]]], dtype=torch.float64)
     """
-    check_labels(preds_labels=preds_labels, target_labels=target_labels)
-    ids = _checked_ids(preds_labels, target_labels, ids)
-    rows, steps, objects = *preds_labels.shape[:2], ids.shape[1]
-    joint = ids.new_empty(rows, steps, objects + 1, objects + 1)
-    boxes = ids.new_empty(rows, steps, objects, 4)
-    stray = ids.new_empty(rows, steps, objects)
-    for row, step, piece in overlap_pieces(preds_labels, target_labels, ids):
-        joint[row, step], boxes[row, step], stray[row, step] = piece.joint, piece.boxes, piece.stray
-    return LabelOverlap(ids, joint, boxes, stray)
+    maps = _Maps.of(preds_labels, target_labels, ids, preds_ids, target_ids, target_index)
+    if has_kernel("label_overlap", preds_labels.device):
+        return maps.count(slice(None), slice(None))
+    rows, steps = preds_labels.shape[:2]
+    whole: LabelOverlap | None = None
+    for row, step in label_pieces(preds_labels, maps.frame_cost):
+        piece = maps.count(row, step)
+        if whole is None:
+            whole = _empty_like(piece, maps, rows, steps)
+        for field in fields(piece)[2:]:
+            getattr(whole, field.name)[row, step] = getattr(piece, field.name)
+    return whole if whole is not None else maps.count(slice(None), slice(None))
 
 
 def overlap_pieces(
-    preds_labels: Tensor, target_labels: Tensor, ids: Tensor | None
+    preds_labels: Tensor,
+    target_labels: Tensor,
+    ids: Tensor | None = None,
+    *,
+    preds_ids: Tensor | None = None,
+    target_ids: Tensor | None = None,
+    target_index: Tensor | None = None,
 ) -> Iterator[tuple[slice, slice, LabelOverlap]]:
-    """Yield :func:`label_overlap` piece by piece: rows, steps, and the counts of that block."""
-    ids = _checked_ids(preds_labels, target_labels, ids)
-    for row, step in _pieces(preds_labels, frame_extra=8 * (ids.shape[1] + 1) ** 2):
-        counts = _count(preds_labels[row, step], target_labels[row, step], ids[row])
-        yield row, step, counts
+    """Yield :func:`label_overlap` piece by piece: rows, steps, and the counts of that block.
+
+    What a caller makes of a piece, a few values for each pair of objects, stays bounded.
+    """
+    maps = _Maps.of(preds_labels, target_labels, ids, preds_ids, target_ids, target_index)
+    for row, step in label_pieces(preds_labels, maps.frame_cost):
+        yield row, step, maps.count(row, step)
 
 
-def _checked_ids(preds_labels: Tensor, target_labels: Tensor, ids: Tensor | None) -> Tensor:
-    if ids is None:
-        return label_ids(preds_labels, target_labels)
-    check_ids(ids, preds_labels, LARGEST_ID)
-    return ids.long()
+@dataclass(frozen=True)
+class _Maps:
+    """Checked arguments: labels of one dtype, and the ids of both."""
+
+    preds: Tensor
+    target: Tensor
+    preds_ids: Tensor
+    target_ids: Tensor
+    index: Tensor | None
+
+    @classmethod
+    def of(
+        cls,
+        preds: Tensor,
+        target: Tensor,
+        ids: Tensor | None,
+        preds_ids: Tensor | None,
+        target_ids: Tensor | None,
+        index: Tensor | None,
+    ) -> _Maps:
+        check_label_pair(preds, target, index)
+        if ids is not None:
+            if preds_ids is not None or target_ids is not None:
+                raise ValueError("ids are for both maps: got preds_ids or target_ids as well")
+            check_ids(ids, preds, LARGEST_ID, MOST_OBJECTS)
+            preds_ids = target_ids = ids
+        else:
+            if preds_ids is not None:
+                check_ids(preds_ids, preds, LARGEST_ID, MOST_OBJECTS, name="preds_ids")
+            if target_ids is not None:
+                check_ids(target_ids, preds, LARGEST_ID, MOST_OBJECTS, name="target_ids")
+            preds_ids, target_ids = _found_ids(preds, target, preds_ids, target_ids, index)
+        dtype = torch.promote_types(preds.dtype, target.dtype)
+        if dtype == torch.int8:
+            dtype = torch.int16
+        return cls(preds.to(dtype), target.to(dtype), preds_ids.long(), target_ids.long(), index)
+
+    @property
+    def frame_cost(self) -> int:
+        """Elements of temporaries that a frame needs."""
+        reference, generated = self.target_ids.shape[1] + 1, self.preds_ids.shape[1] + 1
+        if has_kernel("label_overlap", self.preds.device):  # reads the labels where they are
+            return reference * generated
+        height, width = self.preds.shape[2:]
+        return (
+            height * width + 8 * reference * generated + (reference + generated) * (height + width)
+        )
+
+    def count(self, row: slice, step: slice) -> LabelOverlap:
+        preds_ids, target_ids = self.preds_ids[row], self.target_ids[row]
+        if self.index is None:
+            target, index = self.target[row, step], None
+        else:
+            target, index = self.target[:, step], self.index[row]
+        joint, target_shapes, preds_shapes, stray = count_overlap(
+            self.preds[row, step], target, preds_ids, target_ids, index
+        )
+        return LabelOverlap(
+            preds_ids=preds_ids,
+            target_ids=target_ids,
+            joint=joint,
+            preds_boxes=preds_shapes[..., 2:],
+            target_boxes=target_shapes[..., 2:],
+            preds_sums=preds_shapes[..., :2],
+            target_sums=target_shapes[..., :2],
+            stray=stray,
+        )
 
 
-def _pieces(labels: Tensor, frame_extra: int = 0) -> Iterator[tuple[slice, slice]]:
-    """Blocks of whole rows, or of steps of one row where a row is large."""
-    rows, steps, height, width = labels.shape
-    frames = max(1, piece_elements(labels.device) // (height * width + frame_extra))
-    row_size, step_size = max(1, min(frames // steps, _TABLE_ROWS)), min(frames, steps)
-    for row in range(0, rows, row_size):
-        for step in range(0, steps, step_size):
-            yield slice(row, row + row_size), slice(step, step + step_size)
+def _empty_like(piece: LabelOverlap, maps: _Maps, rows: int, steps: int) -> LabelOverlap:
+    values = {
+        field.name: getattr(piece, field.name).new_empty(
+            rows, steps, *getattr(piece, field.name).shape[2:]
+        )
+        for field in fields(piece)[2:]
+    }
+    return LabelOverlap(preds_ids=maps.preds_ids, target_ids=maps.target_ids, **values)
 
 
-def slot_maps(labels: Tensor, ids: Tensor) -> Tensor:
-    """Labels ``[B, T, H, W]`` as slots ``[B * T, H, W]`` int64: 1..N of ``ids [B, N]``, else 0."""
-    return _slots(_slot_table(ids), labels)
-
-
-def _count(preds_labels: Tensor, target_labels: Tensor, ids: Tensor) -> LabelOverlap:
-    rows, steps, height, width = preds_labels.shape
-    slots = ids.shape[1] + 1
-    frames = rows * steps
-    slot_of = _slot_table(ids)
-    preds_slot = _slots(slot_of, preds_labels)  # [F, H, W]
-    target_slot = _slots(slot_of, target_labels)
-    first_slot = slots * torch.arange(frames, device=ids.device)[:, None, None]
-
-    joint = _histogram((first_slot + target_slot) * slots + preds_slot, frames * slots * slots)
-    preds_slot, target_slot = preds_slot + first_slot, target_slot + first_slot
-
-    y = torch.arange(height, device=ids.device)[:, None]
-    x = torch.arange(width, device=ids.device)
-    # Which image rows and columns the reference objects touch, [F * (N + 1), H] and [.., W].
-    top, bottom = _extent(target_slot * height + y, frames * slots, height)
-    left, right = _extent(target_slot * width + x, frames * slots, width)
-    tall, wide = (bottom - top)[:, None], (right - left)[:, None]
-    near_y = (y[:, 0] >= top[:, None] - tall) & (y[:, 0] < bottom[:, None] + tall)
-    near_x = (x >= left[:, None] - wide) & (x < right[:, None] + wide)
-    is_near = near_y.view(-1)[preds_slot * height + y] & near_x.view(-1)[preds_slot * width + x]
-    near = _histogram(preds_slot, frames * slots, weight=is_near)
-
-    joint = joint.view(rows, steps, slots, slots)
-    boxes = torch.stack([top, left, bottom, right], -1).view(rows, steps, slots, 4)
-    stray = joint.sum(-2) - near.view(rows, steps, slots)
-    return LabelOverlap(ids, joint, boxes[..., 1:, :], stray[..., 1:])
-
-
-def _slot_table(ids: Tensor) -> Tensor:
-    """``[B, 32768]`` int64: the slot 1..N of each id, 0 for ids that are not listed."""
-    table = ids.new_zeros(ids.shape[0], LARGEST_ID + 1)
-    slot = torch.arange(1, ids.shape[1] + 1, device=ids.device).expand_as(ids)
-    table.scatter_(1, ids, slot)
-    table[:, 0] = 0  # where padding wrote its slot
-    return table
-
-
-def _slots(slot_of: Tensor, labels: Tensor) -> Tensor:
-    """Labels ``[B, T, H, W]`` as slots ``[B * T, H, W]``."""
-    index = labels.flatten(1).long()
-    if labels.dtype != torch.uint8:  # what is out of range is not listed
-        index = index.where((index >= 0) & (index <= LARGEST_ID), 0)
-    return slot_of.gather(1, index).view(-1, *labels.shape[2:])
-
-
-def _histogram(index: Tensor, size: int, weight: Tensor | None = None) -> Tensor:
-    """Count of each index; a scatter, because ``bincount`` syncs on a device."""
-    index = index.reshape(-1)
-    ones = torch.ones_like(index) if weight is None else weight.reshape(-1).long()
-    return index.new_zeros(size).scatter_add_(0, index, ones)
-
-
-def _extent(index: Tensor, lines: int, length: int) -> tuple[Tensor, Tensor]:
-    """First and one past the last marked position of each line; zeros for an empty line."""
-    marked = torch.zeros(lines * length, dtype=torch.bool, device=index.device)
-    marked = marked.scatter_(0, index.reshape(-1), True).view(lines, length)
-    position = torch.arange(length, device=index.device)
-    stop = (position + 1).where(marked, 0).amax(-1)
-    start = position.where(marked, length).amin(-1)
-    return torch.minimum(start, stop), stop
+def _found_ids(
+    preds: Tensor,
+    target: Tensor,
+    preds_ids: Tensor | None,
+    target_ids: Tensor | None,
+    index: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The ids of both maps, those that are not given found in the labels."""
+    if preds_ids is not None and target_ids is not None:
+        return preds_ids, target_ids
+    if target_ids is not None:
+        return label_ids(preds), target_ids
+    present, extremes = present_ids(target, None)
+    if index is not None:
+        present, extremes = (x.index_select(0, index) for x in (present, extremes))
+    if preds_ids is not None:
+        return preds_ids, list_ids(present, extremes)
+    of_preds, preds_extremes = present_ids(preds, None)
+    ids = list_ids(present | of_preds, torch.cat([extremes, preds_extremes], 1))
+    return ids, ids

@@ -39,6 +39,8 @@ class Reason(IntEnum):
     NO_DRIFT = 22
     NO_ERROR = 23
     TOO_FEW_SAMPLES = 24
+    UNDETERMINED = 25
+    HIDDEN = 26
 
     @property
     def description(self) -> str:
@@ -75,6 +77,9 @@ _DESCRIPTIONS = {
     Reason.NO_DRIFT: "the curve does not rise by more than noise would, or not for good, so that "
     "no drift sets in",
     Reason.TOO_FEW_SAMPLES: "fewer samples of a distribution than its estimate needs",
+    Reason.UNDETERMINED: "whether the objects that should be visible are still themselves cannot "
+    "be told",
+    Reason.HIDDEN: "the object may be hidden behind another that is not in its own place",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }

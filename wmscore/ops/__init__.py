@@ -1,6 +1,7 @@
 """Fused ops on frames: torch functions, overridden by compiled kernels where they were built."""
 
 from wmscore.ops._library import Kernels, has_kernel, kernels, load
+from wmscore.ops.assignment import assignment
 from wmscore.ops.feature_distance import feature_distance, feature_distance_backward
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
 from wmscore.ops.frame_flip import frame_flip
@@ -8,6 +9,7 @@ from wmscore.ops.frame_haarpsi import HAARPSI_ALPHA, FrameHaarpsi, frame_haarpsi
 from wmscore.ops.frame_quality import QualitySums, frame_quality
 from wmscore.ops.frame_region_errors import frame_region_errors
 from wmscore.ops.frame_ssim import FrameSsim, frame_ssim, frame_ssim_backward
+from wmscore.ops.label_overlap import label_overlap
 from wmscore.ops.label_pool import label_pool
 from wmscore.ops.label_propagate import label_propagate
 
@@ -18,6 +20,7 @@ __all__ = [
     "HAARPSI_ALPHA",
     "Kernels",
     "QualitySums",
+    "assignment",
     "feature_distance",
     "feature_distance_backward",
     "frame_errors",
@@ -29,6 +32,7 @@ __all__ = [
     "frame_ssim_backward",
     "has_kernel",
     "kernels",
+    "label_overlap",
     "label_pool",
     "label_propagate",
 ]

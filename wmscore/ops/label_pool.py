@@ -97,7 +97,7 @@ def label_pool(features: Tensor, labels: Tensor, ids: Tensor) -> tuple[Tensor, T
     Returns:
         The means `[F, N, C]`, float32 (float64 for float64 features), NaN where an object has no
         pixel; and the pixels of each object, int64 `[F, N]`. uint8 features are summed exactly, the
-        others in float64 in an order that depends on the sizes alone; NaN and infinite features
+        others in float64, in one order whatever the batch; NaN and infinite features
         reach their own object only. An id that is there twice has its mean twice. Differentiable
         with respect to floating features, more than once.
 
@@ -150,8 +150,8 @@ def _slots(labels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Slots are ids in ascending order. Of ids that are the same the first one has the pixels.
     """
     count = ids.shape[1]
-    wanted = ids.sort(1).values
-    flat = labels.flatten(1).to(torch.int64)
+    wanted = ids.sort(1).values.contiguous()
+    flat = labels.flatten(1).to(torch.int64).contiguous()
     place = torch.searchsorted(wanted, flat)
     padded = torch.nn.functional.pad(wanted, (0, 1))
     is_there = (padded.gather(1, place) == flat) & (flat != 0) & (place < count)

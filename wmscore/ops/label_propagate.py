@@ -153,7 +153,7 @@ def label_propagate(
         return labels, similarity
     reach = min(radius, max(height, width) - 1)
     side = 2 * reach + 1
-    products = max(1, channels) * frames * side**2 * width  # for one row
+    products = max(1, channels) * side**2 * width  # of one row with one frame
     at_once = min(batch, max(1, _CHUNK // products))
     rows = min(height, max(1, _CHUNK // (products * at_once)))
     margin = [reach] * 4
@@ -167,12 +167,13 @@ def label_propagate(
         there = inside & usable[some, :, None, None]
         for top in range(0, height, rows):
             band = slice(top, min(top + rows, height))
-            squares = [
+            squares, seen = (
                 x[..., top : band.stop + 2 * reach, :].unfold(-2, side, 1).unfold(-2, side, 1)
                 for x in (before, there)
-            ]
-            cosines = (now[:, None, :, band, :, None, None] * squares[0]).sum(2)
-            cosines = cosines.where(squares[1], -math.inf).movedim(1, 3).flatten(3)
+            )
+            own = now[:, :, band, :, None, None]
+            cosines = torch.stack([(own * squares[:, m]).sum(1) for m in range(frames)], dim=1)
+            cosines = cosines.where(seen, -math.inf).movedim(1, 3).flatten(3)
             best, chosen = _largest(cosines, min(topk, cosines.shape[-1]))
             place = _place(chosen, top, reach, height, width)
             # A place that is chosen because there are too few has no weight: any other will do.

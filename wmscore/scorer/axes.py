@@ -6,25 +6,13 @@ import torch
 from torch import Tensor
 
 from wmscore import functional as F
-from wmscore.functional import ObjectIdentity, Reason
-from wmscore.scorer.groups import Groups, of_reference
+from wmscore.functional import Reason
+from wmscore.scorer.groups import Groups
 
-__all__ = ["Curves", "action_response", "blank", "identity_persistence"]
+__all__ = ["Curves", "action_response", "blank"]
 
 # Name -> (values, reasons), each `[G, T]`.
 Curves = dict[str, tuple[Tensor, Tensor]]
-
-
-def identity_persistence(groups: Groups) -> tuple[Tensor, Tensor, ObjectIdentity | None]:
-    """Score, its reasons, and the state of every object; None without label maps."""
-    rollouts, reason = groups.commanded, groups.reason
-    if rollouts.labels is None or rollouts.reference_labels is None:
-        lack = reason.masked_fill(reason == 0, int(Reason.NO_LABELS))
-        return blank(torch.zeros_like(lack), lack), lack, None
-    target = of_reference(rollouts, rollouts.reference_labels)
-    found = F.object_identity(rollouts.labels[:, 1:], target[:, 1:], valid=groups.shown)
-    lack = torch.where(reason == 0, found.reason, reason)
-    return blank(found.score, lack), lack, found
 
 
 def action_response(groups: Groups) -> tuple[Tensor, Tensor, Curves]:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import fields, replace
+import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from wmscore import functional as F
 from wmscore.functional import Encoder, ObjectIdentity, Reason
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.ops import kernels
 from wmscore.rollouts import Rollouts
-from wmscore.scorer.axes import Curves, action_response, identity_persistence
+from wmscore.scorer.axes import Curves, action_response
 from wmscore.scorer.distances import check_measure
 from wmscore.scorer.faults import evaluation_faults
 from wmscore.scorer.groups import Groups
+from wmscore.scorer.identity import UNSTABLE, identity_persistence, join_identity
 from wmscore.scorer.latent import latent_drift
 from wmscore.scorer.learned import Learned, describe_network
 from wmscore.scorer.measures import measure_of
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from wmscore.networks import LpipsNetwork
 
 __all__ = ["Scorer"]
-
-# Fields of `ObjectIdentity` that have no axis over objects.
-_PER_ROW = ("score", "reason", "first_break", "first_break_id", "first_break_event")
 
 
 class Scorer:
@@ -50,7 +48,8 @@ class Scorer:
         lpips: adds LPIPS to the raw measures. A panel whose measure is `lpips_<net>` needs it; by
             default its weights are looked for (`wmscore.networks.LpipsNetwork.load`).
         encoder: adds the cosine distance of its features to the raw measures; a panel whose measure
-            is `feature_cosine` or `feature_l2` needs the one that it names.
+            is `feature_cosine` or `feature_l2` needs the one that it names, and so does one whose
+            identity is told with an encoder.
         latent_encoder: encodes reference frames for the axis latent_drift, where the rollouts
             bring no `reference_latents`.
         oracle: scores of a re-run of the true world on the same panel, which a skill score takes
@@ -112,6 +111,7 @@ class Scorer:
         self._waiting: Rollouts | None = None
         self._parts: list[dict[str, Tensor]] = []
         self._identity: list[tuple[Tensor, ObjectIdentity]] = []
+        self._truth: list[tuple[Tensor, ObjectIdentity]] = []
         self._model: str | None = None
         self._info: dict[str, torch.Size] | None = None
         self._size: torch.Size | None = None
@@ -211,7 +211,6 @@ class Scorer:
             "fault": evaluation_faults(groups),
             "shown": groups.shown,
         }
-        found: ObjectIdentity | None = None
         for name, value in groups.commanded.info.items():
             part[f"info.{name}"] = value.to(self.device)
         for spec in self.panel.axes:
@@ -223,7 +222,14 @@ class Scorer:
                     groups, spec, self._latent_encoder, self._oracle
                 )
             elif spec.axis == "identity_persistence":
-                score, reason, found = identity_persistence(groups)
+                found = identity_persistence(groups, spec, self._learned.encoder)
+                score, reason, curves = found.score, found.reason, found.curves
+                part |= {f"summary.{name}": value for name, value in found.summary.items()}
+                part["unstable"] = found.unstable
+                if found.objects is not None:
+                    self._identity.append((part["slot"], found.objects))
+                if found.truth is not None:
+                    self._truth.append((part["slot"], found.truth))
             else:
                 score, reason, curves = action_response(groups)
             part |= {f"axes.{spec.axis}.values": score, f"axes.{spec.axis}.reason": reason}
@@ -231,8 +237,6 @@ class Scorer:
         part |= _named("measures", frame_quality(groups))
         part |= _named("measures", self._learned.similarities(groups))
         self._parts.append(part)
-        if found is not None:
-            self._identity.append((part["slot"], found))
 
     # ---- result --------------------------------------------------------------------------
 
@@ -302,6 +306,13 @@ class Scorer:
             for k, v in (parts[0] if parts else {}).items()
             if k.startswith("info.")
         }
+        summary = {
+            k.removeprefix("summary."): gather(k, nan[:, 0])
+            for k in (parts[0] if parts else {})
+            if k.startswith("summary.")
+        }
+        if parts and "unstable" in parts[0]:
+            self._warn_of_labels(gather("unstable", torch.zeros(rows, dtype=torch.uint8)))
         return Scores(
             panel=self.panel,
             model=self._model or "",
@@ -309,29 +320,29 @@ class Scorer:
             measures=measures,
             horizon=horizon,
             fault=fault,
-            identity=self._join_identity(),
+            identity=join_identity(self._identity, rows),
+            identity_truth=join_identity(self._truth, rows),
+            summary=summary,
             info=info,
             provenance=self._provenance(),
         )
 
-    def _join_identity(self) -> ObjectIdentity | None:
-        """Pad every batch to the widest object list, then put rows in panel order."""
-        if not self._identity:
-            return None
-        slot = torch.cat([slot for slot, _ in self._identity])
-        width = max(found.ids.shape[1] for _, found in self._identity)
-        joined: dict[str, Tensor] = {}
-        for f in fields(ObjectIdentity):
-            values = [getattr(found, f.name) for _, found in self._identity]
-            fill = float("nan") if values[0].is_floating_point() else 0
-            if f.name not in _PER_ROW:
-                values = [pad(v, (0, width - v.shape[-1]), value=fill) for v in values]
-            known = torch.cat(values)
-            blank = known.new_full((len(self._arrived), *known.shape[1:]), fill)
-            joined[f.name] = blank.index_copy(0, slot, known).cpu()
-        absent = torch.ones(len(self._arrived), dtype=torch.bool).index_fill(0, slot.cpu(), False)
-        joined["reason"][absent] = int(Reason.MISSING)
-        return ObjectIdentity(**joined)
+    def _warn_of_labels(self, unstable: Tensor) -> None:
+        for bit, name in UNSTABLE.items():
+            rows = (unstable & bit).nonzero()[:, 0].tolist()
+            if rows:
+                keys = list(self.panel.rows())
+                some = ", ".join(
+                    f"({self.panel.scenarios[keys[r][0]].id!r}, seed {keys[r][1]})"
+                    for r in rows[:5]
+                )
+                warnings.warn(
+                    f"rollouts.{name}: ids seem to change their meaning from frame to frame in "
+                    f"{len(rows)} rows, the first of them {some}: one id moves onto the place of "
+                    "another again and again. Identity needs ids that are stable over time",
+                    UserWarning,
+                    stacklevel=3,
+                )
 
     def _networks(self) -> dict[str, str]:
         about = self._learned.provenance()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wmscore import functional as F
 from wmscore.functional import Encoder
-from wmscore.manifest import ENCODER_MEASURES, AxisSpec, Panel
+from wmscore.manifest import AxisSpec, Panel
 from wmscore.scorer.axes import Curves, blank
 from wmscore.scorer.groups import Groups
 
@@ -62,8 +62,9 @@ class Learned:
                     f"lpips: the panel's measure is {wanted!r}, that is net {net!r}, version 0.1 "
                     f"with its heads; got {lpips.name!r}"
                 )
-        if wanted in ENCODER_MEASURES:
-            _check_encoder(spec, encoder)
+        for spec in panel.axes:
+            if spec.encoder is not None:
+                _check_encoder(spec, encoder)
         return cls(lpips=lpips, encoder=encoder)
 
     def measures(self) -> tuple[str, ...]:
@@ -120,8 +121,7 @@ def describe_network(network: Encoder) -> str:
     return f"{network.name}, fingerprint {getattr(network, 'fingerprint', 'unknown')}"
 
 
-def _check_encoder(spec: AxisSpec | None, encoder: Encoder | None) -> None:
-    assert spec is not None
+def _check_encoder(spec: AxisSpec, encoder: Encoder | None) -> None:
     if encoder is None:
         raise ValueError(
             f"encoder: the panel's measure {spec.measure!r} needs the encoder {spec.encoder!r}; "

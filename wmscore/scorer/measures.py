@@ -56,6 +56,8 @@ _MEASURES: dict[str, Measure] = {
     "contrast_ratio": _RATIO,
     "saturation_ratio": _RATIO,
     "sharpness_gradient_ratio": _RATIO,
+    "identity_objects": Measure("1", 0.0, 1.0, True),
+    "identity_area": Measure("1", 0.0, 1.0, True),
     "agreement": Measure("1", -1.0, 1.0, True),
     "cosine": Measure("1", -1.0, 1.0, True),
     "gain": Measure("1", 0.0, _INFINITE, None),

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <tuple>
 
-#include "../labels.h"
+#include "../pool.h"
 
 namespace {
 

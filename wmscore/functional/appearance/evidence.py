@@ -19,7 +19,7 @@ from wmscore.functional.appearance.maps import (
 )
 from wmscore.functional.appearance.photometric import compensate
 from wmscore.functional.appearance.search import Found, search
-from wmscore.functional.overlap import slot_maps
+from wmscore.functional.label_ids import slot_maps
 from wmscore.functional.references import Encoder, encode
 from wmscore.ops import label_pool
 

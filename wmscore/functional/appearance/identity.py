@@ -19,8 +19,8 @@ from wmscore.functional._check import (
 from wmscore.functional.appearance.decide import decide
 from wmscore.functional.appearance.evidence import Evidence, gather_evidence
 from wmscore.functional.appearance.states import AppearanceStates
-from wmscore.functional.overlap import LARGEST_ID
 from wmscore.functional.references import Encoder
+from wmscore.ops.label_overlap import LARGEST_ID
 
 __all__ = ["identity_from_appearance", "states_of"]
 

@@ -16,7 +16,7 @@ from wmscore.worlds.sprite_art import draw
 
 __all__ = ["Disturbance", "Disturbed"]
 
-_CHUNK = 1 << 22  # pixels that are changed at a time
+_CHUNK = 1 << 19  # values that are changed at a time
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,15 @@ class Disturbed:
         clean = self.model.rollout(items, horizon)
         row = torch.tensor([row_random(item).getrandbits(32) for item in items])
         key = draw(row[:, None], torch.arange(1, horizon + 1)).to(clean.device)
-        frames, labels = clean.frames.clone(), clean.labels
+        frames, labels = [clean.frames[:0]], clean.labels
+        rows = max(1, _CHUNK // clean.frames[0, 1:].numel())
+        for some, draws in zip(
+            torch.split(clean.frames, rows), torch.split(key, rows), strict=True
+        ):
+            frames.append(torch.cat([some[:, :1], self._frames(some[:, 1:], draws)], 1))
         if labels is not None:
-            labels = labels.clone()
-        rows = max(1, _CHUNK // frames[0, 1:].numel())
-        for start in range(0, len(frames), rows):
-            here = slice(start, start + rows)
-            frames[here, 1:] = self._frames(frames[here, 1:], key[here])
-            if labels is not None:
-                labels[here, 1:] = self._labels(labels[here, 1:], key[here])
-        return replace(clean, frames=frames, labels=labels, model=self.name)
+            labels = torch.cat([labels[:, :1], self._labels(labels[:, 1:], key)], 1)
+        return replace(clean, frames=torch.cat(frames), labels=labels, model=self.name)
 
     def _frames(self, frames: Tensor, key: Tensor) -> Tensor:
         whole = frames.dtype == torch.uint8

@@ -98,15 +98,16 @@ def mean_colours(frames: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         `[B, L, C]` int64, and which labels there are, `[B, L]` bool.
     """
-    scale = 1 if frames.dtype == torch.uint8 else 255
     flat = labels.flatten(1).to(torch.int64)
     rows, count = len(flat), int(flat.max()) + 1
     place = (torch.arange(rows, device=labels.device)[:, None] * count + flat).flatten()
     size = torch.bincount(place, minlength=rows * count)
     means = []
     for channel in frames.unbind(2):
-        # Whole numbers add up to the same in every order.
-        level = (channel.flatten().double() * scale).nan_to_num(0.0).round()
+        level = channel.flatten().double()
+        if frames.dtype != torch.uint8:
+            # Whole numbers add up to the same in every order.
+            level = (level * 255).nan_to_num(0.0).round()
         total = torch.bincount(place, weights=level, minlength=rows * count)
         means.append((total / size.clamp(min=1)).round().to(torch.int64))
     return torch.stack(means, 1).view(rows, count, -1), (size > 0).view(rows, count)

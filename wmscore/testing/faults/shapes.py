@@ -30,8 +30,8 @@ __all__ = ["Merge", "Spawn", "Split"]
 class Merge(VisibleObjectFault):
     """Two neighbours become one: the second takes texture and label of the first.
 
-    Neighbours are the two objects whose boxes have the smallest gap at the step, if it is at most
-    the longest side of their boxes. Which of them is the first is drawn.
+    Neighbours are two objects whose boxes touch (a pixel may lie between them) at the step and the
+    next; of several pairs, the one with the smallest gap. Which of them is the first is drawn.
     """
 
     @property
@@ -40,14 +40,17 @@ class Merge(VisibleObjectFault):
         return "merge"
 
     def choose(self, rng: random.Random, labels: Tensor, there: list[int]) -> Choice | None:
-        """The nearest two."""
-        box = {i: boxes(labels[0] == i).tolist() for i in there}
-        pairs = [(_gap(box[i], box[j]), i, j) for i, j in combinations(there, 2)]
+        """The nearest two that touch."""
+        pairs = []
+        for i, j in combinations(there, 2):
+            gaps = [
+                _gap(boxes(step == i).tolist(), boxes(step == j).tolist()) for step in labels[:2]
+            ]
+            if max(gaps) <= 1:
+                pairs.append((gaps[0], i, j))
         if not pairs:
             return None
-        gap, first, second = min(pairs)
-        if gap > max(*box[first][2:], *box[second][2:]):
-            return None
+        _, first, second = min(pairs)
         return Choice((first, second) if rng.random() < 0.5 else (second, first))
 
     def change(self, rollouts: Rollouts, labels: Tensor, plan: Plan) -> tuple[Rollouts, Tensor]:

@@ -5,48 +5,24 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.testing import assert_close
 
+from tests.functional.identity.scenes import STEPS, erased, rollout, swapped, two_objects
 from wmscore.functional import IdentityState, ObjectIdentity, Reason, object_identity
 
-STEPS, SIDE = 8, 40
 OK, SWAP = IdentityState.OK, IdentityState.SWAP
 VANISH, DUPLICATE = IdentityState.VANISH, IdentityState.DUPLICATE
 MISLOCATED, NOT_VISIBLE = IdentityState.MISLOCATED, IdentityState.NOT_VISIBLE
-
-
-def rollout(*boxes: tuple[int, int, int], steps: int = STEPS, size: int = 6) -> Tensor:
-    """Labels ``[1, T, H, W]`` with squares (id, top, left) that move one pixel down per step."""
-    labels = torch.zeros(1, steps, SIDE, SIDE, dtype=torch.int64)
-    for t in range(steps):
-        for name, top, left in boxes:
-            labels[0, t, top + t : top + t + size, left : left + size] = name
-    return labels
-
-
-def two_objects() -> Tensor:
-    return rollout((3, 4, 4), (9, 4, 24))
-
-
-def swapped(labels: Tensor, first: int, second: int, start: int, stop: int = STEPS) -> Tensor:
-    """Ids exchanged at the steps start..stop (1-based, inclusive)."""
-    out = labels.clone()
-    part = labels[:, start - 1 : stop]
-    out[:, start - 1 : stop] = torch.where(
-        part == first, second, torch.where(part == second, first, part)
-    )
-    return out
-
-
-def erased(labels: Tensor, name: int, start: int, stop: int = STEPS) -> Tensor:
-    out = labels.clone()
-    out[:, start - 1 : stop][out[:, start - 1 : stop] == name] = 0
-    return out
+MORPH, MERGE, SPLIT = IdentityState.MORPH, IdentityState.MERGE, IdentityState.SPLIT
+REENTRY, SPAWN = IdentityState.REENTRY, IdentityState.SPAWN
+UNDETERMINED = IdentityState.UNDETERMINED
 
 
 def no_break(result: ObjectIdentity) -> bool:
@@ -158,7 +134,7 @@ def test_exit_and_occlusion_of_both_are_no_event() -> None:
 def test_an_object_only_in_the_generated_frames_is_not_the_references_fault() -> None:
     target = two_objects()
     preds = target.clone()
-    preds[0, 2:, 30:36, 30:36] = 77
+    preds[0, 2:, 33:39, 30:36] = 77
     result = object_identity(preds, target)
     assert result.ids.tolist() == [[3, 9, 77]]
     assert (result.state[..., 2] == NOT_VISIBLE).all()
@@ -175,14 +151,82 @@ def test_a_shift_never_breaks_identity(shift: int, state: IdentityState) -> None
     assert_close(result.iou[0, 0, 0].item(), max(6 - shift, 0) / (6 + shift))
 
 
-def test_an_object_in_its_place_is_not_swapped_by_a_neighbour_that_reaches_the_gate_too() -> None:
+def test_a_region_of_another_shape_in_the_place_of_two_is_a_swap() -> None:
+    target = rollout((3, 4, 4), (9, 4, 24))
+    preds = torch.zeros_like(target)
+    for t in range(STEPS):  # each in the other's place, in a shape whose IoU is 16 / 36 < 0.5
+        preds[0, t, 5 + t : 9 + t, 5:9] = 9
+        preds[0, t, 5 + t : 9 + t, 25:29] = 3
+    result = object_identity(preds, target)
+    assert (result.state == SWAP).all()
+    assert result.other_id[0, 0].tolist() == [9, 3]
+
+
+def test_objects_one_place_further_on_are_mislocated_not_swapped() -> None:
+    target = rollout((1, 4, 4), (2, 4, 14), (3, 4, 24))
+    result = object_identity(target.roll(10, dims=-1), target)  # 1 in 2's place, 2 in 3's
+    assert (result.state[..., :2] == MISLOCATED).all()
+    assert no_break(result)
+    ring = torch.where(target > 0, target % 3 + 1, 0)  # all around: each in another's place
+    assert (object_identity(ring, target).state == SWAP).all()
+
+
+def test_one_that_replaces_another_swaps_it() -> None:
     target = two_objects()
     preds = target.clone()
-    preds[..., 6:][preds[..., 6:] == 3] = 5  # 4 of its 6 columns: IoU 1/3 own, 2/3 other
-    low = object_identity(preds, target, iou_gate=0.3)
-    assert (low.state[..., 0] == OK).all()
-    assert (low.matched_id[..., 0] == 5).all()
-    assert first(object_identity(preds, target, iou_gate=0.5)) == (1, 3, SWAP)
+    preds[:, 3:][target[:, 3:] == 9] = 3  # 3 is there twice now, and 9 is not
+    result = object_identity(preds, target)
+    assert result.object_first_event.tolist() == [[DUPLICATE, SWAP]]
+    assert result.object_first_break.tolist() == [[4, 4]]
+    assert result.other_id[0, 3:, 1].tolist() == [3] * 5
+
+
+def test_morph_is_a_stranger_in_the_place() -> None:
+    target = two_objects()
+    preds = target.clone()
+    preds[:, 4:][target[:, 4:] == 3] = 21
+    result = object_identity(preds, target)
+    assert first(result) == (5, 3, MORPH)
+    assert result.other_id[0, 4:, 0].tolist() == [21] * 4
+    assert not (result.state == SPAWN).any()  # it came in the place of one
+
+
+def test_merge() -> None:
+    target = rollout((3, 4, 14), (9, 4, 21))
+    preds = torch.where(target == 9, 3, target)
+    result = object_identity(preds, target)
+    assert first(result) == (1, 9, MERGE)
+    assert result.other_id[0, :, 1].tolist() == [3] * STEPS
+    assert (result.state[..., 0] == OK).all()  # 36 of 72 pixels
+
+
+def test_split() -> None:
+    target = two_objects()
+    preds = target.clone()
+    preds[:, 2:, :, 7:10][target[:, 2:, :, 7:10] == 3] = 50  # its right half is a thing of its own
+    result = object_identity(preds, target)
+    assert first(result) == (3, 3, SPLIT)
+    assert result.other_id[0, 2:, 0].tolist() == [50] * 6
+    assert not (result.state == SPAWN).any()
+    speck = target.clone()
+    speck[:, 2:, :, 9:10][target[:, 2:, :, 9:10] == 3] = 50  # a sixth of it is not
+    assert no_break(object_identity(speck, target))
+
+
+def test_spawn_breaks_no_object_and_needs_to_come_out_of_nothing() -> None:
+    target = two_objects()
+    preds = target.clone()
+    preds[0, 2:, 20:26, 14:20] = 77
+    result = object_identity(preds, target)
+    assert result.state[0, :, 2].tolist() == [NOT_VISIBLE] * 2 + [SPAWN] * 6
+    assert no_break(result)
+    assert (result.score == 1).all()
+    drifting = target.clone()
+    for t in range(STEPS):  # comes in from the left
+        drifting[0, t, 20:26, max(0, 3 * t - 5) : 3 * t + 1] = 77
+    assert (object_identity(drifting, target).state[..., 2] == NOT_VISIBLE).all()
+    known = object_identity(preds, target, first_labels=preds[:, -1])
+    assert (known.state[..., 2] == NOT_VISIBLE).all()  # the given frame shows it
 
 
 def test_patience() -> None:
@@ -204,13 +248,33 @@ def test_a_run_may_mix_events_and_is_named_by_its_start() -> None:
     assert first(result) == (4, 3, SWAP)
 
 
-def test_return_as_another_id() -> None:
+def test_return_as_another() -> None:
     target = erased(two_objects(), 9, 3, 5)
     preds = target.clone()
     preds[:, 5:][preds[:, 5:] == 9] = 12
     result = object_identity(preds, target)
-    assert first(result) == (6, 9, SWAP)
-    assert result.matched_id[0, 5:, result.ids[0].tolist().index(9)].tolist() == [12] * 3
+    slot = result.ids[0].tolist().index(9)
+    assert first(result) == (6, 9, REENTRY)
+    assert result.matched_id[0, 5:, slot].tolist() == [12] * 3
+    assert result.other_id[0, 5:, slot].tolist() == [12] * 3
+    assert (result.state[0, 5:, slot] == REENTRY).all()
+
+    late = preds.clone()
+    late[:, 5][late[:, 5] == 12] = 9  # itself for one step: it returned, then it changed
+    assert first(object_identity(late, target)) == (7, 9, MORPH)
+
+    never = erased(preds, 12, 1)
+    assert first(object_identity(never, target)) == (6, 9, VANISH)  # did not come back at all
+
+
+def test_return_after_being_seen_in_the_given_frame_only() -> None:
+    shown = two_objects()
+    target = erased(shown, 9, 1, 4)
+    preds = target.clone()
+    preds[preds == 9] = 12
+    assert first(object_identity(preds, target)) == (5, 9, MORPH)
+    seen = object_identity(preds, target, first_labels=shown[:, 0])
+    assert first(seen) == (5, 9, REENTRY)
 
 
 def test_unobservable_steps_neither_count_nor_reset() -> None:
@@ -289,9 +353,13 @@ def random_labels(
                 left = max(0, left + draw(-1, 2))
     preds = target.clone()
     for b in range(rows):
+        until = 0
         for t in range(steps):
-            kind, first_id = draw(0, 7), names[draw(0, len(names))]
-            second_id = names[draw(0, len(names))]
+            if t >= until:  # a fault lasts for some steps
+                until = t + draw(1, 5)
+                kind, first_id = draw(0, 12), names[draw(0, len(names))]
+                second_id = names[draw(0, len(names))]
+                top, left = draw(0, side - 3), draw(0, side - 3)
             frame, seen = preds[b, t], target[b, t]
             if kind == 0:
                 frame[seen == first_id] = second_id
@@ -301,10 +369,19 @@ def random_labels(
             elif kind == 2:
                 frame[seen == first_id] = 0
             elif kind == 3:
-                top, left = draw(0, side - 3), draw(0, side - 3)
                 frame[top : top + 4, left : left + 4] = first_id
             elif kind == 4:
-                preds[b, t] = seen.roll(draw(-3, 4), 1)
+                preds[b, t] = seen.roll(left - 5, 1)
+            elif kind == 5:  # something that never was
+                frame[5:8, 6:9] = 77
+            elif kind == 6:
+                frame[seen == first_id] = 88
+            elif kind == 7:
+                frame[:, : left + 2][seen[:, : left + 2] == first_id] = 77
+            elif kind in (8, 9) and (seen == first_id).any():  # hidden behind one that is elsewhere
+                y, x = (seen == first_id).nonzero().amin(0).tolist()
+                frame[frame == second_id] = 0
+                frame[max(0, y - 2) : y + 7, max(0, x - 2) : x + 7] = second_id
     return preds, target
 
 
@@ -322,44 +399,42 @@ def brute_force(
     for b in range(target.shape[0]):
         exists = torch.cat([preds[b][valid[b]].flatten(), target[b][valid[b]].flatten()])
         names = sorted({int(name) for name in exists.unique()} - {0})
+        known = {int(name) for name in target[b][valid[b]].unique()} - {0}
         runs = dict.fromkeys(names, 0)
         starts: dict[int, tuple[int, int]] = {}
+        last: dict[int, IdentityState] = {}  # when last in view
+        hidden = dict.fromkeys(names, False)  # since then
+        spawned: dict[int, bool] = {}
+        returned = dict.fromkeys(names, False)  # its run of broken steps began as it came back
         for t in range(target.shape[1]):
             if not valid[b, t]:
                 continue
-            generated = {name: pixels(preds[b, t], name) for name in names}
+            shown = {name: pixels(target[b, t], name) for name in names}
+            own = {name: pixels(preds[b, t], name) for name in names}
+            here, other = frame_states(names, known, shown, own, min_area, gate)
             good = visible = 0
             for name in names:
-                shown, own = pixels(target[b, t], name), generated[name]
-
-                def iou(a: set[tuple[int, int]], c: set[tuple[int, int]]) -> float:
-                    return len(a & c) / len(a | c) if a | c else 0.0
-
-                in_place = iou(shown, own) >= gate
-                taken = any(iou(shown, generated[o]) >= gate for o in names if o != name)
-                stray = 0
-                if shown:
-                    ys, xs = [y for y, _ in shown], [x for _, x in shown]
-                    tall, wide = max(ys) - min(ys) + 1, max(xs) - min(xs) + 1
-                    stray = sum(
-                        not (
-                            min(ys) - tall <= y <= max(ys) + tall
-                            and min(xs) - wide <= x <= max(xs) + wide
-                        )
-                        for y, x in own
-                    )
-                if len(shown) < min_area:
-                    value = NOT_VISIBLE
-                elif taken and not in_place:
-                    value = SWAP
-                elif len(own) < min_area and not in_place:
-                    value = VANISH
-                elif 2 * stray >= len(shown) and 2 * len(shown & own) >= len(shown):
-                    value = DUPLICATE
-                else:
-                    value = OK if in_place else MISLOCATED
-                state[b, t, name] = value
+                value = here[name]
                 if value == NOT_VISIBLE:
+                    hidden[name] = True
+                    state[b, t, name] = value
+                    if name not in known and len(own[name]) >= min_area:
+                        if name not in spawned:
+                            claims = [other[n] for n in names if here[n] in (MORPH, SPLIT)]
+                            spawned[name] = not (
+                                near_border(own[name], target.shape[2:])
+                                or any(name in claim for claim in claims)
+                            )
+                        if spawned[name]:
+                            state[b, t, name] = SPAWN
+                    continue
+                if value.is_break and not (name in last and last[name].is_break):
+                    returned[name] = name in last and hidden[name]
+                if value in (SWAP, MORPH, MERGE) and returned[name]:
+                    value = REENTRY
+                state[b, t, name] = value
+                last[name], hidden[name] = value, False
+                if value == UNDETERMINED:
                     continue
                 visible += 1
                 good += not value.is_break
@@ -372,7 +447,138 @@ def brute_force(
     return {"state": state, "score": score, "breaks": breaks}
 
 
-@pytest.mark.parametrize("seed", range(6))
+Pixels = dict[int, set[tuple[int, int]]]
+
+
+def frame_states(
+    names: list[int], known: set[int], shown: Pixels, own: Pixels, min_area: int, gate: float
+) -> tuple[dict[int, IdentityState], dict[int, set[int]]]:
+    def iou(a: int, c: int) -> float:
+        union = shown[a] | own[c]
+        return len(shown[a] & own[c]) / len(union) if union else 0.0
+
+    def centre(points: set[tuple[int, int]]) -> tuple[float, float]:
+        return tuple(sum(p[k] for p in points) / len(points) for k in (0, 1))  # type: ignore[return-value]
+
+    def stray(name: int) -> int:
+        if not shown[name]:
+            return 0
+        ys, xs = [y for y, _ in shown[name]], [x for _, x in shown[name]]
+        tall, wide = max(ys) - min(ys) + 1, max(xs) - min(xs) + 1
+        return sum(
+            not (min(ys) - tall <= y <= max(ys) + tall and min(xs) - wide <= x <= max(xs) + wide)
+            for y, x in own[name]
+        )
+
+    weight = np.zeros((len(names), len(names)))
+    for i, a in enumerate(names):
+        for j, c in enumerate(names):
+            if len(shown[a]) < min_area or len(own[c]) < min_area:
+                continue
+            near = 1 - math.dist(centre(shown[a]), centre(own[c])) / math.sqrt(len(shown[a]))
+            weight[i, j] = 1 + iou(a, c) if iou(a, c) >= gate else max(0.0, near)
+            weight[i, j] += 1e-6 * (a == c and weight[i, j] > 0)
+    place = {}
+    for i, j in zip(*linear_sum_assignment(weight, maximize=True), strict=True):
+        if weight[i, j] > 0:
+            place[names[i]] = names[j]  # who is there
+    where = {there: name for name, there in place.items()}
+
+    def rings(name: int) -> bool:
+        step = where.get(name)
+        for _ in names:
+            if step is None or step == name:
+                break
+            step = where.get(step)
+        return step == name
+
+    def at_home(name: int) -> bool:
+        return len(shown[name]) >= min_area and 2 * len(shown[name] & own[name]) >= len(shown[name])
+
+    def box(points: set[tuple[int, int]]) -> tuple[int, int, int, int]:
+        ys, xs = [y for y, _ in points], [x for _, x in points]
+        return min(ys), min(xs), max(ys) + 1, max(xs) + 1
+
+    def occupant(name: int) -> tuple[int, int | None]:
+        covers = {u: len(shown[name] & own[u]) for u in names if u != name}
+        covers = {u: n for u, n in covers.items() if n and 2 * n >= len(shown[name])}
+        covering = max(covers, key=lambda u: (covers[u], -u)) if covers else None
+        other = place.get(name, name)
+        if other == name and len(own[name]) < min_area and covering is not None:
+            other = covering
+        return other, covering
+
+    def merges(name: int, other: int, covering: int | None) -> bool:
+        if covering is None or len(own[name]) >= min_area or iou(name, name) >= gate:
+            return False
+        if not (len(shown[name]) >= min_area and other != name and at_home(other)):
+            return False
+        one, two = box(shown[name]), box(shown[other])
+        return all(max(one[k], two[k]) - min(one[k + 2], two[k + 2]) <= 1 for k in (0, 1))
+
+    def twice(name: int) -> bool:
+        grown = 0
+        for u in names:
+            other, covering = occupant(u)
+            if covering == name and merges(u, other, covering):
+                grown += len(shown[u] & own[name])
+        return 2 * min(stray(name) - grown, len(shown[name] & own[name])) >= len(shown[name])
+
+    found: dict[int, IdentityState] = {}
+    claimed: dict[int, set[int]] = {}
+    for name in names:
+        area, mine = len(shown[name]), len(shown[name] & own[name])
+        present, in_place = len(own[name]) >= min_area, iou(name, name) >= gate
+        matched = place.get(name, name) != name
+        other, covering = occupant(name)
+        parts = [
+            len(shown[name] & own[u])
+            for u in names
+            if u != name and u not in known and 2 * len(shown[name] & own[u]) >= len(own[u])
+        ]
+        hidden = other in known and not matched and not at_home(other)
+        if area < min_area:
+            value = NOT_VISIBLE
+        elif 4 * mine >= area and 4 * sum(parts) >= area:
+            value = SPLIT
+        elif twice(name):
+            value = DUPLICATE
+        elif in_place:
+            value = OK
+        elif merges(name, other, covering):
+            value = MERGE
+        elif other != name and other in known and not hidden and (not present or rings(name)):
+            value = SWAP
+        elif not present and other != name and other not in known:
+            value = MORPH
+        elif not present and other != name and hidden:
+            value = UNDETERMINED
+        else:
+            value = MISLOCATED if present else VANISH
+        found[name] = value
+        if value == SPLIT:
+            claimed[name] = {
+                u
+                for u in names
+                if u != name
+                and u not in known
+                and shown[name] & own[u]
+                and 2 * len(shown[name] & own[u]) >= len(own[u])
+            }
+        else:
+            claimed[name] = {other}
+    return found, claimed
+
+
+def near_border(points: set[tuple[int, int]], size: torch.Size) -> bool:
+    near = False
+    for k in (0, 1):
+        low, high = min(p[k] for p in points), max(p[k] for p in points) + 1
+        near |= low - (high - low) // 2 < 0 or high + (high - low) // 2 > size[k]
+    return near
+
+
+@pytest.mark.parametrize("seed", range(12))
 def test_equals_brute_force(seed: int) -> None:
     names = [2, 5, 300, 32767]
     preds, target = random_labels(5, 7, seed, names)
@@ -396,12 +602,11 @@ def test_equals_brute_force(seed: int) -> None:
             assert_close(result.score[b, t].item(), expected_score, equal_nan=True)
         steps = [s for (row, _), (s, _) in oracle["breaks"].items() if row == b]  # type: ignore[misc, has-type, attr-defined]
         assert int(result.first_break[b]) == min(steps, default=0)
-    assert {int(s) for s in result.state.unique()} >= {OK, SWAP}
 
 
-def test_brute_force_cases_reach_every_state() -> None:
+def test_random_cases_reach_every_state() -> None:
     reached = set()
-    for seed in range(6):
+    for seed in range(30):
         preds, target = random_labels(5, 7, seed, [2, 5, 300, 32767])
         reached |= set(object_identity(preds, target, min_area=6).state.unique().tolist())
     assert reached >= {int(state) for state in IdentityState}
@@ -421,8 +626,8 @@ def same_objects(one: ObjectIdentity, other: ObjectIdentity, slots: Tensor) -> N
 @given(st.integers(0, 10_000), st.permutations([1, 2, 3, 4]))
 def test_common_relabelling_changes_nothing(seed: int, order: list[int]) -> None:
     preds, target = random_labels(2, 5, seed, [1, 2, 3, 4])
-    rename = torch.zeros(5, dtype=torch.int64)
-    rename[1:] = torch.tensor(order) * 11
+    rename = torch.arange(100)
+    rename[1:5] = torch.tensor(order) * 11
     every = torch.tensor([[1, 2, 3, 4]] * 2)
     one = object_identity(preds, target, ids=every, min_area=4)
     other = object_identity(rename[preds], rename[target], min_area=4, ids=every * 11)
@@ -461,7 +666,7 @@ def test_a_row_alone_equals_the_row_in_a_batch(monkeypatch: pytest.MonkeyPatch) 
             ):
                 value = value[..., :count]
             assert_close(value, single, equal_nan=True, rtol=0, atol=0)
-    monkeypatch.setattr("wmscore.functional.overlap.piece_elements", lambda device: 14 * 14 * 2)
+    monkeypatch.setattr("wmscore.functional._chunks.piece_elements", lambda device: 14 * 14 * 2)
     pieces = object_identity(preds, target, min_area=6)
     for field in fields(pieces):
         assert_close(getattr(pieces, field.name), getattr(whole, field.name), equal_nan=True)
