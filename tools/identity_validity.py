@@ -88,7 +88,7 @@ def make_world(name: str) -> WorldModel:
     if name.startswith("sprites"):
         size = int(name.partition("-")[2] or 64)
         return SpriteWorld(size, size)
-    from wmscore.worlds import VizDoomWorld
+    from wmscore.worlds.vizdoom import VizDoomWorld
 
     return VizDoomWorld(workers=1)
 
@@ -178,7 +178,7 @@ def cases(
 ) -> Iterator[tuple[str, str, Rollouts]]:  # fmt: skip
     """Disturbed rollouts, without and with each fault."""
     replayed = Replayed(truth, world.capabilities)
-    for fault in ("", *faults):
+    for fault in faults:
         model: WorldModel = Faulty(replayed, FAULTS[fault][0]()) if fault else replayed
         made = model.rollout(items, steps)
         for name in disturbances:
@@ -196,7 +196,7 @@ Key = tuple[str, str, str, float]  # mode, disturbance, fault, sensitivity
 
 def study(
     name: str, first: int, rollouts: int, steps: int, batch: int, modes: Sequence[str],
-    disturbances: Sequence[str], faults: Sequence[str], carry_preds: bool,
+    disturbances: Sequence[str], faults: Sequence[str], carry_preds: bool, file: Path | None,
 ) -> dict[Key, Counts]:  # fmt: skip
     """Stream rollouts and count."""
     world = make_world(name)
@@ -236,6 +236,8 @@ def study(
                     kind = FAULTS[fault][1] if fault else 0
                     key = (mode, disturbance, fault, sensitivity)
                     counts.setdefault(key, Counts()).add(states, known, kind)
+        if file is not None:
+            save(file, name, counts)  # after each batch: a run that is cut short counts as well
         speed = frames_done / (time.time() - began)
         print(f"{start + len(items) - first} rollouts, {speed:.0f} frames/s", file=sys.stderr)
     if hasattr(world, "close"):
@@ -256,7 +258,7 @@ def table(counts: dict[Key, Counts], mode: str) -> str:
         head += [f"{fault}: recall", "as such", "exact", "within 1", "precision"]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for name in names:
-        clean = counts[mode, name, "", DEFAULT]
+        clean = counts.get((mode, name, "", DEFAULT), Counts())
         row = [
             name, str(clean.rollouts),
             f"{clean.spurious} ({share(100 * clean.spurious, clean.rollouts, 1)} %)",
@@ -297,6 +299,37 @@ def trade(counts: dict[Key, Counts], mode: str) -> str:
     return "\n".join(lines)
 
 
+def save(file: Path, world: str, counts: dict[Key, Counts]) -> None:
+    names = ("mode", "disturbance", "fault", "sensitivity")
+    rows = [
+        {"world": world, **dict(zip(names, key, strict=True)), **asdict(count)}
+        for key, count in counts.items()
+    ]
+    file.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def merged(files: Sequence[Path]) -> dict[Key, Counts]:
+    """Counts of runs on different rollouts, or of different cases."""
+    total: dict[Key, Counts] = {}
+    for file in files:
+        for row in json.loads(file.read_text()):
+            del row["world"]
+            key = (
+                row.pop("mode"),
+                row.pop("disturbance"),
+                row.pop("fault"),
+                row.pop("sensitivity"),
+            )
+            mine = total.setdefault(key, Counts())
+            for name, value in row.items():
+                if name == "kinds":
+                    for kind, number in value.items():
+                        mine.kinds[kind] = mine.kinds.get(kind, 0) + number
+                else:
+                    setattr(mine, name, getattr(mine, name) + value)
+    return total
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--world", default="sprites")
@@ -306,17 +339,21 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--modes", default="reference,first")
     parser.add_argument("--disturbances", default=",".join(DISTURBANCES))
-    parser.add_argument("--faults", default=",".join(FAULTS))
+    parser.add_argument("--faults", default=",".join(("clean", *FAULTS)))
     parser.add_argument("--carry-preds", action="store_true", help="labels along generated frames")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--tables", type=Path, nargs="+", help="print what these JSON files count")
     parser.add_argument("--write", type=Path, help="document whose tables are replaced")
     options = parser.parse_args()
     modes = options.modes.split(",")
-    counts = study(
-        options.world, options.first, options.rollouts, options.steps, options.batch, modes,
-        [d for d in options.disturbances.split(",") if d],
-        [f for f in options.faults.split(",") if f], options.carry_preds,
-    )  # fmt: skip
+    if options.tables:
+        counts = merged(options.tables)
+    else:
+        faults = ["" if f == "clean" else f for f in options.faults.split(",")]
+        counts = study(
+            options.world, options.first, options.rollouts, options.steps, options.batch, modes,
+            options.disturbances.split(","), faults, options.carry_preds, options.json,
+        )  # fmt: skip
     for mode in modes:
         for kind, text in (("breaks", table(counts, mode)), ("trade", trade(counts, mode))):
             name = f"{options.world} {mode} {kind}"
@@ -330,13 +367,6 @@ def main() -> None:
                 for kind, number in count.kinds.items():
                     kinds[kind] = kinds.get(kind, 0) + number
         print(f"\nbreaks called in clean rollouts, by kind: {kinds or 'none'}")
-    if options.json:
-        rows = [
-            {"world": options.world, "mode": k[0], "disturbance": k[1], "fault": k[2],
-             "sensitivity": k[3], **asdict(c)}
-            for k, c in counts.items()
-        ]  # fmt: skip
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

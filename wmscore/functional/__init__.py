@@ -10,7 +10,11 @@ from wmscore.functional.accumulation import (
     ErrorAccumulation,
     error_accumulation,
 )
-from wmscore.functional.appearance import AppearanceStates, identity_from_appearance
+from wmscore.functional.appearance import (
+    AppearanceReason,
+    AppearanceStates,
+    identity_from_appearance,
+)
 from wmscore.functional.carry import CarriedLabels, carry_labels
 from wmscore.functional.distributions import (
     FeatureMoments,
@@ -170,6 +174,7 @@ __all__ = [
     "ONSET_EVIDENCE",
     "PSNR_QUANTISATION_DB",
     "SENSITIVITY",
+    "AppearanceReason",
     "AppearanceStates",
     "BreakAgreement",
     "CarriedLabels",

@@ -21,9 +21,9 @@ from wmscore.functional._check import (
 )
 from wmscore.functional._chunks import piece_elements
 from wmscore.functional.label_ids import label_ids, slot_maps
-from wmscore.functional.overlap import LARGEST_ID
 from wmscore.functional.references import Encoder, encode
 from wmscore.ops import label_pool, label_propagate
+from wmscore.ops.label_overlap import LARGEST_ID
 
 __all__ = ["CarriedLabels", "carry_labels"]
 
@@ -112,12 +112,14 @@ def carry_labels(
         >>> for t in range(4):  # a red square that moves to the right
         ...     frames[0, t, 0, 8:16, 4 + 3 * t : 12 + 3 * t] = 255
         >>> carried = carry_labels(frames, (frames[:, 0, 0] > 0).long() * 7)
-        >>> (carried.labels == (frames[:, :, 0] > 0) * 7).all(), carried.confidence[0, :, 0].round(decimals=3)
-        (tensor(True), tensor([1., 1., 1., 1.], dtype=torch.float64))
+        >>> (carried.labels == (frames[:, :, 0] > 0) * 7).all()
+        tensor(True)
+        >>> carried.confidence[0, :, 0].round(decimals=3)
+        tensor([1., 1., 1., 1.], dtype=torch.float64)
     """
     check_frames(frames=frames)
     check_rollouts("frames", frames)
-    rows, count, channels, height, width = frames.shape
+    rows, count, _, height, width = frames.shape
     _check_first(first, frames)
     for name, value in (("memory", memory), ("topk", topk)):
         check_count(name, value)
@@ -166,7 +168,8 @@ def _carry(
     """Labels ``[B, T + 1, H, W]`` and confidence ``[B, T + 1, N]`` of a few rows."""
     rows, count, _, height, width = frames.shape
     objects = ids.shape[1]
-    maps = _features(frames.flatten(0, 1), encoder).unflatten(0, (rows, count))
+    maps = _features(frames.flatten(0, 1), encoder)
+    maps = maps.view(rows, count, *maps.shape[1:])
     finite = maps.isfinite().flatten(2).all(2)  # [B, T + 1]
     maps = maps.nan_to_num(0.0, 0.0, 0.0)
     slots = slot_maps(first[:, None], ids)  # [B, H, W]

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from wmscore.functional._check import check_ids, check_number, check_tensor
-from wmscore.functional.overlap import LARGEST_ID
+from wmscore.ops.label_overlap import LARGEST_ID
 
 __all__ = ["labels_from_boxes", "labels_from_points"]
 

@@ -18,7 +18,7 @@ from wmscore.functional.appearance.maps import (
     ring_slots,
 )
 from wmscore.functional.appearance.photometric import compensate
-from wmscore.functional.appearance.search import search
+from wmscore.functional.appearance.search import Found, search
 from wmscore.functional.label_ids import slot_maps
 from wmscore.functional.references import Encoder, encode
 from wmscore.ops import label_pool
@@ -29,6 +29,7 @@ Encode = Callable[[Tensor], Tensor]
 """From frames ``[F, C, H, W]`` float32 to a feature map ``[F, D, h, w]``."""
 
 _PIXEL_VALUES = 4  # temporaries of a pixel, in units of those that a piece is meant for
+_SEARCHED = 10  # objects of a frame, the largest ones, that are looked for elsewhere
 _SEARCH_SIDE = 40  # cells of the shorter side in which the whole frame is searched
 _DISPLACED = 1e-5  # squared error that a displacement by one pixel has to save
 
@@ -97,16 +98,18 @@ def gather_evidence(
             found = frame_evidence(
                 _as_float(preds[some, then]),
                 _as_float(target[:, then].index_select(0, which)),
-                slot_maps(target_labels[:, then].index_select(0, which), ids[some]),
+                _small(slot_maps(target_labels[:, then].index_select(0, which), ids[some])),
                 slot_ids[some].repeat_interleave(shape[1], 0),
                 radius,
                 reach[some, then].flatten(0, 1),
                 carried=(
-                    None if preds_labels is None else slot_maps(preds_labels[some, then], ids[some])
+                    None
+                    if preds_labels is None
+                    else _small(slot_maps(preds_labels[some, then], ids[some]))
                 ),
                 encode=encoding,
             )
-            line.append([value.unflatten(0, shape) for value in found])
+            line.append([value.reshape(*shape, *value.shape[1:]) for value in found])
         lines.append([torch.cat(parts, 1) for parts in zip(*line, strict=True)])
     return Evidence(*(torch.cat(parts) for parts in zip(*lines, strict=True)))
 
@@ -127,11 +130,11 @@ def frame_evidence(
     Args:
         preds: generated frames ``[F, C, H, W]`` float32 in [0, 1].
         target: reference frames.
-        slots: ``[F, H, W]`` int64, slot 1..N of the object of each reference pixel; 0 = background.
+        slots: ``[F, H, W]`` uint8, slot 1..N of the object of each reference pixel; 0 = background.
         ids: ``[F, N]`` int64, 1..N.
         radius: displacement in pixels that is still in place.
         reach: ``[F, N]`` float32, pixels, the object's largest extent so far.
-        carried: ``[F, H, W]`` int64, slots carried along the generated frames.
+        carried: ``[F, H, W]`` uint8, slots carried along the generated frames.
         encode: adds its features to the descriptor.
     """
     side = min(preds.shape[-2:])
@@ -158,7 +161,8 @@ def frame_evidence(
         free = carried.where(background | (carried == slots), 0)
         followed, followed_area = label_pool(describe(shown), core_slots(free), ids)
     if encode is not None:
-        coded = [_unit(encode(frames.clamp(0, 1))) for frames in (compensated, target, ground)]
+        empty = behind(target, background[:, None].float())
+        coded = [_unit(encode(frames.clamp(0, 1))) for frames in (compensated, target, empty)]
         means = [
             torch.cat([mean, label_pool(code, core, ids)[0]], 2)
             for mean, code in zip(means, coded, strict=True)
@@ -169,19 +173,35 @@ def frame_evidence(
             followed = torch.full_like(means[0], torch.nan)
 
     cells = max(1, round(side / _SEARCH_SIDE))
-    is_object = (slots[:, None] == ids[:, :, None, None]) & (ids > 0)[:, :, None, None]
+    some = _largest(area, _SEARCHED)  # [F, K]
+    names = ids.gather(1, some)
+    is_object = (slots[:, None] == names[..., None, None]) & (names > 0)[..., None, None]
     found = search(
         avg_pool2d(shown, cells),
         avg_pool2d(itself, cells),
         avg_pool2d(ground, cells),
         avg_pool2d(is_object.float(), cells),
         near=max(1, round(radius / cells)),
-        reach=reach / cells,
+        reach=reach.gather(1, some) / cells,
     )
+    nowhere = torch.full_like(reach, -1)
+    found = Found(*(nowhere.scatter(1, some, value) for value in found))
+    pixels_itself, pixels_ground, contrast = values.unbind(2)
     return Evidence(
-        area, core_area, *means, followed, followed_area, *values.unbind(2), surroundings[..., 0],
-        found.elsewhere, found.again,
-    )  # fmt: skip
+        area=area,
+        core=core_area,
+        shown=means[0],
+        itself=means[1],
+        ground=means[2],
+        carried=followed,
+        carried_area=followed_area,
+        pixels_itself=pixels_itself,
+        pixels_ground=pixels_ground,
+        contrast=contrast,
+        surroundings=surroundings[..., 0],
+        elsewhere=found.elsewhere,
+        again=found.again,
+    )
 
 
 def _largest_extent(labels: Tensor, ids: Tensor, index: Tensor, at_once: int) -> Tensor:
@@ -192,20 +212,38 @@ def _largest_extent(labels: Tensor, ids: Tensor, index: Tensor, at_once: int) ->
         some = slice(row, row + max(1, at_once // steps))
         line = []
         for first in range(0, steps, at_once):
-            part = labels[:, first : first + at_once].index_select(0, index[some])
-            mine = part[:, :, None] == ids[some, None, :, None, None]
-            sides = [_length(mine.any(-1)), _length(mine.any(-2))]
+            part = slot_maps(
+                labels[:, first : first + at_once].index_select(0, index[some]), ids[some]
+            )
+            sides = [_lengths(part, ids.shape[1]), _lengths(part.mT, ids.shape[1])]
+            shape = (-1, min(at_once, steps - first), ids.shape[1])
+            sides = [side.view(shape) for side in sides]
             line.append(torch.maximum(*sides))
         extents.append(torch.cat(line, 1).cummax(1).values)
     return torch.cat(extents).float()
 
 
-def _length(marked: Tensor) -> Tensor:
-    """From the first to the last mark of ``[..., L]``, 0 without any."""
-    place = torch.arange(marked.shape[-1], device=marked.device)
-    stop = (place + 1).where(marked, 0).amax(-1)
-    start = place.where(marked, marked.shape[-1]).amin(-1)
+def _lengths(slots: Tensor, objects: int) -> Tensor:
+    """From the first to the last row ``y`` of each object in ``[F, Y, X]``, ``[F, N]``."""
+    frames, rows, _ = slots.shape
+    row = torch.arange(rows, device=slots.device)
+    mark = (slots * rows + row[:, None]).flatten(1)
+    marked = slots.new_zeros(frames, (objects + 1) * rows, dtype=torch.bool)
+    marked = marked.scatter(1, mark, True).view(frames, objects + 1, rows)[:, 1:]
+    stop = (row + 1).where(marked, 0).amax(-1)
+    start = row.where(marked, rows).amin(-1)
     return (stop - start).clamp(min=0)
+
+
+def _largest(area: Tensor, most: int) -> Tensor:
+    """Slots of the largest areas of ``[F, N]``; of equal ones the first."""
+    count = area.shape[1]
+    place = torch.arange(count, device=area.device)
+    return (area * count + (count - 1 - place)).topk(min(most, count), dim=1).indices
+
+
+def _small(slots: Tensor) -> Tensor:
+    return slots.to(torch.uint8)  # label_pool takes no more than 255 objects anyway
 
 
 def _as_float(frames: Tensor) -> Tensor:
@@ -231,21 +269,23 @@ def _aligned(shown: Tensor, itself: Tensor, slots: Tensor, ids: Tensor, radius: 
 
     Displacements by up to ``radius`` pixels; the background stays.
     """
-    reach = range(-radius, radius + 1)
-    moves = sorted(((y, x) for y in reach for x in reach), key=lambda m: m[0] ** 2 + m[1] ** 2)
+    side = 2 * radius + 1
     height, width = shown.shape[-2:]
     wide = pad(shown, (radius,) * 4, mode="replicate")
-    errors = []
-    for y, x in moves:
-        there = wide[..., radius + y : radius + y + height, radius + x : radius + x + width]
-        errors.append((there - itself).square().sum(1))
+    errors = [
+        (wide[..., y : y + height, x : x + width] - itself).square().sum(1)
+        for y in range(side)
+        for x in range(side)
+    ]
     mean, _ = label_pool(torch.stack(errors, 1), slots, ids)  # [F, N, moves]
-    cost = mean.new_tensor([_DISPLACED * (y * y + x * x) for y, x in moves])
-    best = pad((mean + cost).nan_to_num(0.0).argmin(2), (1, 0))  # [F, N + 1]
+    move = torch.arange(side * side, device=slots.device)
+    far = (move // side - radius).square() + (move % side - radius).square()
+    best = (mean + _DISPLACED * far).nan_to_num(torch.inf).argmin(2)  # [F, N]
+    best = pad(best, (1, 0), value=side * side // 2)  # the background stays
     stride = wide.shape[-1]
-    offset = torch.tensor([(radius + y) * stride + radius + x for y, x in moves]).to(slots)
     row = torch.arange(height, device=slots.device)[:, None] * stride
     place = row + torch.arange(width, device=slots.device)
-    place = place + offset[best.gather(1, slots.flatten(1))].view_as(slots)
+    chosen = best.gather(1, slots.flatten(1).long()).view_as(slots)
+    place = place + chosen // side * stride + chosen % side
     place = place.flatten(1)[:, None].expand(-1, shown.shape[1], -1)
     return wide.flatten(2).gather(2, place).view_as(shown)

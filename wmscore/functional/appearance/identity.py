@@ -19,8 +19,8 @@ from wmscore.functional._check import (
 from wmscore.functional.appearance.decide import decide
 from wmscore.functional.appearance.evidence import Evidence, gather_evidence
 from wmscore.functional.appearance.states import AppearanceStates
-from wmscore.functional.overlap import LARGEST_ID
 from wmscore.functional.references import Encoder
+from wmscore.ops.label_overlap import LARGEST_ID
 
 __all__ = ["identity_from_appearance", "states_of"]
 
@@ -40,7 +40,7 @@ def identity_from_appearance(
     sensitivity: float = 0.5,
     min_confidence: float = 0.5,
     min_area: int = 16,
-    min_core: int = 9,
+    min_core: int = 12,
     radius: int = 2,
 ) -> AppearanceStates:
     r"""State of every object at every step, told from the generated pixels.
@@ -64,7 +64,7 @@ def identity_from_appearance(
 
     0 where the object is itself and 1 where it is a. Blur, compression, noise and brightness move u
     off o, but rarely towards one certain a, and all in units of how different the two are. A break
-    is called where the score reaches a threshold: SWAP 0.45; VANISH 0.60, of the descriptor and of
+    is called where the score reaches a threshold: SWAP 0.50; VANISH 0.60, of the descriptor and of
     the pixels; MORPH where u is far from itself both in absolute terms and against the other
     objects of the frame, while nothing else is nearer; DUPLICATE where the object is in its place
     and again elsewhere, off all objects of the reference, at 0.58 of
@@ -112,11 +112,17 @@ def identity_from_appearance(
         TypeError: not tensors, or of the wrong dtype.
 
     Example:
-        >>> target = torch.full((1, 2, 3, 32, 32), 90, dtype=torch.uint8)
-        >>> labels = torch.zeros(1, 2, 32, 32, dtype=torch.int64)
-        >>> labels[..., 4:12, 4:12], labels[..., 18:28, 18:28] = 1, 2
-        >>> target[:, :, 0].masked_fill_(labels == 1, 250)
-        ...
+        >>> from wmscore.functional.appearance import IdentityState
+        >>> target = torch.full((1, 2, 3, 48, 48), 90, dtype=torch.uint8)
+        >>> labels = torch.zeros(1, 2, 48, 48, dtype=torch.int64)
+        >>> labels[..., 4:14, 4:14], labels[..., 28:38, 28:38] = 1, 2
+        >>> target[:, :, 0][labels == 1] = 250  # a red square
+        >>> target[:, :, 2][labels == 2] = 250  # a blue one
+        >>> preds = target.clone()
+        >>> preds[:, 1] = target[:, 1].flip(-1, -2).roll((-6, -6), (-1, -2))  # that change places
+        >>> found = identity_from_appearance(preds, target, labels, torch.tensor([[1, 2]]))
+        >>> [[IdentityState(s).name for s in step] for step in found.state[0].tolist()]
+        [['OK', 'OK'], ['SWAP', 'SWAP']]
     """
     _check(preds, target, target_labels, ids)
     rows, steps = preds.shape[:2]
@@ -145,6 +151,8 @@ def identity_from_appearance(
                 f"got {tuple(target_confidence.shape)}"
             )
         lost = ~(target_confidence >= min_confidence)[index]
+    if ids.numel() == 0:
+        return _nothing(preds, ids)
     evidence = gather_evidence(
         preds, target, target_labels, ids.long(), index, radius, preds_labels, encoder
     )
@@ -167,7 +175,7 @@ def states_of(
     *,
     sensitivity: float = 0.5,
     min_area: int = 16,
-    min_core: int = 9,
+    min_core: int = 12,
 ) -> AppearanceStates:
     """Decide on evidence that is there, say for several sensitivities; all in double precision."""
     shape = evidence.area.shape
@@ -188,11 +196,29 @@ def states_of(
         confidence=found.confidence,
         reason=found.reason,
         area=evidence.area.masked_fill(missing, 0),
-        own=found.own.masked_fill(missing, torch.nan),
-        other=found.toward.masked_fill(missing[..., None], torch.nan),
-        ground=found.ground.masked_fill(missing, torch.nan),
+        own=found.hypotheses.own.masked_fill(missing, torch.nan),
+        other=found.hypotheses.toward.masked_fill(missing[..., None], torch.nan),
+        ground=found.hypotheses.toward_ground.masked_fill(missing, torch.nan),
         elsewhere=evidence.elsewhere.masked_fill(missing, torch.nan),
         again=evidence.again.masked_fill(missing, torch.nan),
+    )
+
+
+def _nothing(preds: Tensor, ids: Tensor) -> AppearanceStates:
+    shape = (*preds.shape[:2], ids.shape[1])
+    empty = torch.zeros(shape, dtype=torch.float64, device=preds.device)
+    return AppearanceStates(
+        ids=ids.long(),
+        state=empty.to(torch.uint8),
+        other_id=empty.long(),
+        confidence=empty,
+        reason=empty.to(torch.uint8),
+        area=empty.long(),
+        own=empty,
+        other=empty[..., None].expand(*shape, shape[-1]),
+        ground=empty,
+        elsewhere=empty,
+        again=empty,
     )
 
 

@@ -1,12 +1,12 @@
-"""Maps of pixels that identity is read from: low-passed colours, their descriptor, what is behind."""
+"""Maps that identity is read from: low-passed colours, their descriptor, what is behind."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
-__all__ = ["LEVELS", "behind", "core_slots", "describe", "low_passed", "ring_slots", "shifted"]
+__all__ = ["LEVELS", "behind", "core_slots", "describe", "low_passed", "ring_slots"]
 
 LEVELS = 8
 """Thresholds of a channel in the descriptor."""
@@ -38,6 +38,8 @@ def describe(frames: Tensor) -> Tensor:
         ``[F, 8 C, H, W]`` float32.
     """
     luma = frames.mean(1, keepdim=True)
+    low: tuple[float, ...]
+    high: tuple[float, ...]
     if frames.shape[1] == 1:
         channels, low, high = luma, (0.0,), (1.0,)
     else:
@@ -73,28 +75,29 @@ def behind(frames: Tensor, background: Tensor) -> Tensor:
 
 
 def core_slots(slots: Tensor, distance: int = 1) -> Tensor:
-    """Slots ``[F, H, W]`` without the pixels within ``distance`` of another slot."""
-    side = 2 * distance + 1
-    value = slots[:, None].float()
-    highest = max_pool2d(value, side, 1, distance)
-    lowest = -max_pool2d(-value, side, 1, distance)
-    return slots.where((highest == lowest)[:, 0], 0)
+    """Slots ``[F, H, W]`` uint8 without the pixels within ``distance`` of another slot."""
+    edge = _spread(slots, distance) != 255 - _spread(255 - slots, distance)
+    return slots.masked_fill(edge, 0)
 
 
 def ring_slots(slots: Tensor, gap: int, width: int) -> Tensor:
-    """Background within ``gap + width`` pixels of an object, but not within ``gap``, as its slot."""
-    value = slots[:, None].float()
-    outer = max_pool2d(value, 2 * (gap + width) + 1, 1, gap + width)
-    inner = max_pool2d(value, 2 * gap + 1, 1, gap)
-    return outer.where(inner == 0, 0)[:, 0].long()
+    """Background within ``gap + width`` pixels of an object, but not within ``gap``, as its slot.
+
+    Between two objects it belongs to the one of the higher slot.
+    """
+    return _spread(slots, gap + width).masked_fill(_spread(slots, gap) != 0, 0)
 
 
-def shifted(frames: Tensor, radius: int) -> tuple[Tensor, list[tuple[int, int]]]:
-    """All displacements by up to ``radius``: a padded copy, and the corners to crop it at."""
-    wide = pad(frames, (radius,) * 4, mode="replicate")
-    places = [
-        (dy + radius, dx + radius)
-        for dy in range(-radius, radius + 1)
-        for dx in range(-radius, radius + 1)
-    ]
-    return wide, places
+def _spread(slots: Tensor, distance: int) -> Tensor:
+    """Largest slot of ``[F, H, W]`` uint8 within the square of ``distance`` around each pixel."""
+    for dim in (1, 2):
+        source = slots
+        for shift in range(1, min(distance, source.shape[dim] - 1) + 1):
+            length = source.shape[dim] - shift
+            near, far = source.narrow(dim, 0, length), source.narrow(dim, shift, length)
+            slots = slots.clone() if slots is source else slots
+            slots.narrow(dim, 0, length).copy_(torch.maximum(slots.narrow(dim, 0, length), far))
+            slots.narrow(dim, shift, length).copy_(
+                torch.maximum(slots.narrow(dim, shift, length), near)
+            )
+    return slots

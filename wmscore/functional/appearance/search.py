@@ -51,10 +51,11 @@ def search(
             may show another part of the same.
     """
     height, width = preds.shape[-2:]
-    size = (2 * height, 2 * width)
+    size = (_smooth(2 * height - 1), _smooth(2 * width - 1))
 
     def spectrum(value: Tensor) -> Tensor:
-        return torch.fft.rfft2(value, s=size)
+        transformed: Tensor = torch.fft.rfft2(value, s=size)
+        return transformed
 
     mask = spectrum(masks).conj()  # [F, N, ...]
     own = spectrum(masks[:, :, None] * target[:, None]).conj()  # [F, N, C, ...]
@@ -64,7 +65,8 @@ def search(
     def difference(frames: Tensor) -> Tensor:
         cross = (own * spectrum(frames)[:, None]).sum(2)
         energy = mask * spectrum(frames.square().sum(1, keepdim=True))
-        return torch.fft.irfft2(energy - 2 * cross + constant, s=size).clamp(min=0)
+        sums: Tensor = torch.fft.irfft2(energy - 2 * cross + constant, s=size)
+        return sums.clamp(min=0)
 
     inside = torch.fft.irfft2(mask * spectrum(torch.ones_like(square)), s=size)
     anything = masks.sum(1, keepdim=True).clamp(max=1)
@@ -82,8 +84,8 @@ def search(
     score = score.where(whole & telling, -torch.inf)
 
     device = preds.device
-    dy = torch.fft.fftfreq(size[0], 1 / size[0], device=device)[:, None].abs()
-    dx = torch.fft.fftfreq(size[1], 1 / size[1], device=device).abs()
+    dy, dx = (torch.fft.fftfreq(n, 1 / n, device=device).abs() for n in size)
+    dy = dy[:, None]
     far = torch.maximum(dy, dx)
     moved = far > near
     others = occupied - itself
@@ -91,3 +93,15 @@ def search(
     beyond = (occupied <= 0.15 * inside) & (far >= reach[..., None, None])
     again = score.where(beyond, -torch.inf)
     return Found(*(value.amax((2, 3)).clamp(min=-1) for value in (elsewhere, again)))
+
+
+def _smooth(size: int) -> int:
+    """The next size whose transform is fast: of no prime factor above 5."""
+    while True:
+        rest = size
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return size
+        size += 1

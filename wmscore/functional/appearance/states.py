@@ -11,7 +11,11 @@ __all__ = ["AppearanceReason", "AppearanceStates", "IdentityState"]
 
 
 class IdentityState(IntEnum):
-    """State of one reference object at one step; from SWAP on, its identity is broken."""
+    """State of one reference object at one step; from SWAP on, its identity is broken.
+
+    Those of :class:`wmscore.functional.IdentityState` that appearance can tell, by the same codes;
+    here, since the functions of that class stand on these.
+    """
 
     UNDEFINED = 0
     NOT_VISIBLE = 1
