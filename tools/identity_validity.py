@@ -25,9 +25,9 @@ from document_tables import with_table
 from torch import Tensor
 
 from wmscore.functional.appearance import (
-    AppearanceReason,
     AppearanceStates,
     IdentityState,
+    Reason,
 )
 from wmscore.functional.appearance.evidence import gather_evidence
 from wmscore.functional.appearance.identity import states_of
@@ -63,10 +63,10 @@ SENSITIVITIES = (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
 DEFAULT = 0.5
 PATIENCE = 2
 UNJUDGED = (  # reasons that the reference alone decides: such an object is not in the denominator
-    AppearanceReason.LOST,
-    AppearanceReason.TOO_SMALL,
-    AppearanceReason.TWIN,
-    AppearanceReason.CAMOUFLAGED,
+    Reason.LOST,
+    Reason.TOO_FEW_PIXELS,
+    Reason.TWIN,
+    Reason.CAMOUFLAGED,
 )
 SPRITE_ACTIONS = ("noop", "left", "right", "up", "down")
 DOOM_ACTIONS = ("noop", "left", "right", "forward", "back", "strafe_left", "strafe_right")

@@ -21,9 +21,9 @@ from tests.functional.objects_on_texture import (
     video,
 )
 from wmscore.functional.appearance import (
-    AppearanceReason,
     AppearanceStates,
     IdentityState,
+    Reason,
     identity_from_appearance,
 )
 
@@ -71,7 +71,7 @@ def test_nothing_breaks(name: str) -> None:
     target, _ = video(three())
     found = states(disturbed(target, name))
     assert (found.state == OK).all()
-    assert (found.reason == AppearanceReason.DETERMINED).all()
+    assert (found.reason == Reason.DEFINED).all()
     assert (found.confidence > 0.5).all()
     assert (found.other_id == 0).all()
 
@@ -136,7 +136,7 @@ def test_hidden_by_a_displaced_object_is_no_break() -> None:
     found = states(after(target, moved))
     assert not (found.state >= SWAP).any()
     assert (found.state[0, BEGIN - 1 :, 0] == UNDETERMINED).all()
-    assert (found.reason[0, BEGIN - 1 :, 0] == AppearanceReason.OCCLUDED).all()
+    assert (found.reason[0, BEGIN - 1 :, 0] == Reason.HIDDEN).all()
     assert (found.other_id[0, BEGIN - 1 :, 0] == 9).all()
     assert (found.state[0, BEGIN - 1 :, 2] == MISLOCATED).all()
 
@@ -146,7 +146,7 @@ def test_twins_are_undetermined_but_can_vanish() -> None:
     target, labels = video(discs)
     found = identity_from_appearance(target, target, labels, IDS)
     assert (found.state[0, :, :2] == UNDETERMINED).all()
-    assert (found.reason[0, :, :2] == AppearanceReason.TWIN).all()
+    assert (found.reason[0, :, :2] == Reason.TWIN).all()
     assert found.other_id[0].unique(dim=0).tolist() == [[7, 3, 0]]
     assert (found.state[0, :, 2] == OK).all()
     gone, _ = video(discs[1:])
@@ -161,7 +161,7 @@ def test_camouflage_is_undetermined_but_can_be_replaced() -> None:
     target, labels = video(discs, ground=ground)
     found = identity_from_appearance(target, target, labels, IDS)
     assert (found.state[0, :, 0] == UNDETERMINED).all()
-    assert (found.reason[0, :, 0] == AppearanceReason.CAMOUFLAGED).all()
+    assert (found.reason[0, :, 0] == Reason.CAMOUFLAGED).all()
     assert (found.state[0, :, 1:] == OK).all()
     other, _ = video([replace(grey, colour=GREEN, stripe=3), *discs[1:]], ground=ground)
     found = identity_from_appearance(after(target, other), target, labels, IDS)
@@ -174,12 +174,12 @@ def test_small_hidden_and_lost_objects() -> None:
     found = identity_from_appearance(target, target, labels, IDS)
     assert (found.state[0, :, 0] == IdentityState.NOT_VISIBLE).all()
     assert found.confidence[0, :, 0].isnan().all()
-    assert (found.reason[0, :, 1] == AppearanceReason.TOO_SMALL).all()
+    assert (found.reason[0, :, 1] == Reason.TOO_FEW_PIXELS).all()
     sure = torch.ones(1, STEPS, 3)
     sure[0, 5:, 2] = 0.3
     found = identity_from_appearance(target, target, labels, IDS, target_confidence=sure)
     assert (found.state[0, :5, 2] == OK).all()
-    assert (found.reason[0, 5:, 2] == AppearanceReason.LOST).all()
+    assert (found.reason[0, 5:, 2] == Reason.LOST).all()
 
 
 def test_another_scene_leaves_nothing_to_say() -> None:
@@ -229,7 +229,7 @@ def test_nan_frame_is_undetermined() -> None:
     made = target.clone()
     made[0, 2, 0, 5, 5] = torch.nan
     found = identity_from_appearance(made, target, labels, IDS)
-    assert (found.reason[0, 2] == AppearanceReason.NON_FINITE).all()
+    assert (found.reason[0, 2] == Reason.NON_FINITE).all()
     assert (found.state[0, [0, 1, 3]] == OK).all()
 
 

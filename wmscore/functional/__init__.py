@@ -11,7 +11,6 @@ from wmscore.functional.accumulation import (
     error_accumulation,
 )
 from wmscore.functional.appearance import (
-    AppearanceReason,
     AppearanceStates,
     identity_from_appearance,
 )
@@ -174,7 +173,6 @@ __all__ = [
     "ONSET_EVIDENCE",
     "PSNR_QUANTISATION_DB",
     "SENSITIVITY",
-    "AppearanceReason",
     "AppearanceStates",
     "BreakAgreement",
     "CarriedLabels",

@@ -41,6 +41,12 @@ class Reason(IntEnum):
     TOO_FEW_SAMPLES = 24
     UNDETERMINED = 25
     HIDDEN = 26
+    LOST = 27
+    TOO_FEW_PIXELS = 28
+    TWIN = 29
+    CAMOUFLAGED = 30
+    SURROUNDINGS = 31
+    UNCLEAR = 32
 
     @property
     def description(self) -> str:
@@ -80,6 +86,13 @@ _DESCRIPTIONS = {
     Reason.UNDETERMINED: "whether the objects that should be visible are still themselves cannot "
     "be told",
     Reason.HIDDEN: "the object may be hidden behind another that is not in its own place",
+    Reason.LOST: "the carried label of the object is not sure enough of where it is",
+    Reason.TOO_FEW_PIXELS: "too few pixels of the object are away from its edge",
+    Reason.TWIN: "another visible object looks the same, so that a swap would not show",
+    Reason.CAMOUFLAGED: "the background beside the object looks the same, so that its "
+    "disappearance would not show",
+    Reason.SURROUNDINGS: "the surroundings of the object are not those of the reference",
+    Reason.UNCLEAR: "neither that the object is itself nor that it is not is clear enough",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }

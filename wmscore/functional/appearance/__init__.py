@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from wmscore.functional.appearance.identity import identity_from_appearance
-from wmscore.functional.appearance.states import (
-    AppearanceReason,
-    AppearanceStates,
-    IdentityState,
-)
+from wmscore.functional.appearance.states import AppearanceStates
 
-__all__ = ["AppearanceReason", "AppearanceStates", "IdentityState", "identity_from_appearance"]
+__all__ = ["AppearanceStates", "identity_from_appearance"]

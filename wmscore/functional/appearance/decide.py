@@ -10,7 +10,8 @@ from torch.nn.functional import pad
 
 from wmscore.functional.appearance.evidence import Evidence
 from wmscore.functional.appearance.hypotheses import Hypotheses, weigh
-from wmscore.functional.appearance.states import AppearanceReason, IdentityState
+from wmscore.functional.identity_state import IdentityState
+from wmscore.functional.reasons import Reason
 
 __all__ = ["Decision", "decide"]
 
@@ -64,34 +65,34 @@ def decide(
     nothing = torch.zeros_like(h.own)
     nearer = (h.nearest - h.own) / (h.nearest + h.own + _TINY)
 
-    State, Reason = IdentityState, AppearanceReason
+    State = IdentityState
     state = torch.full_like(h.own, State.UNDETERMINED, dtype=torch.uint8)
     reason, confidence = torch.zeros_like(state), nothing
     for holds, value, why, sure in (
         (unclear, State.UNDETERMINED, Reason.UNCLEAR, nothing),
-        (itself, State.OK, Reason.DETERMINED, nearer),
+        (itself, State.OK, Reason.DEFINED, nearer),
         (itself & ~h.in_place & h.astray, State.UNDETERMINED, Reason.SURROUNDINGS, nothing),
         (itself & h.camouflaged, State.UNDETERMINED, Reason.CAMOUFLAGED, nothing),
         (itself & h.alike.any(-1), State.UNDETERMINED, Reason.TWIN, nothing),
-        (h.again >= call, State.DUPLICATE, Reason.DETERMINED, h.again),
-        (morph, State.MORPH, Reason.DETERMINED, h.morph),
-        (vanish, State.VANISH, Reason.DETERMINED, h.vanish),
-        (swap, State.SWAP, Reason.DETERMINED, h.swap),
-        (left, State.UNDETERMINED, Reason.OCCLUDED, nothing),
-        ((gone | unclear) & away & ~left, State.MISLOCATED, Reason.DETERMINED, evidence.elsewhere),
+        (h.again >= call, State.DUPLICATE, Reason.DEFINED, h.again),
+        (morph, State.MORPH, Reason.DEFINED, h.morph),
+        (vanish, State.VANISH, Reason.DEFINED, h.vanish),
+        (swap, State.SWAP, Reason.DEFINED, h.swap),
+        (left, State.UNDETERMINED, Reason.HIDDEN, nothing),
+        ((gone | unclear) & away & ~left, State.MISLOCATED, Reason.DEFINED, evidence.elsewhere),
         (gone & ~away & h.astray, State.UNDETERMINED, Reason.SURROUNDINGS, nothing),
         (h.own.isnan(), State.UNDETERMINED, Reason.NON_FINITE, nothing),
-        (evidence.core < min_core, State.UNDETERMINED, Reason.TOO_SMALL, nothing),
+        (evidence.core < min_core, State.UNDETERMINED, Reason.TOO_FEW_PIXELS, nothing),
         (lost, State.UNDETERMINED, Reason.LOST, nothing),
-        (~visible, State.NOT_VISIBLE, Reason.DETERMINED, nothing),
-        (~exists, State.UNDEFINED, Reason.DETERMINED, nothing),
+        (~visible, State.NOT_VISIBLE, Reason.DEFINED, nothing),
+        (~exists, State.UNDEFINED, Reason.DEFINED, nothing),
     ):
         state.masked_fill_(holds, value)
         reason.masked_fill_(holds, why)
         confidence = sure.where(holds, confidence)
     confidence = confidence.clamp(0, 1).masked_fill(~visible, torch.nan)
     twin = (h.alike.to(torch.uint8).argmax(-1) + 1).where(reason == Reason.TWIN, 0)
-    names = (state == State.SWAP) | (reason == Reason.OCCLUDED)
+    names = (state == State.SWAP) | (reason == Reason.HIDDEN)
     return Decision(state, (h.other + 1).where(names, twin), confidence, reason, h)
 
 

@@ -75,7 +75,7 @@ def identity_from_appearance(
     has followed, or that covers another one, is MISLOCATED, which is no break.
 
     Where a break would not show, nothing is claimed: UNDETERMINED, with an
-    :class:`AppearanceReason`. It does not say that an object is OK that looks like another visible
+    :class:`Reason`. It does not say that an object is OK that looks like another visible
     one (TWIN: a swap would not show) or like the background (CAMOUFLAGED), but still sees it
     replaced by something else.
 
@@ -112,7 +112,7 @@ def identity_from_appearance(
         TypeError: not tensors, or of the wrong dtype.
 
     Example:
-        >>> from wmscore.functional.appearance import IdentityState
+        >>> from wmscore.functional import IdentityState
         >>> target = torch.full((1, 2, 3, 48, 48), 90, dtype=torch.uint8)
         >>> labels = torch.zeros(1, 2, 48, 48, dtype=torch.int64)
         >>> labels[..., 4:14, 4:14], labels[..., 28:38, 28:38] = 1, 2

@@ -12,7 +12,7 @@ from wmscore.functional.identity.labels import object_identity
 from wmscore.functional.identity.own_ids import share_ids
 from wmscore.functional.identity.result import ObjectIdentity
 from wmscore.functional.identity.stability import IdStability, id_stability
-from wmscore.functional.identity.states import IdentityState
+from wmscore.functional.identity_state import IdentityState
 
 __all__ = [
     "APPEARANCE_MIN_SIDE",

@@ -13,7 +13,7 @@ from wmscore.functional.identity.frames import FrameIdentity, at_border
 from wmscore.functional.identity.labels import assemble
 from wmscore.functional.identity.places import match_places
 from wmscore.functional.identity.result import ObjectIdentity
-from wmscore.functional.identity.states import IdentityState
+from wmscore.functional.identity_state import IdentityState
 from wmscore.functional.label_ids import label_ids
 from wmscore.functional.overlap import LabelOverlap, overlap_pieces
 

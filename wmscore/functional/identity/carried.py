@@ -12,7 +12,7 @@ from wmscore.functional.identity.frames import FrameIdentity
 from wmscore.functional.identity.labels import assemble
 from wmscore.functional.identity.over_time import mark_returns
 from wmscore.functional.identity.result import ObjectIdentity
-from wmscore.functional.identity.states import IdentityState
+from wmscore.functional.identity_state import IdentityState
 from wmscore.functional.label_ids import label_ids
 from wmscore.functional.overlap import overlap_pieces
 from wmscore.functional.references import Encoder

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from wmscore.functional._check import check_count
 from wmscore.functional.identity.over_time import is_break, judged
 from wmscore.functional.identity.result import ObjectIdentity
-from wmscore.functional.identity.states import IdentityState
+from wmscore.functional.identity_state import IdentityState
 
 __all__ = ["IdentityEvents", "identity_events"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from wmscore.functional.identity.places import in_ring, match_places
-from wmscore.functional.identity.states import IdentityState
+from wmscore.functional.identity_state import IdentityState
 from wmscore.functional.overlap import LabelOverlap
 
 __all__ = ["FrameIdentity", "at_border", "frame_identity"]

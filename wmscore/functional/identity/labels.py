@@ -19,7 +19,7 @@ from wmscore.functional.identity.over_time import (
     mark_returns,
 )
 from wmscore.functional.identity.result import ObjectIdentity
-from wmscore.functional.identity.states import IdentityState
+from wmscore.functional.identity_state import IdentityState
 from wmscore.functional.overlap import label_overlap, overlap_pieces
 from wmscore.functional.reasons import Reason
 

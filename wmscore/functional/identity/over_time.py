@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from wmscore.functional.horizon import FirstCrossing, first_run
-from wmscore.functional.identity.states import IdentityState
+from wmscore.functional.identity_state import IdentityState
 from wmscore.functional.reasons import Reason
 
 __all__ = ["Breaks", "IdentityScore", "first_breaks", "identity_score", "is_break", "mark_returns"]
