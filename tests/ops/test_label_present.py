@@ -131,6 +131,33 @@ def test_every_label_in_turn(run, dtype, device):
     assert extremes.tolist() == [[min(0, v), max(0, v)] for v in values.tolist()]
 
 
+def alike(dtype: torch.dtype) -> Tensor:
+    """Two labels in turn, long runs of each; they are equal in some of their bytes."""
+    pairs = {
+        torch.uint8: [(5, 0x15), (0, 5), (255, 254)],
+        torch.int16: [(5, 0x0505), (0x0505, 5), (-1, 255), (0, 256)],
+        torch.int32: [(5, 0x00050005), (5, 0x05050505), (5, 0x10005), (-1, 0xFFFF)],
+        torch.int64: [(5, 0x500000005), (5, 0x100000005), (0x100000005, 5), (-1, 0xFFFFFFFF)],
+    }[dtype]
+    rows = [torch.tensor(pair).repeat_interleave(8192) for pair in pairs]
+    return torch.stack(rows).view(len(pairs), 1, 128, 128).to(dtype)
+
+
+def lone(dtype: torch.dtype) -> Tensor:
+    """One label, but for a pixel of another, at each place of a word or group."""
+    labels = torch.full((64, 16384), 7, dtype=dtype)
+    rows = torch.arange(64)
+    labels[rows, 8192 + rows] = 200
+    return labels.view(64, 1, 128, 128)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_labels_that_are_alike(run, dtype, device):
+    for labels in (alike(dtype), lone(dtype)):
+        assert_equal(run(labels.to(device)), by_numpy(labels))
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -310,6 +337,12 @@ def test_emulated_cuda_kernel_reads_strided_maps(emulated, layout, dtype):
         assert_equal(
             run_emulated(emulated("label_present"), strided, valid), by_numpy(labels, valid)
         )
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_emulated_cuda_kernel_with_labels_that_are_alike(emulated, dtype):
+    for labels in (alike(dtype), lone(dtype)[:16]):
+        assert_equal(run_emulated(emulated("label_present"), labels), by_numpy(labels))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64], ids=str)
