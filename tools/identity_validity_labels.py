@@ -1,7 +1,7 @@
 """How well identity with labels finds known faults: recall, exact steps, and false events.
 
-    python tools/identity_validity_labels.py                 # tables in Markdown
-    python tools/identity_validity_labels.py --json out.json --scenarios 64 --settings sprites-64
+    python tools/identity_validity_labels.py --settings sprites-64 --json sprites.json
+    python tools/identity_validity_labels.py --tables sprites.json doom.json     # of earlier runs
 
 Each fault is injected into true rollouts and recorded with its step and object. Found is an event
 of that object and of the kind that the fault makes; exact if it begins at the recorded step. A
@@ -94,6 +94,21 @@ def tally(name: str, rollouts: Rollouts, count: Counter[str]) -> None:
         count["before"] += bool((here & breaks & (events.first_step < step)).any())
 
 
+def tables(records: list[dict[str, int | str]]) -> str:
+    """Markdown: a line per fault, a column per world; then the worlds without a fault."""
+    worlds = list(dict.fromkeys(str(r["setting"]) for r in records))
+    cells = {(r["model"], r["setting"]): Counter({k: v for k, v in r.items()}) for r in records}
+    head = ["", *worlds]
+    lines = [head, ["---"] * len(head)]
+    for name in FAULTS:
+        row = [cells[name, world] for world in worlds]
+        lines.append([name, *(f"{c['exact']} of {c['injected']}" for c in row)])
+    for name in CLEAN:
+        row = [cells[name, world] for world in worlds]
+        lines.append([f"*{name}*", *(f"{c['with an event']} of {c['rollouts']}" for c in row)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
@@ -101,7 +116,11 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--horizon", type=int, default=32)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--tables", type=Path, nargs="+", help="print those of earlier runs")
     options = parser.parse_args()
+    if options.tables:
+        print(tables([r for path in options.tables for r in json.loads(path.read_text())]))
+        return
     models = {name: lambda world, f=fault: Faulty(world, f) for name, (fault, _) in FAULTS.items()}
     models |= {
         "clean": lambda world: world,
@@ -119,17 +138,7 @@ def main() -> None:
             for name, rollouts in answers.items():
                 tally(name, rollouts, counts[name])
         records += [{"setting": setting, "model": n, **c} for n, c in counts.items()]
-        print(f"\n{setting}, {options.scenarios} scenarios x {options.horizon} steps\n")
-        print("| fault | injected | found | exact step | a break before it |")
-        print("| --- | --- | --- | --- | --- |")
-        for name in FAULTS:
-            c = counts[name]
-            print(f"| {name} | {c['injected']} | {c['found']} | {c['exact']} | {c['before']} |")
-        print("\n| true or nearly true | rollouts | with a break | with a spawn |")
-        print("| --- | --- | --- | --- |")
-        for name in CLEAN:
-            c = counts[name]
-            print(f"| {name} | {c['rollouts']} | {c['with an event']} | {c['with a spawn']} |")
+    print(tables(records))
     if options.json:
         with atomic_file(options.json) as draft:
             draft.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")

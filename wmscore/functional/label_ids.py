@@ -72,7 +72,10 @@ def present_ids(labels: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def list_ids(present: Tensor, extremes: Tensor) -> Tensor:
-    """``[B, N]`` the ids that are present; the sync of :func:`label_ids`."""
+    """``[B, N]`` the ids that are present; the sync of :func:`label_ids`.
+
+    ``extremes`` ``[B, *]`` hold the smallest and the largest label of all that ``present`` is of.
+    """
     rows, device = present.shape[0], present.device
     if rows == 0:
         return torch.zeros(0, 0, dtype=torch.int64, device=device)
@@ -91,9 +94,9 @@ def list_ids(present: Tensor, extremes: Tensor) -> Tensor:
             f"a row may have at most {MOST_OBJECTS} objects, got {objects} in row {at[2]}"
         )
     ids = torch.zeros(rows, objects + 1, dtype=torch.int64, device=device)
-    every_id = torch.arange(LARGEST_ID + 1, device=device)
+    every_id = torch.arange(highest + 1, device=device)
     for start in range(0, rows, TABLE_ROWS):
-        table = present[start : start + TABLE_ROWS]
+        table = present[start : start + TABLE_ROWS, : highest + 1]
         # All absent ids write 0 to slot 0, which is dropped.
         slot = table.cumsum(1).where(table, 0)
         ids[start : start + TABLE_ROWS].scatter_(1, slot, every_id.where(table, 0))
