@@ -141,6 +141,35 @@ def test_hidden_by_a_displaced_object_is_no_break() -> None:
     assert (found.state[0, BEGIN - 1 :, 2] == MISLOCATED).all()
 
 
+def test_more_of_an_object_than_the_reference_shows_is_no_duplicate() -> None:
+    hidden = Disc(3, RED, (30, 26), radius=9)
+    passing = Disc(9, BLUE, (30, 64), (0, -5), radius=12)
+    target, labels = video([hidden, passing])
+    labels = labels.masked_fill(labels == 9, 0)  # as a part of the scene that is no object
+    made, _ = video([hidden])
+    found = identity_from_appearance(made, target, labels, IDS)
+    sliver = (found.area[0, :, 0] >= 16) & (found.area[0, :, 0] < 160)
+    assert sliver.any()
+    assert (found.elsewhere[0, sliver, 0] > 0.6).any()  # another part of it looks the same
+    assert (found.again[0, sliver, 0] < 0.5).all()
+    assert not (found.state[0, :, 0] >= SWAP).any()
+
+
+def test_an_object_is_known_by_how_it_looked_before() -> None:
+    target, labels = video(three())
+    turned, _ = video(with_disc(7, colour=YELLOW))
+    target = torch.cat([target[:, :2], turned[:, 2:]], 1)  # a change of the true world
+    other, _ = video([replace(d, colour=GREEN if d.name == 3 else d.colour) for d in three()])
+    made = after(target, other)
+    made[0, BEGIN - 1 :] = torch.where(
+        (labels[0, BEGIN - 1 :] == 7)[:, None], target[0, BEGIN - 1 :], made[0, BEGIN - 1 :]
+    )
+    found = identity_from_appearance(made, target, labels, IDS)
+    assert (found.state[0, BEGIN - 1 :, 0] == SWAP).all()
+    assert (found.other_id[0, BEGIN - 1 :, 0] == 7).all()
+    assert (found.state[0, :, 1:] == OK).all()
+
+
 def test_twins_are_undetermined_but_can_vanish() -> None:
     discs = [Disc(3, RED, (16, 14)), Disc(7, RED, (44, 44)), Disc(9, BLUE, (16, 46))]
     target, labels = video(discs)

@@ -171,7 +171,7 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match=r"boxes must have shape \[B, N, 4\]"):
         labels_from_boxes(torch.zeros(1, 2, 3), (4, 4))
     with pytest.raises(ValueError, match=r"ids must have shape \[B, N\]"):
-        labels_from_boxes(torch.zeros(1, 2, 4), (4, 4), ids=torch.ones(1, 3, dtype=torch.int64))
+        labels_from_boxes(torch.zeros(1, 2, 4), (4, 4), ids=torch.tensor([[1, 2, 3]]))
     with pytest.raises(TypeError, match="points must hold real numbers"):
         labels_from_points(torch.zeros(1, 2, 2, dtype=torch.bool), (4, 4))
     with pytest.raises(ValueError, match="radius must be"):

@@ -28,7 +28,7 @@ __all__ = ["Encode", "Evidence", "frame_evidence", "gather_evidence"]
 Encode = Callable[[Tensor], Tensor]
 """From frames ``[F, C, H, W]`` float32 to a feature map ``[F, D, h, w]``."""
 
-_PIXEL_VALUES = 4  # temporaries of a pixel, in units of those that a piece is meant for
+_PIXEL_VALUES = 2  # temporaries of a pixel, in units of those that a piece is meant for
 _SEARCHED = 10  # objects of a frame, the largest ones, that are looked for elsewhere
 _SEARCH_SIDE = 40  # cells of the shorter side in which the whole frame is searched
 _DISPLACED = 1e-5  # squared error that a displacement by one pixel has to save

@@ -10,6 +10,7 @@ from torch import Tensor
 __all__ = ["Found", "search"]
 
 _COVERAGE = 0.6  # of the object that must lie inside the frame
+_FEWEST = 6.0  # cells of an object from which a place that looks like it says that it is there
 _FLOOR = 1.5e-3  # squared difference of template and reference below which a place says nothing
 
 
@@ -91,7 +92,7 @@ def search(
     others = occupied - itself
     elsewhere = score.where(moved & (others <= 0.3 * inside), -torch.inf)
     beyond = (occupied <= 0.15 * inside) & (far >= reach[..., None, None])
-    again = score.where(beyond, -torch.inf)
+    again = score.where(beyond & (area >= _FEWEST), -torch.inf)
     return Found(*(value.amax((2, 3)).clamp(min=-1) for value in (elsewhere, again)))
 
 
