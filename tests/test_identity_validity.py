@@ -7,7 +7,8 @@ from pathlib import Path
 import identity_validity as validity
 import torch
 
-from wmscore.functional.appearance import AppearanceStates, IdentityState
+from wmscore.functional import IdentityState, Reason
+from wmscore.functional.appearance import AppearanceStates
 
 
 def states(*objects: list[int], reasons: int = 0) -> AppearanceStates:
@@ -29,7 +30,8 @@ def states(*objects: list[int], reasons: int = 0) -> AppearanceStates:
     )
 
 
-OK, LOST, UNCLEAR, SWAP, VANISH = 2, 1, 7, 5, 6
+OK, SWAP, VANISH = IdentityState.OK, IdentityState.SWAP, IdentityState.VANISH
+LOST, UNCLEAR = Reason.LOST, Reason.UNCLEAR
 
 
 def test_counts_of_hand_made_states() -> None:

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from tests.panels import sprite_panel
 from wmscore.evidence import write_evidence
-from wmscore.functional import IdentityState, Reason
+from wmscore.functional import IdentityState, Reason, carried_identity
 from wmscore.manifest import Panel
-from wmscore.networks import ModuleEncoder
+from wmscore.networks import LpipsNetwork, ModuleEncoder
 from wmscore.replay import freeze_panel, render_truth, replay, replay_rows
 from wmscore.rollouts import Rollouts
 from wmscore.scorer import Scorer
 from wmscore.scores import Scores
-from wmscore.testing import Faulty, IdentitySwap, Vanish
+from wmscore.testing import Faulty, IdentitySwap, Vanish, sprite_items
 from wmscore.worlds import SpriteWorld, WorldModel
 
 WORLD = SpriteWorld(height=48, width=48)
@@ -223,3 +223,22 @@ def test_rows_with_and_without_labels_stand_side_by_side() -> None:
     scores = scorer.compute()
     assert scores.fault.tolist() == [0, int(Reason.NO_LABELS)] * 3
     assert scores.summary["idf1"].isnan().tolist() == [False, True] * 3
+
+
+@pytest.mark.parametrize("net", ["alex", "squeeze"])
+def test_a_trunk_of_lpips_is_an_encoder_too(net: str) -> None:
+    network = LpipsNetwork.random(net)  # type: ignore[arg-type]
+    world = SpriteWorld(height=64, width=64)
+    items = sprite_items(2, 8)
+    truth, model = (w.rollout(items, 8) for w in (world, Faulty(world, IdentitySwap())))
+    for target_labels in (truth.labels, None):
+        assert truth.labels is not None
+        found = carried_identity(
+            model.frames,
+            truth.frames,
+            truth.labels[:, 0],
+            target_labels=target_labels,
+            encoder=network,
+        )
+        assert found.score.isfinite().any()
+        assert ((found.confidence >= 0) & (found.confidence <= 1))[found.visible].any()

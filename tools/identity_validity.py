@@ -24,11 +24,8 @@ import torch
 from document_tables import with_table
 from torch import Tensor
 
-from wmscore.functional.appearance import (
-    AppearanceStates,
-    IdentityState,
-    Reason,
-)
+from wmscore.functional import IdentityState, Reason
+from wmscore.functional.appearance import AppearanceStates
 from wmscore.functional.appearance.evidence import gather_evidence
 from wmscore.functional.appearance.identity import states_of
 from wmscore.functional.carry import carry_labels

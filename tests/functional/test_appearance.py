@@ -20,12 +20,8 @@ from tests.functional.objects_on_texture import (
     three,
     video,
 )
-from wmscore.functional.appearance import (
-    AppearanceStates,
-    IdentityState,
-    Reason,
-    identity_from_appearance,
-)
+from wmscore.functional import IdentityState, Reason
+from wmscore.functional.appearance import AppearanceStates, identity_from_appearance
 
 OK, SWAP, VANISH = IdentityState.OK, IdentityState.SWAP, IdentityState.VANISH
 DUPLICATE, MORPH = IdentityState.DUPLICATE, IdentityState.MORPH
@@ -233,13 +229,6 @@ def test_padding_and_invalid_steps() -> None:
     assert (found.state[0, :6][:, [0, 2, 3]] == OK).all()
     assert found.own[0, 6:].isnan().all()
     assert found.confidence[0, :, 1].isnan().all()
-
-
-def test_states_are_those_of_identity() -> None:
-    from wmscore.functional import IdentityState as Everywhere
-
-    for state in IdentityState:
-        assert Everywhere[state.name] == state
 
 
 def test_no_objects_and_no_rows() -> None:
