@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.functional.identity.scenes import STEPS, erased, swapped, two_objects
-from tests.functional.identity.test_labels import random_labels
+from tests.functional.identity.test_object_identity import random_labels
 from wmscore.functional import IdentityState, identity_events, object_identity
 
 
