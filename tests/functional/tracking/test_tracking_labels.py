@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_similarity import leaves
+from test_tracking_similarity import leaves
 from torch import Tensor
 from trackeval_oracle import evaluate, evaluate_masks, labelled_sequence
 
