@@ -76,9 +76,9 @@ for file in "${benchmarks[@]}"; do # each may use its share of what the earlier 
   waiting=$((waiting - 1))
 done
 
-# Small uint8 cases: every access is checked, which is slow. Without torch's cache each tensor has its own block.
+# Small cases, of uint8 where there are: every access is checked, which is slow. Without torch's cache each tensor has its own block.
 if [ -n "$sanitizer" ]; then
-  small='uint8 and cuda and not (2_to_the_31 or compiles or opcheck or graph or stream or 131 or 200)'
+  small='(uint8 or label_propagate or assignment) and cuda and not (2_to_the_31 or compiles or opcheck or graph or stream or 131 or 200)'
   for tool in memcheck racecheck; do
     before=$status
     PYTORCH_NO_CUDA_MEMORY_CACHING=1 step "$tool" $(((END - SECONDS) / 2)) "$sanitizer" --tool "$tool" \
