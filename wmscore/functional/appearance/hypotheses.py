@@ -95,7 +95,7 @@ def weigh(e: Evidence, visible: Tensor, judged: Tensor) -> Hypotheses:
     least = (varies[:, :, :, None] + varies[:, :, None]).clamp(_FLOOR, _MOST_FLOOR)
     between = _squared(e.itself, e.itself).nan_to_num(torch.inf)
     alike = visible[:, :, None] & ~never & (between < least)
-    same = ~never & (apart < _FLOOR)
+    same = ~never & (apart < least)
     going, other = _known(toward.masked_fill(same, -torch.inf)).max(-1)
     to_other = _known(-distance.masked_fill(never | same, torch.inf)).amax(-1).neg()
     nearest = torch.minimum(to_other, ground)
