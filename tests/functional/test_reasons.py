@@ -32,8 +32,16 @@ def test_codes_are_stable() -> None:
         "NO_DRIFT",
         "NO_ERROR",
         "TOO_FEW_SAMPLES",
+        "UNDETERMINED",
+        "HIDDEN",
+        "LOST",
+        "TOO_FEW_PIXELS",
+        "TWIN",
+        "CAMOUFLAGED",
+        "SURROUNDINGS",
+        "UNCLEAR",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == list(range(25))
+    assert [int(reason) for reason in sorted(Reason)] == list(range(33))
 
 
 def test_each_reason_has_its_own_line() -> None:

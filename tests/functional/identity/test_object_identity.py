@@ -666,7 +666,7 @@ def test_a_row_alone_equals_the_row_in_a_batch(monkeypatch: pytest.MonkeyPatch) 
             ):
                 value = value[..., :count]
             assert_close(value, single, equal_nan=True, rtol=0, atol=0)
-    monkeypatch.setattr("wmscore.functional._chunks.piece_elements", lambda device: 14 * 14 * 2)
+    monkeypatch.setattr("wmscore.functional._chunks.piece_elements", lambda device: 40)
     pieces = object_identity(preds, target, min_area=6)
     for field in fields(pieces):
         assert_close(getattr(pieces, field.name), getattr(whole, field.name), equal_nan=True)

@@ -187,7 +187,7 @@ def test_more_bits_than_a_byte_counts() -> None:
 def test_pieces_do_not_matter(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     maps = batch()
     expected = tracking_summary(*maps, boundary=True)
-    for module in ("overlap", "tracking.boundary"):
+    for module in ("_chunks", "tracking.boundary"):
         monkeypatch.setattr(f"wmscore.functional.{module}.piece_elements", lambda device: pixels)
     assert_same(tracking_summary(*maps, boundary=True), expected)
 
