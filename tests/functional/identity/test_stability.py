@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import pytest
 import torch
 
 from tests.functional.identity.scenes import STEPS, rollout, swapped, two_objects
+from wmscore import Panel
 from wmscore.functional import id_stability
+from wmscore.replay import render_truth
 from wmscore.testing import Faulty, IdentitySwap, sprite_items
-from wmscore.worlds import SpriteWorld
+from wmscore.worlds import SpriteWorld, doom_labels
+from wmscore.worlds.load import load_world
 
 
 def test_counts() -> None:
@@ -37,3 +44,22 @@ def test_worlds_and_faults_are_stable() -> None:
     for model in (world, Faulty(world, IdentitySwap())):
         labels = model.rollout(items, 16).labels
         assert not id_stability(labels).suspicious.any()
+
+
+@pytest.mark.vizdoom
+def test_raw_values_of_vizdoom_are_found_and_its_objects_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def paint(self: Any, state: Any, out: Any) -> None:
+        table = np.zeros(256, dtype=np.int16)
+        for label in state.labels:
+            table[label.value] = label.value if self._labels[label.object_id] else 0
+        np.take(table, state.labels_buffer, out=out)
+
+    panel = Panel.packaged("vizdoom")
+    for is_raw in (False, True):
+        if is_raw:
+            monkeypatch.setattr(doom_labels.ObjectLabels, "paint", paint)
+        truth = render_truth(panel, load_world(panel))
+        found = id_stability(truth.labels, valid=truth.valid).suspicious
+        assert int(found.sum()) >= 8 if is_raw else not found.any()

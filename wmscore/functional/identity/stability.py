@@ -38,7 +38,7 @@ def id_stability(
     valid: Tensor | None = None,
     ids: Tensor | None = None,
     min_area: int = 16,
-    iou_gate: float = 0.5,
+    iou_gate: float = 0.6,
 ) -> IdStability:
     """Count how often an id moves onto the place of another from one frame to the next.
 
@@ -52,7 +52,8 @@ def id_stability(
         ids: ``[B, N]`` distinct object ids of each row, 0 = padding; ``None`` finds them with one
             device sync.
         min_area: pixels from which a region takes part.
-        iou_gate: IoU in (0, 1] from which a region stands in the place of another.
+        iou_gate: IoU in (0, 1] from which a region stands in the place of another. Where the view
+            turns past a row of things, one moves onto the place of the next with an IoU up to 0.6.
 
     Returns:
         :class:`IdStability`. A single frame has no changes.
