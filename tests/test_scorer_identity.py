@@ -15,7 +15,8 @@ from torch import Tensor
 
 from tests.panels import sprite_panel
 from wmscore.evidence import write_evidence
-from wmscore.functional import IdentityState, Reason, carried_identity
+from wmscore.evidence.postmortem import postmortem
+from wmscore.functional import IdentityState, Reason, carried_identity, share_ids
 from wmscore.manifest import Panel
 from wmscore.networks import LpipsNetwork, ModuleEncoder
 from wmscore.replay import freeze_panel, render_truth, replay, replay_rows
@@ -211,8 +212,44 @@ def test_ids_that_change_their_meaning_are_warned_of_by_row() -> None:
         assert rollouts.labels is not None
         return replace(rollouts, labels=renumbered(rollouts.labels))
 
-    with pytest.warns(UserWarning, match=r"rollouts.labels: ids seem .* 6 rows.*'scene-0', seed 0"):
-        score(scene, WORLD, change)
+    with pytest.warns(UserWarning, match=r"rollouts.labels: in 6 rows.*'scene-0', seed 0.*change"):
+        scores = score(scene, WORLD, change)
+    assert any("ids seem to change" in text for text in scores.provenance.values())
+    assert "**Warning:** rollouts.labels: in 6 rows" in postmortem([scores], [], roles={})
+
+
+def test_ids_of_their_own_are_warned_of_and_can_be_shared() -> None:
+    scene = panel_of("objects")
+
+    def change(rollouts: Rollouts) -> Rollouts:
+        assert rollouts.labels is not None
+        return replace(rollouts, labels=(rollouts.labels + 40).masked_fill(rollouts.labels == 0, 0))
+
+    def share(rollouts: Rollouts) -> Rollouts:
+        theirs = change(rollouts)
+        assert theirs.labels is not None
+        assert theirs.reference_labels is not None
+        return replace(
+            theirs, labels=share_ids(theirs.labels, theirs.reference_labels[theirs.reference_index])
+        )
+
+    with pytest.warns(UserWarning, match="no object has the id that the reference gives it"):
+        score(scene, SWAP, change)
+    shared, expected = score(scene, SWAP, share), score(scene, SWAP)
+    assert shared.identity is not None
+    assert expected.identity is not None
+    assert shared.identity.first_break.equal(expected.identity.first_break)
+
+
+def test_a_gate_with_nothing_but_undetermined_objects_is_a_fault() -> None:
+    scene = panel_of("carried_first", encoder="blind")
+    blind = torch.nn.Sequential(torch.nn.AvgPool2d(48), torch.nn.Conv2d(3, 4, 1))
+    encoder = ModuleEncoder(blind.eval(), name="blind")
+    scores = score(scene, SWAP, no_labels, encoder=encoder)
+    undefined = (scores.axes["identity_persistence"].reason != 0).all(1)
+    told = (scores.axes["identity_persistence"].reason == Reason.UNDETERMINED).any(1)
+    assert (scores.fault[undefined & told] == Reason.UNDETERMINED).all()
+    assert (undefined & told).any()
 
 
 def test_rows_with_and_without_labels_stand_side_by_side() -> None:

@@ -244,7 +244,8 @@ class AxisSpec(_Frozen):
         if (self.measure in ENCODER_MEASURES) != (self.encoder is not None):
             raise ValueError(
                 f"encoder: expected the name of the encoder with {' or '.join(ENCODER_MEASURES)}, "
-                f"and none with another measure; got {self.encoder!r} with {self.measure!r}"
+                "optionally with carried identity, and none with another measure; "
+                f"got {self.encoder!r} with {self.measure!r}"
             )
         return self
 

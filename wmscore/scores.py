@@ -145,7 +145,9 @@ class Scores:
         """Which breaks that were told without labels are ones; None without true labels."""
         if self.identity is None or self.identity_truth is None:
             return None
-        return break_agreement(self.identity, self.identity_truth)
+        found = break_agreement(self.identity, self.identity_truth)
+        known = (self.identity_truth.reason != int(Reason.MISSING)).any(1, keepdim=True)
+        return BreakAgreement(*(kind & known for kind in found))
 
     def events(self) -> list[dict[str, Any]]:
         """What happened to objects, one record per event (`functional.identity_events`)."""

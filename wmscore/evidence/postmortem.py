@@ -107,6 +107,9 @@ def _section(
             f"{len(scores)} rows have one."
         )
     lines += _identity_error(scores)
+    lines += [
+        f"- **Warning:** {v}" for k, v in scores.provenance.items() if k.startswith("warning")
+    ]
     truth = next((anchor for role, anchor in anchors if role == "truth"), None)
     verdict = attribute(scores, failure, truth=truth)
     lines.append(f"- **Cause:** {verdict.cause}.")

@@ -143,7 +143,7 @@ def _outlined(frames: Tensor, tensors: dict[str, Tensor], name: str) -> Tensor:
         name = "reference_labels"  # where the objects should be
     if name not in tensors:
         return frames
-    labels = _enlarged(tensors[name][:, None])[:, 0]
+    labels = _enlarged(tensors[name][:, None])[:, 0].long()
     if "identity.ids" not in tensors:
         ids = torch.unique(labels)
         return outline_objects(frames, labels, ids[ids > 0])
@@ -163,7 +163,9 @@ def _enlarged(frames: Tensor) -> Tensor:
 
 
 def _as_uint8(frames: Tensor) -> Tensor:
-    """For looking at only: undefined pixels are shown black."""
+    """For looking at only, in three channels: undefined pixels are shown black."""
+    if frames.shape[-3] == 1:
+        frames = frames.expand(*frames.shape[:-3], 3, *frames.shape[-2:])
     if frames.dtype == torch.uint8:
         return frames
     return frames.float().nan_to_num(0.0).mul(255).round().clamp(0, 255).to(torch.uint8)

@@ -17,6 +17,7 @@ __all__ = [
     "check_count",
     "check_curve",
     "check_embeddings",
+    "check_first_labels",
     "check_frames",
     "check_ids",
     "check_label_pair",
@@ -151,6 +152,19 @@ def check_label_pair(
                 f"target_index must lie in 0..{target_labels.shape[0] - 1}, the rows of "
                 f"target_labels, got {low}..{high}"
             )
+
+
+def check_first_labels(first_labels: Tensor, rows: int, size: tuple[int, int], what: str) -> None:
+    """Label maps of one frame for each row, ``[B, H, W]``, of the size of ``what``."""
+    check_tensor("first_labels", first_labels)
+    if first_labels.dtype not in LABEL_DTYPES:
+        raise TypeError(f"first_labels must be an integer label map, got {first_labels.dtype}")
+    expected = (rows, *size)
+    if tuple(first_labels.shape) != expected:
+        raise ValueError(
+            f"first_labels must have shape [B, H, W] = {expected} like {what}, "
+            f"got {tuple(first_labels.shape)}"
+        )
 
 
 def check_ids(

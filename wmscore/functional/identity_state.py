@@ -37,9 +37,10 @@ class IdentityState(IntEnum):
     - MISLOCATED: none of these: it is there, but elsewhere or of another shape, which is a fault of
       the dynamics and never of identity.
 
-    REENTRY is a SWAP, MORPH or MERGE that begins at the step at which the object comes back to
-    view, having been itself before it left: it returned as another. SPAWN is the state of a
-    stranger that appeared away from the border and in nobody's place; it breaks no object.
+    REENTRY is a SWAP, MORPH or MERGE in a run of broken steps that begins as the object comes back
+    to view, having been itself before it left: it returned as another. SPAWN is the state of a
+    stranger that appeared away from the border, and neither in the place of an object that is gone
+    nor as a part of one; it breaks no object.
     """
 
     UNDEFINED = 0
@@ -74,7 +75,7 @@ _DESCRIPTIONS = {
     IdentityState.MISLOCATED: "itself, but elsewhere or of another shape",
     IdentityState.UNDETERMINED: "cannot be told",
     IdentityState.SWAP: "another object is in its place",
-    IdentityState.VANISH: "gone while the reference shows it",
+    IdentityState.VANISH: "gone while it should be visible",
     IdentityState.DUPLICATE: "there twice",
     IdentityState.MORPH: "something that never was is in its place",
     IdentityState.MERGE: "grown into another object",

@@ -19,7 +19,7 @@ from wmscore.scorer.axes import Curves, action_response
 from wmscore.scorer.distances import check_measure
 from wmscore.scorer.faults import evaluation_faults
 from wmscore.scorer.groups import Groups
-from wmscore.scorer.identity import UNSTABLE, identity_persistence, join_identity
+from wmscore.scorer.identity import LABEL_WARNINGS, identity_persistence, join_identity
 from wmscore.scorer.latent import latent_drift
 from wmscore.scorer.learned import Learned, describe_network
 from wmscore.scorer.measures import measure_of
@@ -225,7 +225,7 @@ class Scorer:
                 found = identity_persistence(groups, spec, self._learned.encoder)
                 score, reason, curves = found.score, found.reason, found.curves
                 part |= {f"summary.{name}": value for name, value in found.summary.items()}
-                part["unstable"] = found.unstable
+                part["warnings"] = found.warnings
                 if found.objects is not None:
                     self._identity.append((part["slot"], found.objects))
                 if found.truth is not None:
@@ -277,7 +277,12 @@ class Scorer:
             undefined = (scored.reason != 0).all(1) & (fault == 0) & spec.gate
             cut = (scored.reason == int(Reason.NO_FRAME)) & shown
             fault.masked_fill_(undefined & cut.any(1), int(Reason.SHORT))
-            for kind in (Reason.NO_LABELS, Reason.NO_LATENTS, Reason.TOO_SMALL):
+            for kind in (
+                Reason.NO_LABELS,
+                Reason.NO_LATENTS,
+                Reason.TOO_SMALL,
+                Reason.UNDETERMINED,
+            ):
                 lost = (scored.reason == int(kind)).any(1)
                 fault.masked_fill_(undefined & lost, int(kind))
             # Nor by a state that no distance can judge, at any step that is there.
@@ -311,8 +316,9 @@ class Scorer:
             for k in (parts[0] if parts else {})
             if k.startswith("summary.")
         }
-        if parts and "unstable" in parts[0]:
-            self._warn_of_labels(gather("unstable", torch.zeros(rows, dtype=torch.uint8)))
+        said: dict[str, str] = {}
+        if parts and "warnings" in parts[0]:
+            said = self._warn_of_labels(gather("warnings", torch.zeros(rows, dtype=torch.uint8)))
         return Scores(
             panel=self.panel,
             model=self._model or "",
@@ -324,25 +330,25 @@ class Scorer:
             identity_truth=join_identity(self._truth, rows),
             summary=summary,
             info=info,
-            provenance=self._provenance(),
+            provenance=self._provenance() | said,
         )
 
-    def _warn_of_labels(self, unstable: Tensor) -> None:
-        for bit, name in UNSTABLE.items():
-            rows = (unstable & bit).nonzero()[:, 0].tolist()
+    def _warn_of_labels(self, bits: Tensor) -> dict[str, str]:
+        """Warn of rows whose label maps are wrong; say it in the provenance too."""
+        said = {}
+        keys = list(self.panel.rows())
+        for bit, what in LABEL_WARNINGS.items():
+            rows = (bits & bit).nonzero()[:, 0].tolist()
             if rows:
-                keys = list(self.panel.rows())
                 some = ", ".join(
                     f"({self.panel.scenarios[keys[r][0]].id!r}, seed {keys[r][1]})"
                     for r in rows[:5]
                 )
-                warnings.warn(
-                    f"rollouts.{name}: ids seem to change their meaning from frame to frame in "
-                    f"{len(rows)} rows, the first of them {some}: one id moves onto the place of "
-                    "another again and again. Identity needs ids that are stable over time",
-                    UserWarning,
-                    stacklevel=3,
-                )
+                name, _, rest = what.partition(": ")
+                text = f"{name}: in {len(rows)} rows, the first of them {some}, {rest}"
+                warnings.warn(text, UserWarning, stacklevel=3)
+                said[f"warning {bit}"] = text
+        return said
 
     def _networks(self) -> dict[str, str]:
         about = self._learned.provenance()

@@ -14,10 +14,17 @@ from wmscore.manifest import AxisSpec
 from wmscore.scorer.axes import Curves, blank
 from wmscore.scorer.groups import Groups, of_reference
 
-__all__ = ["UNSTABLE", "IdentityFound", "identity_persistence", "join_identity"]
+__all__ = ["LABEL_WARNINGS", "IdentityFound", "identity_persistence", "join_identity"]
 
-UNSTABLE = {1: "reference_labels", 2: "labels"}
-"""Bits of `IdentityFound.unstable`: whose ids change their meaning."""
+LABEL_WARNINGS = {
+    1: "rollouts.reference_labels: ids seem to change their meaning from frame to frame: one moves "
+    "onto the place of another again and again. Identity needs ids that are stable over time",
+    2: "rollouts.labels: ids seem to change their meaning from frame to frame: one moves onto the "
+    "place of another again and again. Identity needs ids that are stable over time",
+    4: "rollouts.labels: in the given frame no object has the id that the reference gives it. "
+    "Identity needs ids that are shared with the reference; functional.share_ids renames them",
+}
+"""Bits of `IdentityFound.warnings`: what is wrong with label maps."""
 
 # Tracking metrics of a row; the lifetime is the mean over objects.
 _SUMMARY = (
@@ -48,8 +55,7 @@ class IdentityFound:
         objects: every object at every step, or None where there is nothing to tell by.
         truth: the same from labels, where `objects` is told without and there are labels too.
         summary: per-row numbers `[G]`, by name.
-        unstable: `[G]` uint8, whose ids change their meaning from frame to frame: bits of
-            `UNSTABLE`.
+        warnings: `[G]` uint8, what is wrong with label maps: bits of `LABEL_WARNINGS`.
     """
 
     score: Tensor
@@ -58,22 +64,24 @@ class IdentityFound:
     objects: ObjectIdentity | None
     truth: ObjectIdentity | None
     summary: dict[str, Tensor]
-    unstable: Tensor
+    warnings: Tensor
 
 
 def identity_persistence(groups: Groups, spec: AxisSpec, encoder: Encoder | None) -> IdentityFound:
     """Score, its reasons, the raw curves, and the state of every object."""
     rollouts, reason = groups.commanded, groups.reason
     found = truth = None
-    unstable = reason.new_zeros(len(reason))
+    warnings = reason.new_zeros(len(reason))
     nothing = torch.full((len(reason),), torch.nan, dtype=torch.float64, device=reason.device)
     summary = dict.fromkeys(_SUMMARY, nothing)
     lack = Reason.NO_LABELS
     if spec.measure == "objects_alone":
         if rollouts.labels is not None:
-            found = F.lone_identity(rollouts.labels, valid=rollouts.valid)
+            shown = torch.cat([rollouts.valid[:, :1], groups.shown], 1)
+            found = F.lone_identity(rollouts.labels, valid=shown)
     elif rollouts.reference_labels is not None:
         if rollouts.labels is not None:
+            warnings = warnings + 4 * _foreign(groups)
             truth = _from_labels(groups)
             summary = _tracking(groups, truth.ids)
         if not spec.measure.startswith("carried"):
@@ -82,9 +90,9 @@ def identity_persistence(groups: Groups, spec: AxisSpec, encoder: Encoder | None
             lack = Reason.TOO_SMALL
         else:
             found = _carried(groups, spec, encoder)
-        unstable = unstable + _suspicious(*_reference_labels(groups))[_index(groups)]
+        warnings = warnings + _suspicious(*_reference_labels(groups))[_index(groups)]
     if rollouts.labels is not None:
-        unstable = unstable + 2 * _suspicious(rollouts.labels, rollouts.valid)
+        warnings = warnings + 2 * _suspicious(rollouts.labels, rollouts.valid)
     if found is None:
         why = reason.masked_fill(reason == 0, int(lack))
         score = area_score = torch.zeros_like(why)
@@ -103,20 +111,21 @@ def identity_persistence(groups: Groups, spec: AxisSpec, encoder: Encoder | None
         objects=found,
         truth=truth,
         summary=summary,
-        unstable=unstable,
+        warnings=warnings,
     )
 
 
 def _carried(groups: Groups, spec: AxisSpec, encoder: Encoder | None) -> ObjectIdentity:
     rollouts = groups.commanded
     assert rollouts.reference is not None
-    labels, _ = _reference_labels(groups)
+    labels, there = _reference_labels(groups)
     return F.carried_identity(
         rollouts.frames,
         rollouts.reference,
         labels[:, 0],
         target_labels=None if "first" in spec.measure else labels,
         target_index=_index(groups),
+        target_valid=there[:, 1:],
         valid=groups.shown,
         encoder=encoder if spec.encoder else None,
         sensitivity=F.SENSITIVITY if spec.sensitivity is None else spec.sensitivity,
@@ -126,12 +135,13 @@ def _carried(groups: Groups, spec: AxisSpec, encoder: Encoder | None) -> ObjectI
 def _from_labels(groups: Groups) -> ObjectIdentity:
     rollouts = groups.commanded
     assert rollouts.labels is not None
-    labels, _ = _reference_labels(groups)
+    labels, there = _reference_labels(groups)
     return F.object_identity(
         rollouts.labels[:, 1:],
         labels[:, 1:],
-        first_labels=rollouts.labels[:, 0],
+        first_labels=labels[:, 0][_index(groups)],  # not the model's own word for it
         target_index=_index(groups),
+        target_valid=there[:, 1:],
         valid=groups.shown,
     )
 
@@ -174,6 +184,16 @@ def _tracking(groups: Groups, ids: Tensor) -> dict[str, Tensor]:
         name: value.double().masked_fill(undefined, torch.nan)
         for name, value in zip(_SUMMARY, values, strict=True)
     }
+
+
+def _foreign(groups: Groups) -> Tensor:
+    """`[G]` uint8, 1 where objects of the given frame overlap the reference's, under other ids."""
+    rollouts = groups.commanded
+    assert rollouts.labels is not None
+    labels, _ = _reference_labels(groups)
+    own, theirs = rollouts.labels[:, 0].flatten(1), labels[:, 0].flatten(1)[_index(groups)]
+    both = (own > 0) & (theirs > 0)
+    return (both.any(1) & ~(both & (own == theirs)).any(1)).to(torch.uint8)
 
 
 def _suspicious(labels: Tensor, valid: Tensor) -> Tensor:

@@ -114,5 +114,26 @@ def test_errors(pair: Pair) -> None:
         carried_identity(model.frames, truth.frames, first, patience=0)
     with pytest.raises(ValueError, match="sensitivity must be a number"):
         carried_identity(model.frames, truth.frames, first, sensitivity=1.5)
-    with pytest.raises(ValueError, match=r"first must have shape"):
+    with pytest.raises(
+        ValueError,
+        match=r"first_labels must have shape .* \(6, 48, 48\) like target",
+    ):
         carried_identity(model.frames, truth.frames, first[:, 1:])
+    with pytest.raises(TypeError, match="first_labels must be an integer label map"):
+        carried_identity(model.frames, truth.frames, first.float())
+    with pytest.raises(ValueError, match=r"preds and target must have one \[T \+ 1, C, H, W\]"):
+        carried_identity(model.frames[..., ::2, ::2], truth.frames, first)
+    with pytest.raises(ValueError, match="first_labels or target_labels must be given"):
+        carried_identity(model.frames, truth.frames)
+    with pytest.raises(ValueError, match=r"first_labels must have shape"):
+        object_identity(truth.labels[:, 1:], truth.labels[:, 1:], first_labels=truth.labels[:, :1])
+
+
+def test_first_labels_are_those_of_the_reference_by_default(pair: Pair) -> None:
+    truth, model = pair
+    assert truth.labels is not None
+    given = carried_identity(
+        model.frames, truth.frames, truth.labels[:, 0], target_labels=truth.labels
+    )
+    default = carried_identity(model.frames, truth.frames, target_labels=truth.labels)
+    assert default.state.equal(given.state)

@@ -34,8 +34,8 @@ def lone_identity(
 ) -> ObjectIdentity:
     """Identity of objects without any reference: only what continuity can tell.
 
-    Each object of the given frame 0 starts a track, and so does each that comes in later from the
-    border. WHERE is the region of frame `t` that stands where the track's region stood in frame
+    Each object of the given frame 0 starts a track, and so does each that comes later, wherever.
+    WHERE is the region of frame `t` that stands where the track's region stood in frame
     `t - 1` (optimal matching, IoU at or above the gate), WHO is its label:
 
     - SWAP, MORPH: the region goes on under the label of another track, or under a new one.

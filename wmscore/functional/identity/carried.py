@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from wmscore.functional._check import check_count, check_mask, check_rollouts
+from wmscore.functional._check import (
+    check_count,
+    check_first_labels,
+    check_mask,
+    check_rollouts,
+)
 from wmscore.functional.appearance import identity_from_appearance
 from wmscore.functional.carry import carry_labels
 from wmscore.functional.identity.frames import FrameIdentity
 from wmscore.functional.identity.labels import assemble
-from wmscore.functional.identity.over_time import mark_returns
+from wmscore.functional.identity.over_time import is_break, mark_returns
 from wmscore.functional.identity.result import ObjectIdentity
 from wmscore.functional.identity_state import IdentityState
 from wmscore.functional.label_ids import label_ids
 from wmscore.functional.overlap import overlap_pieces
+from wmscore.functional.reasons import Reason
 from wmscore.functional.references import Encoder
 
 __all__ = ["APPEARANCE_MIN_SIDE", "SENSITIVITY", "carried_identity"]
@@ -29,10 +38,11 @@ SENSITIVITY = 0.5
 def carried_identity(
     preds: Tensor,
     target: Tensor,
-    first_labels: Tensor,
+    first_labels: Tensor | None = None,
     *,
     target_labels: Tensor | None = None,
     target_index: Tensor | None = None,
+    target_valid: Tensor | None = None,
     valid: Tensor | None = None,
     ids: Tensor | None = None,
     encoder: Encoder | None = None,
@@ -51,10 +61,12 @@ def carried_identity(
         preds: generated frames ``[B, T + 1, C, H, W]`` with the given frame 0; ``uint8`` or
             floating point in [0, 1], C of 1 or 3.
         target: reference frames ``[S, T + 1, C, H, W]``.
-        first_labels: labels of the given frame 0, ``[S, H, W]``, integers, 0 = background. See
-            ``labels_from_boxes`` and ``labels_from_points`` for those who have no masks.
+        first_labels: labels of the given frame 0, ``[S, H, W]``, integers, 0 = background; by
+            default those of ``target_labels``. See ``labels_from_boxes`` and
+            ``labels_from_points`` for those who have no masks.
         target_labels: ``[S, T + 1, H, W]`` labels of the reference, from its simulator.
         target_index: ``[B]`` int64, which reference each row has; ``None`` means its own.
+        target_valid: ``[S, T]`` bool, steps that the references have; ``None`` means all.
         valid: ``[B, T]`` bool, steps that exist; ``None`` means all.
         ids: ``[S, N]`` distinct object ids of each reference, 0 = padding; ``None`` finds them with
             one device sync.
@@ -66,7 +78,10 @@ def carried_identity(
     Returns:
         An :class:`ObjectIdentity`. ``iou``, ``area_ratio``, ``present`` and ``centroid_error`` are
         those of the labels carried along the generated video; ``matched_id`` is the object that was
-        recognised in the place. States are MERGE, SPLIT or SPAWN with labels only.
+        recognised in the place; ``confidence`` is 0 where the state is UNDETERMINED; ``other_id``
+        names the look-alike where the reason is TWIN. Where labels are carried along the reference,
+        a step at which none of a row's objects is in view is UNDETERMINED too: they may be lost.
+        States are MERGE, SPLIT or SPAWN with labels only.
 
     Raises:
         ValueError: shapes or devices do not fit, or an id or an option is out of range.
@@ -74,6 +89,17 @@ def carried_identity(
     """
     check_rollouts("preds", preds)
     check_rollouts("target", target)
+    if preds.shape[1:] != target.shape[1:]:
+        raise ValueError(
+            "preds and target must have one [T + 1, C, H, W], "
+            f"got {tuple(preds.shape)} and {tuple(target.shape)}"
+        )
+    if first_labels is None:
+        if target_labels is None:
+            raise ValueError("first_labels or target_labels must be given, got neither")
+        first_labels = target_labels[:, 0]
+    size = (target.shape[3], target.shape[4])
+    check_first_labels(first_labels, len(target), size, "target")
     check_count("min_area", min_area)
     check_count("patience", patience)
     rows, steps = preds.shape[0], preds.shape[1] - 1
@@ -84,8 +110,13 @@ def carried_identity(
         valid = valid.expand(rows, steps)
     index = torch.arange(rows, device=preds.device) if target_index is None else target_index
     if ids is None:
-        known = first_labels[:, None] if target_labels is None else target_labels
-        ids = label_ids(known)
+        known, there = first_labels[:, None], None
+        if target_labels is not None:
+            known = target_labels
+            if target_valid is None and target_index is None:
+                target_valid = valid
+            there = None if target_valid is None else pad(target_valid, (1, 0), value=True)
+        ids = label_ids(known, valid=there)
     confidence = None
     if target_labels is None:
         carried = carry_labels(target, first_labels, ids=ids, encoder=encoder)
@@ -106,11 +137,12 @@ def carried_identity(
         min_area=min_area,
     )
     frames = _places(own[:, 1:], target_labels[:, 1:], own_ids, index, min_area)
-    at_place = torch.where(states.state == IdentityState.OK, own_ids[:, None], states.other_id)
+    at_place = torch.where(states.state == IdentityState.OK, own_ids[:, None], 0)
+    at_place = torch.where(is_break(states.state), states.other_id, at_place)
     frames = frames._replace(state=states.state, other_id=states.other_id, matched_id=at_place)
     frames = frames.only_where(valid[..., None] & (own_ids > 0)[:, None])
     seen = (first_labels[index].flatten(1)[:, None] == own_ids[..., None]).sum(-1) >= min_area
-    return assemble(
+    found = assemble(
         own_ids,
         frames._replace(state=mark_returns(frames.state, seen & (own_ids > 0))),
         valid,
@@ -118,6 +150,10 @@ def carried_identity(
         confidence=states.confidence.double(),
         object_reason=states.reason,
     )
+    if confidence is None:
+        return found
+    unseen = (found.reason == Reason.NO_OBJECT) & (own_ids > 0).any(1, keepdim=True)
+    return replace(found, reason=found.reason.masked_fill(unseen, int(Reason.UNDETERMINED)))
 
 
 def _places(

@@ -172,7 +172,7 @@ def _boxes_touch(boxes: Tensor, other: Tensor) -> Tensor:
 def at_border(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Whether boxes `[..., 4]` reach the border when they grow by half their size on each side."""
     (top, left, bottom, right), (height, width) = boxes.unbind(-1), size
-    tall, wide = (bottom - top) // 2, (right - left) // 2
+    tall, wide = ((bottom - top) // 2).clamp(min=1), ((right - left) // 2).clamp(min=1)
     is_vertical = (top < tall) | (bottom + tall > height)
     return is_vertical | (left < wide) | (right + wide > width)
 

@@ -9,7 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wmscore.functional._check import check_count, check_label_pair, check_mask, check_number
+from wmscore.functional._check import (
+    check_count,
+    check_first_labels,
+    check_label_pair,
+    check_mask,
+    check_number,
+)
 from wmscore.functional.identity.frames import FrameIdentity, frame_identity
 from wmscore.functional.identity.objects import list_objects
 from wmscore.functional.identity.over_time import (
@@ -34,6 +40,7 @@ def object_identity(
     ids: Tensor | None = None,
     first_labels: Tensor | None = None,
     target_index: Tensor | None = None,
+    target_valid: Tensor | None = None,
     min_area: int = 16,
     iou_gate: float = 0.5,
     patience: int = 2,
@@ -61,6 +68,8 @@ def object_identity(
         first_labels: labels of the given frame 0, ``[B, H, W]``: an object that only this frame
             shows before it comes back has been seen, and what it shows is known.
         target_index: ``[B]`` int64, the row of ``target_labels`` for each row of ``preds_labels``.
+        target_valid: ``[S, T]`` bool, steps that the references have: they tell which objects are
+            known, whatever rows share a reference. ``None`` takes the valid steps of each row.
         min_area: pixels from which an object counts as visible.
         iou_gate: IoU in (0, 1] from which a region counts as being in the reference's place.
         patience: broken steps in a row that make a break.
@@ -79,6 +88,12 @@ def object_identity(
     check_number("iou_gate", iou_gate, low=0.0, low_is_allowed=False, high=1.0)
     rows, steps = preds_labels.shape[:2]
     size = (preds_labels.shape[2], preds_labels.shape[3])
+    if target_valid is not None:
+        shape = (target_labels.shape[0], steps)
+        check_mask("target_valid", target_valid, shape, preds_labels.device)
+        target_valid = target_valid.expand(shape)
+    if first_labels is not None:
+        check_first_labels(first_labels, rows, size, "preds_labels")
     if valid is None:
         valid = torch.ones(rows, steps, dtype=torch.bool, device=preds_labels.device)
     else:
@@ -90,6 +105,7 @@ def object_identity(
         ids=ids,
         first_labels=first_labels,
         target_index=target_index,
+        target_valid=target_valid,
         valid=valid,
     )
     frames = FrameIdentity.empty(rows, steps, ids.shape[1], ids.device)

@@ -19,6 +19,7 @@ def list_objects(
     ids: Tensor | None,
     first_labels: Tensor | None,
     target_index: Tensor | None,
+    target_valid: Tensor | None,
     valid: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Ids `[B, N]` int64 of each row, and which of them `[B, N]` bool the reference knows.
@@ -26,12 +27,14 @@ def list_objects(
     Known is what the reference, or the given frame, shows at some step. Unless `ids` are given,
     they are found with one device sync: known ones first, then strangers, ascending, then padding.
     """
-    shown = valid
-    if target_index is not None:  # a step of a reference exists if it does in any of its rows
-        shown = valid.new_zeros(len(target_labels), valid.shape[1])
-        shown = shown.index_put((target_index,), valid, accumulate=True)
-    known, extremes = present_ids(target_labels, shown)
-    if target_index is not None:
+    if target_index is None:
+        known, extremes = present_ids(
+            target_labels, valid if target_valid is None else target_valid
+        )
+    elif target_valid is None:  # what a row knows must not depend on the rows beside it
+        known, extremes = present_ids(target_labels[target_index], valid)
+    else:
+        known, extremes = present_ids(target_labels, target_valid)
         known, extremes = known[target_index], extremes[target_index]
     if first_labels is not None:
         of_first, more = present_ids(first_labels[:, None], None)

@@ -14,6 +14,8 @@ from wmscore.functional.reasons import Reason
 
 __all__ = ["Breaks", "IdentityScore", "first_breaks", "identity_score", "is_break", "mark_returns"]
 
+_NO_ID = 1 << 40  # above all
+
 
 class IdentityScore(NamedTuple):
     """Scores of steps, each `[B, T]`; see `ObjectIdentity`."""
@@ -120,14 +122,14 @@ def first_breaks(state: Tensor, area: Tensor, ids: Tensor, patience: int) -> Bre
     at_break = (step - 1).clamp(min=0)[:, None]  # [B, 1, N] index into T
     event = state.gather(1, at_break)[:, 0].where(crossing.crossed, 0)
     size = area.gather(1, at_break)[:, 0].where(crossing.crossed, -1)
-    first_slot = _first_slot(crossing, size, never=state.shape[1] + 1)[:, None]
+    first_slot = _first_slot(crossing, size, ids, never=state.shape[1] + 1)[:, None]
     first_break, first_break_id, first_break_event = (
         pad(value, (1, 0)).gather(1, first_slot)[:, 0] for value in (step, ids, event)
     )
     return Breaks(step, event, first_break, first_break_id, first_break_event)
 
 
-def _first_slot(crossing: FirstCrossing, area: Tensor, never: int) -> Tensor:
+def _first_slot(crossing: FirstCrossing, area: Tensor, ids: Tensor, never: int) -> Tensor:
     """`[B]` slot 1..N of the object that breaks first, 0 = none."""
     objects = area.shape[1]
     step = pad(crossing.step.where(crossing.crossed, never), (1, 0), value=never)
@@ -135,4 +137,6 @@ def _first_slot(crossing: FirstCrossing, area: Tensor, never: int) -> Tensor:
     is_first = step == step.amin(1, keepdim=True)
     area = area.where(is_first, -1)
     is_first &= area == area.amax(1, keepdim=True)
+    name = pad(ids, (1, 0)).where(is_first, _NO_ID)
+    is_first &= name == name.amin(1, keepdim=True)
     return torch.arange(objects + 1, device=area.device).where(is_first, objects).amin(1)

@@ -67,3 +67,8 @@ class ObjectIdentity:
     first_break: Tensor
     first_break_id: Tensor
     first_break_event: Tensor
+
+    def __repr__(self) -> str:
+        """Sizes, no values."""
+        rows, steps, objects = self.state.shape
+        return f"ObjectIdentity(rows={rows}, steps={steps}, objects={objects})"
