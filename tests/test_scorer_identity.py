@@ -279,3 +279,48 @@ def test_a_trunk_of_lpips_is_an_encoder_too(net: str) -> None:
         )
         assert found.score.isfinite().any()
         assert ((found.confidence >= 0) & (found.confidence <= 1))[found.visible].any()
+
+
+def test_labels_of_the_given_frame_are_the_references_own() -> None:
+    """A model cannot make a stranger known by a pixel in its own label map of frame 0."""
+    scene = panel_of("objects")
+
+    def change(rollouts: Rollouts) -> Rollouts:
+        assert rollouts.labels is not None
+        labels = rollouts.labels.clone()
+        labels[:, 1:] = torch.where(labels[:, 1:] == 1, 99, labels[:, 1:])
+        labels[:, 0, 0, 0] = 99
+        return replace(rollouts, labels=labels)
+
+    events = score(scene, WORLD, change).events()
+    assert {e["event"] for e in events} <= {"morph", "reentry"}
+    assert {e["object_id"] for e in events} == {1}
+
+
+def test_rows_without_truth_are_no_errors() -> None:
+    panel, truth = panel_of("carried")
+    scorer = Scorer(panel)
+    for i, rollouts in enumerate(replay(panel, SWAP, truth, batch_size=2)):
+        scorer.update(no_labels(rollouts) if i else rollouts)
+    error = scorer.compute().identity_error()
+    assert error is not None
+    assert error.counts()["false"] == 0
+    assert not torch.stack(list(error))[:, 2:].any()
+
+
+def test_traces_take_ids_that_one_of_the_label_maps_cannot_hold(tmp_path: Path) -> None:
+    panel, truth = panel_of("objects")
+
+    def large(rollouts: Rollouts) -> Rollouts:
+        assert rollouts.labels is not None
+        labels = rollouts.labels.long()
+        labels[:, 1:] = torch.where(labels[:, 1:] == 1, 300, labels[:, 1:])
+        return replace(rollouts, labels=labels)
+
+    scores = score((panel, truth), WORLD, large)
+    write_evidence(
+        tmp_path / "evidence",
+        [scores],
+        fetch=lambda name, s, seed: large(replay_rows(panel, WORLD, truth, [(s, seed)])),
+    )
+    assert list((tmp_path / "evidence" / "traces").glob("*.png"))

@@ -730,3 +730,37 @@ def test_errors() -> None:
     for error, message, arguments, options in cases:
         with pytest.raises(error, match=message):
             object_identity(*arguments, **options)  # type: ignore[arg-type]
+
+
+def test_what_a_row_knows_does_not_depend_on_the_rows_beside_it() -> None:
+    target = two_objects()
+    target[:, :3][target[:, :3] == 9] = 0  # 9 comes at step 4
+    preds = torch.cat([torch.where(target == 3, 9, target), target])  # 9 in 3's place from step 1
+    valid = torch.ones(2, STEPS, dtype=torch.bool)
+    valid[0, 3:] = False  # row 0 never sees that the reference has a 9
+    index = torch.zeros(2, dtype=torch.int64)
+    both = object_identity(preds, target, target_index=index, valid=valid)
+    alone = object_identity(preds[:1], target, valid=valid[:1])
+    assert first(alone) == (1, 3, MORPH)
+    assert first(both) == first(alone)
+    there = torch.ones(1, STEPS, dtype=torch.bool)
+    for rows in (slice(0, 1), slice(0, 2)):  # unless the reference's own steps are told
+        found = object_identity(
+            preds[rows], target, target_index=index[rows], valid=valid[rows], target_valid=there
+        )
+        assert int(found.first_break_event[0]) == SWAP
+
+
+def test_a_region_that_lies_on_the_border_has_come_from_there_however_thin() -> None:
+    target = two_objects()
+    preds = target.clone()
+    for t in range(STEPS):
+        preds[0, t, : t + 1, 10:30][preds[0, t, : t + 1, 10:30] == 0] = 77
+    assert not (object_identity(preds, target).state == SPAWN).any()
+
+
+def test_of_equal_objects_that_break_at_once_the_smallest_id_is_named() -> None:
+    target = two_objects()
+    gone = torch.zeros_like(target)
+    for ids in (None, torch.tensor([[9, 3]]), torch.tensor([[9, 0, 3]])):
+        assert first(object_identity(gone, target, ids=ids)) == (1, 3, VANISH)
