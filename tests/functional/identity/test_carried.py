@@ -50,6 +50,21 @@ def test_no_object_in_the_given_frame(pair: Pair) -> None:
     assert not found.first_break.any()
 
 
+def test_twins_are_undetermined_with_their_reason() -> None:
+    frames = torch.full((1, 5, 3, 32, 48), 90, dtype=torch.uint8)
+    labels = torch.zeros(1, 5, 32, 48, dtype=torch.uint8)
+    for name, left in ((1, 6), (2, 30)):
+        frames[..., 10:22, left : left + 12] = 220
+        labels[..., 10:22, left : left + 12] = name
+    found = carried_identity(frames, frames, target_labels=labels)
+    assert (found.state == IdentityState.UNDETERMINED).all()
+    assert (found.object_reason == Reason.TWIN).all()
+    assert found.other_id[0, 0].tolist() == [2, 1]
+    assert not found.matched_id.any()
+    assert not found.confidence.any()
+    assert (found.reason == Reason.UNDETERMINED).all()
+
+
 def test_rows_may_share_a_reference(pair: Pair) -> None:
     truth, model = pair
     assert truth.labels is not None

@@ -169,7 +169,6 @@ def _follow(steps: _Steps, ids: Tensor, min_area: int) -> tuple[Tensor, Tensor, 
         begins = (who == 0) & (now >= min_area) & ~claimed
         who, known = itself.where(begins, who), known | begins
         there = at(now, who) >= min_area
-        lost &= ~there
         area = at(now, who).where(there, area)
         largest = torch.maximum(largest, area)
         changed = there & (who != itself)
