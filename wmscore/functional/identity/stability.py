@@ -28,8 +28,11 @@ class IdStability(NamedTuple):
 
     @property
     def suspicious(self) -> Tensor:
-        """``[B]`` bool: three changes or more, and more than one in ten: ids are hardly stable."""
-        return (self.changed >= 3) & (9 * self.changed > self.kept)
+        """``[B]`` bool: four changes or more, and more than one in ten: ids are hardly stable.
+
+        One swap of two objects makes two changes.
+        """
+        return (self.changed >= 4) & (9 * self.changed > self.kept)
 
 
 def id_stability(
