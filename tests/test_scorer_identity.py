@@ -218,6 +218,15 @@ def test_ids_that_change_their_meaning_are_warned_of_by_row() -> None:
     assert "**Warning:** rollouts.labels: in 6 rows" in postmortem([scores], [], roles={})
 
 
+def test_a_reference_whose_ids_change_their_meaning_is_warned_of() -> None:
+    def change(rollouts: Rollouts) -> Rollouts:
+        assert rollouts.reference_labels is not None
+        return replace(rollouts, reference_labels=renumbered(rollouts.reference_labels))
+
+    with pytest.warns(UserWarning, match=r"rollouts.reference_labels: in 6 rows"):
+        score(panel_of("objects"), WORLD, change)
+
+
 def test_ids_of_their_own_are_warned_of_and_can_be_shared() -> None:
     scene = panel_of("objects")
 

@@ -90,9 +90,10 @@ def identity_persistence(groups: Groups, spec: AxisSpec, encoder: Encoder | None
             lack = Reason.TOO_SMALL
         else:
             found = _carried(groups, spec, encoder)
-        warnings = warnings + _suspicious(*_reference_labels(groups))[_index(groups)]
-    if rollouts.labels is not None:
-        warnings = warnings + 2 * _suspicious(rollouts.labels, rollouts.valid)
+        if (known := truth or found) is not None:
+            warnings = warnings + _unstable_references(groups, known.ids)
+    if rollouts.labels is not None and (known := truth or found) is not None:
+        warnings = warnings + 2 * _unstable(rollouts.labels, rollouts.valid, known.ids)
     if found is None:
         why = reason.masked_fill(reason == 0, int(lack))
         score = area_score = torch.zeros_like(why)
@@ -196,9 +197,17 @@ def _foreign(groups: Groups) -> Tensor:
     return (both.any(1) & ~(both & (own == theirs)).any(1)).to(torch.uint8)
 
 
-def _suspicious(labels: Tensor, valid: Tensor) -> Tensor:
-    """`[B]` uint8, 1 where ids change their meaning from frame to frame."""
-    return F.id_stability(labels, valid=valid).suspicious.to(torch.uint8)
+def _unstable(labels: Tensor, valid: Tensor, ids: Tensor) -> Tensor:
+    """`[B]` uint8, 1 where ids change their meaning; they are known, so that nothing waits."""
+    return F.id_stability(labels, valid=valid, ids=ids).suspicious.to(torch.uint8)
+
+
+def _unstable_references(groups: Groups, ids: Tensor) -> Tensor:
+    """The same of each group's reference, `[G]`, each reference looked at once."""
+    (labels, valid), index = _reference_labels(groups), _index(groups)
+    # Any of the rows that share a reference lists all of its ids.
+    own = ids.new_zeros(len(labels), ids.shape[1]).index_put((index,), ids)
+    return _unstable(labels, valid, own)[index]
 
 
 def join_identity(parts: list[tuple[Tensor, ObjectIdentity]], rows: int) -> ObjectIdentity | None:
