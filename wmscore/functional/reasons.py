@@ -47,6 +47,8 @@ class Reason(IntEnum):
     CAMOUFLAGED = 30
     SURROUNDINGS = 31
     UNCLEAR = 32
+    NO_ACTIONS = 39
+    BRANCH_APART = 40
 
     @property
     def description(self) -> str:
@@ -93,6 +95,10 @@ _DESCRIPTIONS = {
     "disappearance would not show",
     Reason.SURROUNDINGS: "the surroundings of the object are not those of the reference",
     Reason.UNCLEAR: "neither that the object is itself nor that it is not is clear enough",
+    Reason.NO_ACTIONS: "the panel commands no actions, or always the same one, so that there is "
+    "nothing to respond to",
+    Reason.BRANCH_APART: "the references of the scripts of one scenario do not begin with the same "
+    "frame",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }
