@@ -146,6 +146,32 @@ def test_the_hash_is_uniform_and_never_leaves_32_bits() -> None:
     torch.testing.assert_close(ones, torch.full_like(ones, 0.5), rtol=0, atol=0.02)
 
 
+@pytest.mark.parametrize("pan", [0, 0.75, 1.5, 3, 4.5])
+def test_another_pan_moves_the_camera_only(pan: float, items: list[Item]) -> None:
+    """Six actions of half a pan are three whole ones, under sprites that do not know."""
+    still = [replace(item, actions=torch.zeros_like(item.actions)) for item in items[:2]]
+    there = [replace(item, actions=torch.full_like(item.actions, 2)) for item in items[:2]]
+    world, half = SpriteWorld(pan=pan), SpriteWorld(pan=pan / 2)
+    assert (world.pan, world.stepper.pan, half.pan) == (pan, pan, pan / 2)
+    default = SpriteWorld()
+    assert equal(world.rollout(still, 6), default.rollout(still, 6))
+    whole, slow = world.rollout(there, 6), half.rollout(there, 6)
+    assert torch.equal(whole.frames[:, 0], default.rollout(there, 1).frames[:, 0])
+    # After 2 and 4 steps the slow camera is where the other one is after 1 and 2.
+    empty = (labels_of(slow)[:, [2, 4, 6]] == 0) & (labels_of(whole)[:, [1, 2, 3]] == 0)
+    gap = slow.frames[:, [2, 4, 6]] != whole.frames[:, [1, 2, 3]]
+    assert not bool((gap & empty[:, :, None]).any())
+    assert equal(world.scaled(0.5).rollout(there, 6), slow)
+
+
+def test_bad_pan() -> None:
+    for pan in (-1, 65, float("nan"), float("inf"), True, "3"):
+        with pytest.raises(ValueError, match="pan: expected"):
+            SpriteWorld(pan=pan)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"pan: expected 0\.\.64"):
+        SpriteWorld().scaled(22)
+
+
 # ---- what is to be seen ------------------------------------------------------------------
 
 

@@ -36,7 +36,7 @@ class Scene:
     texture: Tensor  # [S, 3, torus] uint8, pillars included
     pillar: Tensor  # [S, torus width] bool
     index: Tensor  # [B] int64, row of `texture` and `pillar`
-    moves: Tensor  # [B, A, 2] int64, pixels (x, y) per action
+    moves: Tensor  # [B, A, 2] int64, camera (x, y) per action
     noise_key: Tensor  # [B, 1, 1] int64
     noise: Tensor  # [B, 1, 1] int64, amplitude of the velocity noise
     colours: Tensor  # [B, N, 3, D, D] uint8
@@ -52,7 +52,7 @@ class Scene:
 
 
 def build_scene(
-    items: Sequence[Item], size: tuple[int, int], pan: int, device: torch.device
+    items: Sequence[Item], size: tuple[int, int], pan: float, device: torch.device
 ) -> Scene:
     """Draw the scene of every item from its reset parameters.
 
@@ -111,7 +111,7 @@ def build_scene(
         texture=texture,
         pillar=pillar,
         index=torch.tensor([distinct[seed] for seed in seeds], device=device),
-        moves=_moves(items, device) * pan,
+        moves=_moves(items, device) * round(pan * ONE),
         noise_key=torch.where(redrawn, again, own)[:, None, None],
         noise=torch.tensor([row[2] for row in rows], device=device)[:, None, None],
         colours=colours,

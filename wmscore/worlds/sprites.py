@@ -7,6 +7,7 @@ bit-identical on every device, in every batch and in every run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -28,16 +29,21 @@ class SpriteStepper:
     name = "sprites"
 
     def __init__(
-        self, height: int = 64, width: int = 64, device: torch.device | str = "cpu"
+        self,
+        height: int = 64,
+        width: int = 64,
+        device: torch.device | str = "cpu",
+        *,
+        pan: float | None = None,
     ) -> None:
-        """Make a world with a view of `height` x `width` pixels, each at least 16."""
+        """Make a world; see `SpriteWorld`."""
         for field, size in (("height", height), ("width", width)):
             if isinstance(size, bool) or not isinstance(size, int) or size < 16:
                 raise ValueError(f"{field}: expected an integer of at least 16, got {size!r}")
         self.size = (height, width)
         self.side = min(height, width)
         self.device = torch.device(device)
-        self.pan = max(1, self.side * 3 // 64)
+        self.pan = max(1, self.side * 3 // 64) if pan is None else _check_pan(pan, self.side)
         """Pixels that the camera moves per action."""
         # Constants go to the device once, so that a step never waits for a copy.
         self._sine = sine_table(_SINE, self.device)
@@ -106,8 +112,9 @@ class SpriteStepper:
     def _render(self, scene: Scene) -> StepOutput:
         (height, width), device = self.size, self.device
         rows, count, _, diameter, _ = scene.colours.shape
-        pixel_y = (self._camera[:, 1:] + torch.arange(height, device=device)) % scene.torus[0]
-        pixel_x = (self._camera[:, :1] + torch.arange(width, device=device)) % scene.torus[1]
+        camera = (self._camera + ONE // 2) // ONE
+        pixel_y = (camera[:, 1:] + torch.arange(height, device=device)) % scene.torus[0]
+        pixel_x = (camera[:, :1] + torch.arange(width, device=device)) % scene.torus[1]
         channel = torch.arange(3, device=device)[:, None, None]
         which = scene.index[:, None, None, None]
         ground = scene.texture[which, channel, pixel_y[:, None, :, None], pixel_x[:, None, None]]
@@ -117,7 +124,7 @@ class SpriteStepper:
         labels = canvas.new_zeros((rows, height * width + 1))
 
         torus = self._torus
-        corner = self._places(scene) + self._middle - self._camera[:, None] - diameter // 2
+        corner = self._places(scene) + self._middle - camera[:, None] - diameter // 2
         corner = (corner + torus // 2) % torus - torus // 2
         along = torch.arange(diameter, device=device)
         x = corner[:, :, :1] + along
@@ -155,17 +162,56 @@ class SpriteWorld(StepModel):
     side). `Item.noise_seed` draws the velocity noise anew from the same first frame. Neither
     noise nor motion depends on the actions, so branches are exact counterfactuals.
 
+    Worlds that differ in `pan` only have the same scenes and first frames, and differ in how far
+    an action takes the camera: one is the other with another gain.
+
     Example:
         >>> world = SpriteWorld(height=64, width=64, device="cpu")
         >>> world.capabilities.action_names
         ('noop', 'left', 'right', 'up', 'down')
+        >>> world.scaled(0.5).pan
+        1.5
     """
 
+    stepper: SpriteStepper
+
     def __init__(
-        self, height: int = 64, width: int = 64, device: torch.device | str = "cpu"
+        self,
+        height: int = 64,
+        width: int = 64,
+        device: torch.device | str = "cpu",
+        *,
+        pan: float | None = None,
     ) -> None:
-        """Make a world with a view of `height` x `width` pixels, each at least 16."""
-        stepper = SpriteStepper(height, width, device)
-        super().__init__(stepper)
-        self.pan = stepper.pan
+        """Make a world.
+
+        Args:
+            height: of the view in pixels, at least 16.
+            width: of the view in pixels, at least 16.
+            device: where it lives.
+            pan: pixels that the camera moves per action, from 0 to the view's shorter side; by
+                default 3/64 of that side, rounded down. It is kept to 1/256 pixel. The camera
+                stands where the sum of the moves lies, rounded to the nearest pixel.
+
+        Raises:
+            ValueError: a size or `pan` is out of range.
+        """
+        super().__init__(SpriteStepper(height, width, device, pan=pan))
+        self.pan = self.stepper.pan
         """Pixels that the camera moves per action."""
+
+    def scaled(self, gain: float) -> SpriteWorld:
+        """The same world in which every action moves the camera `gain` times as far.
+
+        Raises:
+            ValueError: the pan is out of range then.
+        """
+        return SpriteWorld(*self.stepper.size, self.stepper.device, pan=self.pan * gain)
+
+
+def _check_pan(pan: float, side: int) -> float:
+    if isinstance(pan, bool) or not isinstance(pan, int | float):
+        raise ValueError(f"pan: expected pixels per action, got {pan!r}")
+    if not math.isfinite(pan) or not 0 <= pan <= side:
+        raise ValueError(f"pan: expected 0..{side} pixels per action, got {pan!r}")
+    return pan

@@ -1,8 +1,7 @@
-"""Faults between the command and the world: the pixels are true, of other actions or states."""
+"""Faults between the command and the world: late, ignored, weak, or from another state."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,48 +10,17 @@ from torch import Tensor
 
 from wmscore.manifest import Panel
 from wmscore.rollouts import Rollouts
-from wmscore.testing.faults.base import Fault, first_steps, row_random
-from wmscore.worlds.baselines import noop_script, roll_out_edited
+from wmscore.testing.faults.action_fault import ActionFault, need_discrete
+from wmscore.testing.faults.base import Fault, row_random
+from wmscore.worlds.baselines import noop_script
 from wmscore.worlds.protocol import Item, WorldModel
 from wmscore.worlds.step import stack_actions
 
 __all__ = ["DelayedActions", "HalfGain", "IgnoredActions", "ResetMismatch"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _ActionFault(Fault):
-    """The world is sent other actions than commanded; wrong from the first one that differs."""
-
-    @property
-    def looks_ahead(self) -> bool:
-        """Only a drawn step does."""
-        return self.step is None and self._uses_step
-
-    _uses_step = False
-
-    @abstractmethod
-    def send(self, actions: Tensor, noop: Tensor, step: int) -> Tensor:
-        """What the world is sent for `actions` `[T]` or `[T, A]`; `noop` has the same shape."""
-
-    def inject(
-        self, world: WorldModel, items: Sequence[Item], horizon: int, panel: Panel | None
-    ) -> Rollouts:
-        """Roll out what is sent, and report what was commanded."""
-        steps = first_steps(items, horizon, self.step).tolist()
-        sent = [
-            replace(item, actions=self.send(item.actions, noop_script(item), step))
-            for item, step in zip(items, steps, strict=True)
-        ]
-        differs = stack_actions(sent, horizon) != stack_actions(items, horizon)
-        differs = differs.flatten(2).any(2) if differs.dim() == 3 else differs
-        onset = torch.where(differs.any(1), differs.int().argmax(1) + 1, 0)
-        edited = iter(sent)
-        rollouts = roll_out_edited(world, items, horizon, lambda item: next(edited), name=self.name)
-        return replace(rollouts, info={**rollouts.info, "fault_step": onset})
-
-
 @dataclass(frozen=True)
-class DelayedActions(_ActionFault):
+class DelayedActions(ActionFault):
     """Each action arrives `steps` later; the first `steps` actions are no-op."""
 
     steps: int = 3
@@ -70,13 +38,14 @@ class DelayedActions(_ActionFault):
         """With the delay."""
         return f"delayed-actions-{self.steps}"
 
-    def send(self, actions: Tensor, noop: Tensor, step: int) -> Tensor:
+    def send(self, item: Item, step: int) -> Tensor:
         """No-op first, then what was commanded."""
-        return torch.cat([noop[: self.steps], actions[: max(0, len(actions) - self.steps)]])
+        late = item.actions[: max(0, len(item.actions) - self.steps)]
+        return torch.cat([noop_script(item)[: self.steps], late])
 
 
 @dataclass(frozen=True, kw_only=True)
-class IgnoredActions(_ActionFault):
+class IgnoredActions(ActionFault):
     """From `step` on nothing that is commanded arrives."""
 
     _uses_step = True
@@ -86,31 +55,27 @@ class IgnoredActions(_ActionFault):
         """Fixed."""
         return "ignored-actions"
 
-    def send(self, actions: Tensor, noop: Tensor, step: int) -> Tensor:
+    def send(self, item: Item, step: int) -> Tensor:
         """As commanded, then no-op."""
-        return torch.cat([actions[: step - 1], noop[step - 1 :]])
+        return torch.cat([item.actions[: step - 1], noop_script(item)[step - 1 :]])
 
 
 @dataclass(frozen=True, kw_only=True)
-class HalfGain(_ActionFault):
+class HalfGain(ActionFault):
     """Half of what is commanded arrives.
 
     A discrete action cannot be halved: every second one that is not no-op is dropped, which is a
     gain of one half on average. A continuous action is sent as the middle between no-op and it.
     """
 
-    def __post_init__(self) -> None:
-        """The fault is there from the start."""
-        if self.step is not None:
-            raise ValueError(f"step: half gain begins with the first action, got {self.step}")
-
     @property
     def name(self) -> str:
         """Fixed."""
         return "half-gain"
 
-    def send(self, actions: Tensor, noop: Tensor, step: int) -> Tensor:
+    def send(self, item: Item, step: int) -> Tensor:
         """Every second action, or every action halfway."""
+        actions, noop = item.actions, noop_script(item)
         if actions.is_floating_point():
             return noop + (actions - noop) / 2
         moves = actions != noop
@@ -163,9 +128,7 @@ class ResetMismatch(Fault):
         return replace(truth, actions=commanded, info=info, **cut)
 
     def _drawn(self, item: Item) -> Tensor:
-        if item.actions.is_floating_point():
-            raise ValueError("items: reset mismatch needs discrete actions, got continuous ones")
-        moves = [i for i in range(len(item.action_names)) if i != item.noop]
+        moves = [i for i in range(need_discrete(item, self)) if i != item.noop]
         if not moves:
             raise ValueError("items: reset mismatch needs an action besides no-op, got none")
         return item.actions.new_full((self.warm_up,), row_random(item).choice(moves))
