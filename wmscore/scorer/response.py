@@ -192,7 +192,18 @@ def _common_shift(frames: _Frames) -> Tensor:
 
     Only what scripts share is taken off, so that no response to the actions is forgiven.
     """
-    raise NotImplementedError
+    own, there = frames.preds_rows.clamp_min(0), frames.target_rows.clamp_min(0)
+    shifts = torch.stack(
+        [
+            F.phase_shift(frames.target[there[:, k]], frames.preds[own[:, k]]).shift
+            for k in range(own.shape[1])
+        ],
+        1,
+    )  # [G, K, T, 2]; NaN where nothing is alike
+    absent = ~frames.present[..., None]
+    middle = shifts.masked_fill(absent, torch.nan).nanmedian(1, keepdim=True).values
+    alike = (((shifts - middle).abs() <= _ALIKE) | absent).all(1).all(-1, keepdim=True)
+    return torch.where(alike, middle[:, 0].round(), 0.0).nan_to_num(0.0).long()
 
 
 def _of_features(frames: _Frames, encoder: Encoder) -> ScriptResponse:
