@@ -185,6 +185,40 @@ struct Propagation {
   double temperature;
 };
 
+// Frames [rows, steps, channels, height, width] of any strides: line y of a channel starts at
+// data[n * row + t * step + c * channel + y * line], and its pixels are `pixel` elements apart.
+struct Clips {
+  const void* data;
+  int64_t rows;
+  int64_t row;
+  int64_t step;
+  int64_t channel;
+  int64_t line;
+  int64_t pixel;
+};
+
+// The fields of response_products: of script k < `scripts` of group g at step t, the frames of rows
+// preds_rows[g * scripts + k] of preds and target_rows[g * scripts + k] of target, absent where
+// these are out of range or present[(g * scripts + k) * steps + t] is false. Pixel (y + dy, x + dx)
+// of preds meets (y, x) of target, (dy, dx) being the two values at shift[(g * steps + t) * 2].
+// `present` and `shift` may be null: all, and (0, 0).
+constexpr int64_t kMostScripts = 16;
+struct Responses {
+  Clips preds;
+  Clips target;
+  int64_t groups;
+  int64_t scripts;  // 1..kMostScripts
+  int64_t steps;
+  int64_t channels;
+  int64_t height;  // height * width < 2^31
+  int64_t width;
+  const int64_t* preds_rows;
+  const int64_t* target_rows;
+  const bool* present;
+  const int64_t* shift;
+  double still;
+};
+
 }  // namespace wmscore
 
 extern "C" {
@@ -431,5 +465,26 @@ int64_t wmscore_label_propagate_cuda_step(wmscore::Propagation task, bool of_mem
 int32_t wmscore_label_propagate_cuda(wmscore::Element element, wmscore::Propagation task,
                                      void* packed_query, void* packed_memory, void* labels,
                                      void* similarity, void* stream);
+
+// Sums of one item, which is a group at a step, over one of its wmscore_response_products_bands >=
+// 1 bands of pixels, which do not depend on threads. `sums` is [items, bands,
+// wmscore_response_products_values(scripts)]: products of fields i <= j in order, then pixels that
+// are still and what preds do there. Computes the bands first <= item * bands + band < last.
+int64_t wmscore_response_products_values(int64_t scripts);
+int64_t wmscore_response_products_bands(int64_t height, int64_t width);
+void wmscore_response_products_cpu(wmscore::Element element, wmscore::Responses task, int64_t first,
+                                   int64_t last, double* sums);
+
+// The results, [items, 2 * scripts, 2 * scripts] and [items, 3], of the items first <= item < last.
+void wmscore_response_products_finish_cpu(wmscore::Element element, wmscore::Responses task,
+                                          int64_t first, int64_t last, const double* sums,
+                                          double* products, double* statistics);
+
+// Both for all items, on a device; pixels are 1 element apart. `partials` is scratch of
+// wmscore_response_products_scratch(...) bytes, aligned to 16. Returns a cudaError_t.
+int64_t wmscore_response_products_scratch(wmscore::Element element, wmscore::Responses task);
+int32_t wmscore_response_products_cuda(wmscore::Element element, wmscore::Responses task,
+                                       void* partials, double* products, double* statistics,
+                                       void* stream);
 
 }  // extern "C"

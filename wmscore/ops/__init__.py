@@ -13,6 +13,7 @@ from wmscore.ops.label_overlap import label_overlap
 from wmscore.ops.label_pool import label_pool
 from wmscore.ops.label_present import label_present
 from wmscore.ops.label_propagate import label_propagate
+from wmscore.ops.response_products import response_products
 
 __all__ = [
     "FrameErrors",
@@ -37,6 +38,7 @@ __all__ = [
     "label_pool",
     "label_present",
     "label_propagate",
+    "response_products",
 ]
 
 load()
