@@ -2,6 +2,7 @@
 
 from wmscore.ops._library import Kernels, has_kernel, kernels, load
 from wmscore.ops.assignment import assignment
+from wmscore.ops.block_flow import BlockCosts, block_flow
 from wmscore.ops.feature_distance import feature_distance, feature_distance_backward
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
 from wmscore.ops.frame_flip import frame_flip
@@ -15,6 +16,7 @@ from wmscore.ops.label_present import label_present
 from wmscore.ops.label_propagate import label_propagate
 
 __all__ = [
+    "BlockCosts",
     "FrameErrors",
     "FrameHaarpsi",
     "FrameSsim",
@@ -22,6 +24,7 @@ __all__ = [
     "Kernels",
     "QualitySums",
     "assignment",
+    "block_flow",
     "feature_distance",
     "feature_distance_backward",
     "frame_errors",
