@@ -219,6 +219,28 @@ struct Responses {
   double still;
 };
 
+// Frames [batch, steps, channels, height, width] and those that follow them, whose blocks of
+// `block` x `block` pixels are sought within `radius` of `start` [batch, steps, 2], (dy, dx), or of
+// 0 where that is null. Frames of one item of the batch are frames.image elements apart, those of
+// two items frames_batch; likewise for following. 4 <= block <= 32, a multiple of 4; 1 <= radius
+// <= 16.
+struct BlockMatching {
+  Images frames;
+  int64_t frames_batch;
+  Images following;
+  int64_t following_batch;
+  const int64_t* start;
+  int64_t batch;
+  int64_t steps;
+  int64_t channels;
+  int64_t height;
+  int64_t width;
+  int64_t block;
+  int64_t radius;
+};
+
+constexpr int64_t kBlockCosts = 14;  // columns of the costs, see wmscore/ops/block_flow.py
+
 }  // namespace wmscore
 
 extern "C" {
@@ -230,6 +252,17 @@ void wmscore_assignment_cpu(wmscore::Element element, wmscore::AssignmentProblem
 // The same for `count` problems, on a device. Returns a cudaError_t.
 int32_t wmscore_assignment_cuda(wmscore::Element element, wmscore::AssignmentProblems problems,
                                 int64_t count, bool maximize, int64_t* match, void* stream);
+
+// The displacement of each block, [batch, steps, height / block, width / block, 2], and its costs,
+// [..., kBlockCosts], float or (for frames of double) double, of the rows of blocks first <= n *
+// (height / block) + row < last, n = item * steps + step.
+void wmscore_block_flow_cpu(wmscore::Element element, wmscore::BlockMatching task, int64_t first,
+                            int64_t last, int32_t* displacements, void* costs);
+
+// The same for all blocks, on a device, where there is at least one and sides are below 2^28.
+// Returns a cudaError_t.
+int32_t wmscore_block_flow_cuda(wmscore::Element element, wmscore::BlockMatching task,
+                                int32_t* displacements, void* costs, void* stream);
 
 // Sums over the pixels of one plane: squared error, absolute error, sum of preds, sum of target,
 // energy of preds, energy of target. `sums` is [planes, 6], int64 for uint8 frames and double for
