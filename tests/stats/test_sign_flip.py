@@ -42,17 +42,21 @@ def test_worked_example() -> None:
     found = sign_flip_test(torch.tensor(WORKED))
     assert found.p_value.item() == 0.0703125
     assert found.statistic.item() == pytest.approx(0.4375)
-    assert (found.exact.item(), found.count.item(), found.reason.item()) == (True, 8, 0)
+    assert (found.exact.item(), found.scenarios.item(), found.reason.item()) == (True, 8, 0)
 
 
 @pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
 @pytest.mark.parametrize("scenarios", [6, 7, 11])
 @pytest.mark.parametrize("steps", [1, 100, 1000])
-def test_equals_enumeration(alternative: str, scenarios: int, steps: int) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equals_enumeration(
+    alternative: str, scenarios: int, steps: int, dtype: torch.dtype
+) -> None:
     """Coarse values tie: with steps of 1 most sums do."""
     generator = torch.Generator().manual_seed(scenarios)
-    values = torch.randint(-2 * steps, 3 * steps + 1, (scenarios, 5), generator=generator) / steps
-    found = sign_flip_test(values.to(torch.float64), alternative=alternative)
+    whole = torch.randint(-2 * steps, 3 * steps + 1, (scenarios, 5), generator=generator)
+    values = whole.to(dtype) / steps
+    found = sign_flip_test(values, alternative=alternative)
     for column in range(5):
         expected = enumerated(values[:, column].tolist(), alternative)
         assert found.p_value[column].item() == expected
@@ -116,7 +120,7 @@ def test_missing_pairs_are_dropped_and_counted() -> None:
     values[::2, 0] = math.nan  # 12 are left: exact
     values[3, 1] = math.inf
     found = sign_flip_test(values)
-    assert found.count.tolist() == [12, 23, 24]
+    assert found.scenarios.tolist() == [12, 23, 24]
     assert found.exact.tolist() == [True, False, False]
     left = sign_flip_test(values[1::2, 0])
     assert found.p_value[0] == left.p_value
@@ -134,7 +138,7 @@ def test_too_few_pairs_have_no_p_value(alternative: str, least: int) -> None:
         few = sign_flip_test(torch.full((scenarios,), side), alternative=alternative)
         assert few.p_value.isnan()
         assert few.reason == Reason.TOO_FEW_SAMPLES
-        assert few.count == scenarios
+        assert few.scenarios == scenarios
         assert few.statistic.isnan() == (scenarios == 0)
 
 
@@ -219,7 +223,7 @@ def test_vectors_with_a_gap_are_missing() -> None:
     values = normal(8, 2, seed=1)
     values[2, 1] = math.nan
     found = sign_flip_norm_test(values)
-    assert found.count.item() == 7
+    assert found.scenarios.item() == 7
     assert found.p_value == sign_flip_norm_test(values[[0, 1, 3, 4, 5, 6, 7]]).p_value
 
 

@@ -27,7 +27,7 @@ def test_reason_codes_are_those_of_functional() -> None:
 
 def test_quantile_equals_scipy() -> None:
     whole = [*range(1, 60), 99, 499, 998, 999, 1000, 1001, 5000, 1e5, 1e7]
-    freedom = of(*whole, 3.5, 10.25)[:, None]
+    freedom = of(*whole, 10.25)[:, None]
     tails = of(1e-6, 1e-4, 0.005, 0.025, 0.05, 0.1, 0.25, 0.4)
     probability = torch.cat([tails, 1 - tails])
     found = student_quantile(probability, freedom)
@@ -63,7 +63,7 @@ def test_interval_equals_scipy(level: float) -> None:
     values[3, 1] = math.nan
     values[5:, 2] = math.inf
     found = mean_interval(values, level=level)
-    assert found.count.tolist() == [13, 12, 5, 13]
+    assert found.scenarios.tolist() == [13, 12, 5, 13]
     for column in range(4):
         kept = values[:, column][values[:, column].isfinite()].numpy()
         low, high = stats.t.interval(level, len(kept) - 1, kept.mean(), stats.sem(kept))
@@ -74,7 +74,7 @@ def test_interval_equals_scipy(level: float) -> None:
 def test_interval_of_few() -> None:
     values = torch.tensor([[1.0, 1.0, math.nan], [3.0, math.nan, math.nan]])
     found = mean_interval(values)
-    assert found.count.tolist() == [2, 1, 0]
+    assert found.scenarios.tolist() == [2, 1, 0]
     assert found.mean[:2].tolist() == [2, 1]
     assert found.mean[2].isnan()
     assert found.low.isnan().tolist() == found.high.isnan().tolist() == [False, True, True]

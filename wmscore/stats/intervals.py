@@ -20,14 +20,14 @@ class MeanInterval(NamedTuple):
         mean: float64, over the scenarios that have a value; NaN where none has.
         low: float64, lower end; NaN with fewer than two values.
         high: float64, upper end.
-        count: int64, scenarios that have a value.
+        scenarios: int64, those that have a value.
         reason: uint8, TOO_FEW_SAMPLES where the interval is NaN.
     """
 
     mean: Tensor
     low: Tensor
     high: Tensor
-    count: Tensor
+    scenarios: Tensor
     reason: Tensor
 
 

@@ -28,14 +28,14 @@ class SignFlipTest(NamedTuple):
             `sign_flip_norm_test`. NaN where there is no pair.
         p_value: float64 in (0, 1]; NaN where there are too few pairs for any verdict.
         exact: bool, whether all patterns of signs were gone through.
-        count: int64, pairs that have a difference.
+        scenarios: int64, pairs that have a difference.
         reason: uint8, TOO_FEW_SAMPLES where `p_value` is NaN.
     """
 
     statistic: Tensor
     p_value: Tensor
     exact: Tensor
-    count: Tensor
+    scenarios: Tensor
     reason: Tensor
 
 
@@ -52,8 +52,8 @@ def sign_flip_test(
         \bigl|\tfrac1S \sum_i d_i\bigr|\bigr)
 
     over all :math:`2^S` patterns for up to 16 pairs (exact), else over random ones, where
-    :math:`p = (1 + \#) / (1 + \mathrm{draws})`. Sums that differ by no more than the rounding of the
-    given dtype are tied.
+    :math:`p = (1 + \#) / (1 + \mathrm{draws})`. Sums that differ by no more than the
+    rounding of the given dtype are tied.
 
     Fewer than 6 pairs (5 for a one-sided test) have no p-value: the smallest possible one,
     :math:`2^{1 - S}`, is above .05, so that no result could be significant.
@@ -121,7 +121,8 @@ def sign_flip_norm_test(
 
     Example:
         >>> import torch
-        >>> moved = torch.tensor([[0.0, 1.0], [0.2, 0.9], [-0.1, 1.1], [0.0, 1.0], [0.1, 0.8], [0.0, 1.2]])
+        >>> sideways = torch.tensor([0.0, 0.2, -0.1, 0.0, 0.1, 0.0])
+        >>> moved = torch.stack([sideways, torch.ones(6)], 1)
         >>> sign_flip_norm_test(moved).p_value.item() == 2 / 2**6
         True
     """
@@ -168,7 +169,7 @@ def _test(
     else:
         # Columns with enough pairs missing are exact too; which, is read from the device.
         exact = count <= EXACT_SCENARIOS
-        order = (~there).to(torch.uint8).argsort(0, stable=True)[:EXACT_SCENARIOS]
+        order = (~there).to(torch.uint8).argsort(stable=True, dim=0)[:EXACT_SCENARIOS]
         first = values.gather(0, order[..., None].expand(-1, -1, size))
         p_value = torch.empty_like(count, dtype=torch.float64)
         p_value[exact] = _exact(first[:, exact], alternative, rounding)
@@ -195,7 +196,7 @@ def _exact(values: Tensor, alternative: str, rounding: float) -> Tensor:
     bits = pattern[:, None] >> torch.arange(scenarios, device=values.device) & 1
     signs = 1.0 - 2.0 * bits.to(torch.float64)
     same, turned = _count_extreme(values, signs, alternative, rounding)
-    return (same + turned) / (2 * len(pattern))
+    return (same + turned).to(torch.float64) / (2 * len(pattern))
 
 
 def _drawn(values: Tensor, alternative: str, rounding: float, draws: int, seed: int) -> Tensor:
@@ -203,7 +204,7 @@ def _drawn(values: Tensor, alternative: str, rounding: float, draws: int, seed: 
     bits = torch.randint(0, 2, (draws, values.shape[0]), generator=generator, dtype=torch.int8)
     signs = 1.0 - 2.0 * bits.to(values.device, torch.float64)
     same, _ = _count_extreme(values, signs, alternative, rounding)
-    return (1 + same) / (1 + draws)
+    return (1 + same).to(torch.float64) / (1 + draws)
 
 
 def _count_extreme(
@@ -220,8 +221,10 @@ def _count_extreme(
     same = torch.zeros(columns, dtype=torch.int64, device=values.device)
     turned = torch.zeros_like(same)
     flat = values.reshape(values.shape[0], columns * size)
-    for part in signs.split(max(1, _PIECE // max(1, columns * size))):
-        sums = (part @ flat).reshape(-1, columns, size)
+    step = max(1, _PIECE // max(1, columns * size))
+    for start in range(0, len(signs), step):
+        part = signs[start : start + step]
+        sums = (part @ flat).reshape(len(part), columns, size)
         same += (_score(sums, alternative) >= seen - slack).sum(0)
         turned += (_score(-sums, alternative) >= seen - slack).sum(0)
     return same, turned

@@ -14,7 +14,9 @@ __all__ = ["student_quantile"]
 
 _NODES = 64
 _ITERATIONS = 64
-_LARGE = 500.0  # from here on, differences of log-gammas are less exact than the series
+_LARGE = 50.0  # from here on, differences of log-gammas are less exact than the series
+
+_SERIES = (869 / 4194304, -399 / 262144, -21 / 32768, 5 / 1024, 1 / 128, -1 / 8, 1.0)
 
 
 def student_quantile(probability: Tensor, freedom: Tensor) -> Tensor:
@@ -25,8 +27,8 @@ def student_quantile(probability: Tensor, freedom: Tensor) -> Tensor:
     .. math:: P(|X| \le t) = \frac{2 \, \Gamma((\nu + 1) / 2)}{\sqrt{\pi} \, \Gamma(\nu / 2)}
         \int_0^\theta \cos^{\nu - 1} u \, du
 
-    a smooth integral (64 Gauss-Legendre nodes), concave in the angle: Newton's steps from the normal
-    quantile, which is never beyond the root, approach it from one side.
+    a smooth integral (64 Gauss-Legendre nodes), concave in the angle: Newton's steps from the
+    normal quantile, which is never beyond the root, approach it from one side.
 
     Args:
         probability: floating point, in (0, 1).
@@ -50,7 +52,8 @@ def student_quantile(probability: Tensor, freedom: Tensor) -> Tensor:
     check_values("freedom", freedom)
     probability = probability.to(torch.float64)
     freedom = freedom.to(torch.float64)
-    probability, freedom = torch.broadcast_tensors(probability, freedom)
+    shape = (probability * freedom).shape
+    probability, freedom = probability.expand(shape), freedom.expand(shape)
     inside = (probability > 0) & (probability < 1) & (freedom >= 1)
     tail = torch.minimum(probability, 1 - probability).clamp(min=1e-300)
     central = 1 - 2 * tail
@@ -83,5 +86,7 @@ def _gamma_ratio(x: Tensor) -> Tensor:
     """Gamma(x + 1/2) / Gamma(x)."""
     exact = torch.exp(torch.lgamma(x + 0.5) - torch.lgamma(x))
     inverse = 1 / x
-    series = 1 + inverse * (-1 / 8 + inverse * (1 / 128 + inverse * (5 / 1024)))
+    series = torch.zeros_like(x)
+    for coefficient in _SERIES:
+        series = coefficient + inverse * series
     return torch.where(x < _LARGE, exact, x.sqrt() * series)
