@@ -69,6 +69,8 @@ def test_interval_equals_scipy(level: float) -> None:
         low, high = stats.t.interval(level, len(kept) - 1, kept.mean(), stats.sem(kept))
         assert found.low[column].item() == pytest.approx(low, rel=1e-9)
         assert found.high[column].item() == pytest.approx(high, rel=1e-9)
+        for one, of_many in zip(mean_interval(values[:, column], level), found, strict=True):
+            assert torch.equal(one, of_many[column])
 
 
 def test_interval_of_few() -> None:

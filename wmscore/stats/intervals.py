@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wmscore.stats._check import check_number, check_scenarios, reason_where
+from wmscore.stats._sums import sum_scenarios
 from wmscore.stats.student import student_quantile
 
 __all__ = ["MeanInterval", "mean_interval"]
@@ -62,8 +63,8 @@ def mean_interval(values: Tensor, level: float = 0.95) -> MeanInterval:
     values = values.to(torch.float64)
     there = values.isfinite()
     count = there.sum(0)
-    mean = torch.where(there, values, 0.0).sum(0) / count
-    squares = torch.where(there, values - mean, 0.0).square().sum(0)
+    mean = sum_scenarios(torch.where(there, values, 0.0)) / count
+    squares = sum_scenarios(torch.where(there, values - mean, 0.0).square())
     enough = count >= 2
     error = (squares / (count - 1) / count).sqrt()
     central = torch.full_like(mean, 0.5 + level / 2)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wmscore.stats._check import check_count, check_scenarios, check_values, reason_where
+from wmscore.stats._sums import sum_scenarios
 
 __all__ = ["EXACT_SCENARIOS", "SignFlipTest", "sign_flip_norm_test", "sign_flip_test"]
 
@@ -175,7 +176,7 @@ def _test(
         p_value[exact] = _exact(first[:, exact], alternative, rounding)
         p_value[~exact] = _drawn(values[:, ~exact], alternative, rounding, draws, seed)
     few = count < _LEAST.get(alternative, _LEAST["two-sided"])
-    mean = values.sum(0) / count[:, None]
+    mean = sum_scenarios(values) / count[:, None]
     statistic = mean.square().sum(-1) if alternative == "norm" else mean[:, 0]
     return SignFlipTest(
         statistic.reshape(shape),
@@ -212,7 +213,7 @@ def _count_extreme(
 ) -> tuple[Tensor, Tensor]:
     """How many patterns are as extreme as all signs +, and how many turned round, ``[M]`` each."""
     _, columns, size = values.shape
-    seen = _score(values.sum(0), alternative)
+    seen = _score(sum_scenarios(values), alternative)
     slack = values.abs().sum(0)  # [M, D]
     if alternative == "norm":
         slack = slack.square().sum(-1) * rounding
