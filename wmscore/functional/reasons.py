@@ -47,6 +47,8 @@ class Reason(IntEnum):
     CAMOUFLAGED = 30
     SURROUNDINGS = 31
     UNCLEAR = 32
+    NO_EXCITATION = 35
+    NO_LAG = 36
 
     @property
     def description(self) -> str:
@@ -93,6 +95,8 @@ _DESCRIPTIONS = {
     "disappearance would not show",
     Reason.SURROUNDINGS: "the surroundings of the object are not those of the reference",
     Reason.UNCLEAR: "neither that the object is itself nor that it is not is clear enough",
+    Reason.NO_EXCITATION: "the commands do not vary, so that no response to them can be told",
+    Reason.NO_LAG: "no lag within the window explains the response above chance",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }
