@@ -49,6 +49,8 @@ class Reason(IntEnum):
     UNCLEAR = 32
     NO_ACTIONS = 39
     BRANCH_APART = 40
+    NO_EXCITATION = 35
+    NO_LAG = 36
 
     @property
     def description(self) -> str:
@@ -99,6 +101,8 @@ _DESCRIPTIONS = {
     "nothing to respond to",
     Reason.BRANCH_APART: "the references of the scripts of one scenario do not begin with the same "
     "frame",
+    Reason.NO_EXCITATION: "the commands do not vary, so that no response to them can be told",
+    Reason.NO_LAG: "no lag within the window explains the response above chance",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }
