@@ -47,6 +47,8 @@ class Reason(IntEnum):
     CAMOUFLAGED = 30
     SURROUNDINGS = 31
     UNCLEAR = 32
+    TOO_FEW_ACTIONS = 37
+    NO_EFFECT = 38
 
     @property
     def description(self) -> str:
@@ -93,6 +95,9 @@ _DESCRIPTIONS = {
     "disappearance would not show",
     Reason.SURROUNDINGS: "the surroundings of the object are not those of the reference",
     Reason.UNCLEAR: "neither that the object is itself nor that it is not is clear enough",
+    Reason.TOO_FEW_ACTIONS: "the action, or what it is told apart from, is commanded too seldom to "
+    "be judged",
+    Reason.NO_EFFECT: "the action does nothing in the reference that could be told from chance",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }

@@ -1,0 +1,3 @@
+"""Action recovery."""
+from wmscore.functional.recovery.probe import *
+from wmscore.functional.recovery.statistics import *
