@@ -7,7 +7,13 @@ from torch import Tensor
 
 from wmscore.functional._check import check_mask, check_tensor, check_vectors
 
-__all__ = ["check_action_ids", "check_action_vectors", "check_features", "check_groups", "kept_steps"]
+__all__ = [
+    "check_action_ids",
+    "check_action_vectors",
+    "check_features",
+    "check_groups",
+    "kept_steps",
+]
 
 
 def check_features(name: str, features: Tensor) -> None:

@@ -103,7 +103,9 @@ class ActionProbe:
         which = self._which(groups, len(features), features.device)
         values = features.double()
         finite = values.isfinite().all(-1)
-        found = values.where(finite[..., None], 0.0) @ self.weight[which] + self.bias[which][:, None]
+        found = (
+            values.where(finite[..., None], 0.0) @ self.weight[which] + self.bias[which][:, None]
+        )
         known = finite & self.fitted[which][:, None]
         return found.masked_fill(~known[..., None], torch.nan)
 

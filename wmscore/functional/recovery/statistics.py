@@ -117,7 +117,9 @@ class ProbeStatistics:
         else:
             check_action_vectors("actions", actions, (rows, steps))
             if actions.shape[-1] != self.dimensions:
-                raise ValueError(f"actions must have A = {self.dimensions}, got {actions.shape[-1]}")
+                raise ValueError(
+                    f"actions must have A = {self.dimensions}, got {actions.shape[-1]}"
+                )
             values = torch.cat([values, actions.double()], dim=-1)
             member = kept.new_ones(rows, steps, 1)
         kept = kept & values.isfinite().all(-1)
@@ -217,7 +219,9 @@ def _moments_of(values: Tensor, member: Tensor, fold: Tensor, folds: int) -> Fea
     """Moments ``[F, A]`` of ``values [B, T, D]``, by matrix products: sums in a fixed order."""
     rows, actions, width = len(values), member.shape[-1], values.shape[-1]
     there = member.sum(-1, keepdim=True)
-    middle = values.sum((0, 1)) / there.sum().clamp(min=1)  # sums of squares around it cancel little
+    middle = values.sum((0, 1)) / there.sum().clamp(
+        min=1
+    )  # sums of squares around it cancel little
     centred = (values - middle) * there
     of_fold = (fold == torch.arange(folds, device=fold.device)[:, None]).double()  # [F, B]
     count = of_fold @ member.sum(1)
