@@ -51,6 +51,8 @@ class Reason(IntEnum):
     BRANCH_APART = 40
     NO_EXCITATION = 35
     NO_LAG = 36
+    TOO_FEW_ACTIONS = 37
+    NO_EFFECT = 38
 
     @property
     def description(self) -> str:
@@ -103,6 +105,9 @@ _DESCRIPTIONS = {
     "frame",
     Reason.NO_EXCITATION: "the commands do not vary, so that no response to them can be told",
     Reason.NO_LAG: "no lag within the window explains the response above chance",
+    Reason.TOO_FEW_ACTIONS: "the action, or what it is told apart from, is commanded too seldom to "
+    "be judged",
+    Reason.NO_EFFECT: "the action does nothing in the reference that could be told from chance",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }
