@@ -17,6 +17,7 @@ FLOORS = {
     "ops": 0,
     "functional": 1,
     "manifest": 1,
+    "nested": 1,
     "networks": 1,
     "stats": 1,
     "tensorfile": 1,

@@ -11,16 +11,19 @@ import torch
 from torch import Tensor
 
 from wmscore.functional import (
+    ActionReport,
     BreakAgreement,
     IdentityState,
     ObjectIdentity,
     Reason,
+    ScriptTest,
     UsableHorizon,
     break_agreement,
     drift_shape,
     identity_events,
 )
 from wmscore.manifest import Panel, PanelMismatchError
+from wmscore.nested import flatten, rebuild
 from wmscore.tensorfile import load_tensors, save_tensors
 
 __all__ = ["Curve", "Scores"]
@@ -71,6 +74,9 @@ class Scores:
             fault has no usable horizon: the evaluation failed, not the model.
         identity: per object and step, or None where the panel has no identity axis or no labels.
         identity_truth: the same from labels, where `identity` is told without and there are labels.
+        actions: latency, recovery and effects of actions, or None where the panel has no axis
+            action_response; its rollouts are rows x scripts.
+        chance: whether the response to the scripts is more than chance, likewise.
         summary: further numbers of each row `[R]` float64, by name (`idf1`, `hota`, ... of
             tracking); NaN where undefined.
         info: per-row values that came with the rollouts.
@@ -85,6 +91,8 @@ class Scores:
     fault: Tensor
     identity: ObjectIdentity | None = None
     identity_truth: ObjectIdentity | None = None
+    actions: ActionReport | None = None
+    chance: ScriptTest | None = None
     summary: dict[str, Tensor] = field(default_factory=dict)
     info: dict[str, Tensor] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
@@ -255,10 +263,8 @@ class Scores:
                     for f in fields(curve)
                     if f.name not in ("values", "reason")
                 }
-        for part in ("horizon", "identity", "identity_truth"):
-            value = getattr(self, part)
-            if value is not None:
-                tensors |= {f"{part}.{f.name}": getattr(value, f.name) for f in fields(value)}
+        for part in ("horizon", "identity", "identity_truth", "actions", "chance"):
+            tensors |= flatten(part, getattr(self, part))
         tensors |= {f"summary.{k}": v for k, v in self.summary.items()}
         tensors |= {f"info.{k}": v for k, v in self.info.items()}
         header = {
@@ -292,7 +298,6 @@ class Scores:
         for key, about in header["curves"].items():
             group, name = key.split(".", 1)
             groups[group][name] = Curve(**{**part(key), **about})
-        identity, truth = part("identity"), part("identity_truth")
         return cls(
             panel=own,
             model=header["model"],
@@ -300,8 +305,10 @@ class Scores:
             measures=groups["measures"],
             horizon=UsableHorizon(**part("horizon")),
             fault=tensors["fault"],
-            identity=ObjectIdentity(**identity) if identity else None,
-            identity_truth=ObjectIdentity(**truth) if truth else None,
+            identity=rebuild(ObjectIdentity, "identity", tensors),
+            identity_truth=rebuild(ObjectIdentity, "identity_truth", tensors),
+            actions=rebuild(ActionReport, "actions", tensors),
+            chance=rebuild(ScriptTest, "chance", tensors),
             summary=part("summary"),
             info=part("info"),
             provenance=header["provenance"],

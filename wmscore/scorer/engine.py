@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wmscore import functional as F
-from wmscore.functional import Encoder, ObjectIdentity, Reason
+from wmscore.functional import ActionReport, Encoder, ObjectIdentity, Reason, ScriptCross, ScriptTest
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.ops import kernels
 from wmscore.rollouts import Rollouts
@@ -23,6 +24,7 @@ from wmscore.scorer.identity import LABEL_WARNINGS, identity_persistence, join_i
 from wmscore.scorer.latent import latent_drift
 from wmscore.scorer.learned import Learned, describe_network
 from wmscore.scorer.measures import measure_of
+from wmscore.scorer.motion import PanelMotion
 from wmscore.scorer.perceptual import perceptual_drift
 from wmscore.scorer.quality import frame_quality
 from wmscore.scorer.response import Scripts, action_response
@@ -111,6 +113,7 @@ class Scorer:
         self._arrived = torch.zeros(rows, int(self._branches.max()), dtype=torch.bool)
         self._repeated = torch.zeros(rows, dtype=torch.bool)
         self._waiting: Rollouts | None = None
+        self._motion = PanelMotion(self.panel, self.device)
         self._parts: list[dict[str, Tensor]] = []
         self._identity: list[tuple[Tensor, ObjectIdentity]] = []
         self._truth: list[tuple[Tensor, ObjectIdentity]] = []
@@ -235,7 +238,11 @@ class Scorer:
                 if found.truth is not None:
                     self._truth.append((part["slot"], found.truth))
             else:
-                response = action_response(groups, spec, self._scripts, self._learned.encoder)
+                motion = self._motion.of_groups(groups)
+                response = action_response(
+                    groups, spec, self._scripts, self._learned.encoder, motion
+                )
+                part["motion"] = motion[0]
                 score, reason, curves = response.score, response.reason, response.curves
                 part |= {f"cross.{k}": v for k, v in response.cross._asdict().items()}
             part |= {f"axes.{spec.axis}.values": score, f"axes.{spec.axis}.reason": reason}
@@ -322,6 +329,7 @@ class Scorer:
             for k in (parts[0] if parts else {})
             if k.startswith("summary.")
         }
+        report, test = self._of_actions(gather, rows) if parts and "motion" in parts[0] else (None, None)
         said: dict[str, str] = {}
         if parts and "warnings" in parts[0]:
             said = self._warn_of_labels(gather("warnings", torch.zeros(rows, dtype=torch.uint8)))
@@ -334,10 +342,31 @@ class Scorer:
             fault=fault,
             identity=join_identity(self._identity, rows),
             identity_truth=join_identity(self._truth, rows),
+            actions=report,
+            chance=test,
             summary=summary,
             info=info,
             provenance=self._provenance() | said,
         )
+
+    def _of_actions(
+        self, gather: Callable[[str, Tensor], Tensor], rows: int
+    ) -> tuple[ActionReport | None, ScriptTest]:
+        """What all rows say about actions, and whether the response is more than chance."""
+        part = self._parts[0]
+        report = self._motion.report(
+            gather("motion", part["motion"].new_full((rows, *part["motion"].shape[1:]), torch.nan))
+        )
+        cross = ScriptCross(
+            *(
+                gather(f"cross.{name}", torch.zeros_like(part[f"cross.{name}"][:1]).expand(
+                    rows, *part[f"cross.{name}"].shape[1:]
+                ).clone())
+                for name in ScriptCross._fields
+            )
+        )
+        scenario = torch.arange(len(self.panel.scenarios)).repeat_interleave(len(self.panel.seeds))
+        return report, F.script_test(cross, scenario=scenario)
 
     def _warn_of_labels(self, bits: Tensor) -> dict[str, str]:
         """Warn of rows whose label maps are wrong; say it in the provenance too."""

@@ -12,6 +12,7 @@ from wmscore.functional import Encoder, Reason, ScriptCross, ScriptProducts, Scr
 from wmscore.manifest import AxisSpec, Panel
 from wmscore.scorer.axes import Curves, blank
 from wmscore.scorer.groups import Groups, finite_steps, of_reference, shown_steps
+from wmscore.scorer.motion import motion_curves
 
 __all__ = ["ResponseFound", "Scripts", "action_response"]
 
@@ -70,12 +71,24 @@ class ResponseFound:
 
 
 def action_response(
-    groups: Groups, spec: AxisSpec, scripts: Scripts, encoder: Encoder | None
+    groups: Groups,
+    spec: AxisSpec,
+    scripts: Scripts,
+    encoder: Encoder | None,
+    motion: tuple[Tensor, Tensor],
 ) -> ResponseFound:
-    """Score, its reasons, and the raw curves."""
+    """Score, its reasons, and the raw curves.
+
+    Args:
+        groups: of a batch.
+        spec: the panel's axis.
+        scripts: of the panel.
+        encoder: of the measure `agreement_features`.
+        motion: features `[G, K, T, D]` of the generated and the reference rollouts.
+    """
     frames = _Frames.of(groups)
     products = frames.products()
-    curves: Curves = {}
+    curves: Curves = motion_curves(motion[0][:, 0], motion[1][:, 0], groups.reason)
     found = F.script_response(products)
     frames.add(curves, found)
     match = F.script_match(products)

@@ -1,0 +1,101 @@
+"""How the picture moves under each action: curves per row, and a panel's report on its actions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wmscore import functional as F
+from wmscore.functional import MOTION_FEATURES, ActionReport, Reason
+from wmscore.manifest import Panel
+from wmscore.scorer.axes import Curves, blank
+from wmscore.scorer.groups import Groups, of_reference
+
+__all__ = ["PanelMotion", "motion_curves"]
+
+_FLOW = slice(MOTION_FEATURES.index("flow_dy_00"), MOTION_FEATURES.index("change_00"))
+
+
+class PanelMotion:
+    """Motion features of a panel's rollouts, as they come, and what they say in the end.
+
+    Of each rollout `T x 40` float32 numbers are kept, 5 kB at 32 steps.
+    """
+
+    def __init__(self, panel: Panel, device: torch.device) -> None:
+        """Start with no rows."""
+        self._panel = panel
+        scripts = max(len(scenario.scripts) for scenario in panel.scenarios)
+        steps, space = panel.contract.horizon, panel.contract.actions
+        size = (len(panel.scenarios), scripts, steps)
+        self._target = torch.full((*size, len(MOTION_FEATURES)), torch.nan, device=device)
+        width = () if space.kind == "discrete" else (len(space.names),)
+        dtype = torch.int64 if space.kind == "discrete" else torch.float32
+        self._actions = torch.zeros(*size, *width, dtype=dtype)
+        for s, scenario in enumerate(panel.scenarios):
+            for k in range(len(scenario.scripts)):
+                self._actions[s, k] = panel.actions(s, k)
+
+    def of_groups(self, groups: Groups) -> tuple[Tensor, Tensor]:
+        """Features `[G, K, T, D]` float32 of generated and reference rollouts; NaN for none."""
+        batch = groups.batch
+        assert batch.reference is not None
+        preds = F.motion_features(batch.frames, valid=batch.valid).values.float()
+        target = F.motion_features(batch.reference, valid=batch.reference_valid).values.float()
+        generated, reference = (
+            groups.of_scripts(values, torch.nan)
+            for values in (preds, of_reference(batch, target))
+        )
+        scenario = groups.commanded.scenario.to(batch.device, non_blocking=True)
+        self._target[scenario] = reference
+        return generated, reference
+
+    def report(self, preds: Tensor) -> ActionReport | None:
+        """What the features `[R, K, T, D]` of all panel rows say; None where nothing came."""
+        if not bool(preds.isfinite().any()):
+            return None
+        seeds = len(self._panel.seeds)
+        scenario = torch.arange(len(self._panel.scenarios)).repeat_interleave(seeds)
+        space = self._panel.contract.actions
+        discrete = space.kind == "discrete"
+        noop = space.names.index(str(space.noop)) if discrete and space.noop is not None else None
+        return F.action_report(
+            preds.double(),
+            self._target.cpu().double()[scenario],
+            self._actions[scenario],
+            scenario,
+            num_actions=len(space.names) if discrete else None,
+            noop=noop,
+        )
+
+
+def motion_curves(preds: Tensor, target: Tensor, reason: Tensor) -> Curves:
+    """Motion of commanded rollouts against the reference's, from features `[G, T, D]`.
+
+    A generated step in which no motion can be found, though the reference's is known, counts as one
+    without: what has dissolved does not respond.
+    """
+    curves: Curves = {}
+    known = target[..., :2].isfinite().all(-1)
+    moved = preds.double().masked_fill(known[..., None], 0.0).where(preds.isnan(), preds.double())
+    found = F.motion_agreement(moved[..., :2], target[..., :2].double())
+    fields = (
+        values[..., _FLOW].unflatten(-1, (-1, 2)) for values in (moved, target.double())
+    )
+    flow = F.motion_agreement(*fields, dims=2)
+    nothing = int(Reason.NO_GENERATED_RESPONSE)
+    for name, result, values, stands in (
+        ("motion", found, found.agreement, True),
+        ("motion_cosine", found, found.cosine, False),
+        ("motion_ratio", found, found.ratio, True),
+        ("flow_agreement", flow, flow.agreement, True),
+    ):
+        why = result.reason
+        if stands:
+            why = why.masked_fill(why == nothing, 0)
+        why = why.masked_fill(~known, int(Reason.NO_PEAK))
+        why = torch.where(reason == 0, why, reason)
+        curves[name] = (blank(values, why), why)
+    why = torch.where(reason == 0, torch.where(known, 0, int(Reason.NO_PEAK)).to(reason), reason)
+    curves["motion_error"] = (blank(found.endpoint_error, why), why)
+    return curves
