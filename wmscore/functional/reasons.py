@@ -47,6 +47,8 @@ class Reason(IntEnum):
     CAMOUFLAGED = 30
     SURROUNDINGS = 31
     UNCLEAR = 32
+    TOO_PLAIN = 33
+    NO_MATCH = 41
 
     @property
     def description(self) -> str:
@@ -93,6 +95,8 @@ _DESCRIPTIONS = {
     "disappearance would not show",
     Reason.SURROUNDINGS: "the surroundings of the object are not those of the reference",
     Reason.UNCLEAR: "neither that the object is itself nor that it is not is clear enough",
+    Reason.TOO_PLAIN: "too little texture to tell one displacement from others",
+    Reason.NO_MATCH: "no displacement within reach makes this part of two frames alike",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }
