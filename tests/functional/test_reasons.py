@@ -40,10 +40,16 @@ def test_codes_are_stable() -> None:
         "CAMOUFLAGED",
         "SURROUNDINGS",
         "UNCLEAR",
+        "TOO_PLAIN",
+        "NO_PEAK",
+        "NO_EXCITATION",
+        "NO_LAG",
         "TOO_FEW_ACTIONS",
         "NO_EFFECT",
+        "NO_MATCH",
+        "BRANCH_APART",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == [*range(33), 37, 38]
+    assert [int(reason) for reason in sorted(Reason)] == list(range(41))
 
 
 def test_each_reason_has_its_own_line() -> None:

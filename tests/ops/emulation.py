@@ -294,6 +294,43 @@ class Propagation(ctypes.Structure):
         )
 
 
+class BlockMatching(ctypes.Structure):
+    """`wmscore::BlockMatching` of kernels.h."""
+
+    _fields_ = [
+        ("frames", Images),
+        ("frames_batch", ctypes.c_int64),
+        ("following", Images),
+        ("following_batch", ctypes.c_int64),
+        ("start", ctypes.c_void_p),
+        ("batch", ctypes.c_int64),
+        ("steps", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("block", ctypes.c_int64),
+        ("radius", ctypes.c_int64),
+    ]
+
+    @classmethod
+    def of(
+        cls,
+        frames: torch.Tensor,
+        following: torch.Tensor,
+        block: int,
+        radius: int,
+        start: torch.Tensor | None,
+    ) -> "BlockMatching":
+        views = [
+            x
+            for frame in (frames, following)
+            for x in (Images(frame.data_ptr(), *frame.stride()[1:]), frame.stride(0))
+        ]
+        return cls(
+            *views, start if start is None else start.data_ptr(), *frames.shape, block, radius
+        )
+
+
 @cache
 def _compile(op: str, folder: Path) -> ctypes.CDLL:
     library = folder / f"{op}.so"

@@ -250,23 +250,25 @@ def _own_costs(
 ) -> Tensor:
     """Mean difference of each block with the pixels beside it, `[N, gh, gw, 4]`."""
     padded = torch.nn.functional.pad(now, (1, 1, 1, 1))
-    inside = torch.nn.functional.pad(torch.ones_like(now[:1, :1], dtype=torch.int32), (1, 1, 1, 1))
-    costs = []
-    for move in _OWN:
-        sums = torch.zeros((), dtype=now.dtype, device=now.device)
-        pixels = torch.zeros((), dtype=torch.int32, device=now.device)
-        for c in range(now.shape[1]):
-            for y in range(block):
-                for x in range(block):
-                    first = corner[0] + y, corner[1] + x
-                    beside = first[0] + 1 + move[0], first[1] + 1 + move[1]
-                    here = _pixels(now, c, first, grid, block)
-                    there = _pixels(padded, c, beside, grid, block)
-                    is_inside = _pixels(inside, 0, beside, grid, block)
-                    sums = sums + (here - there).abs().where(is_inside > 0, 0)
-                    pixels = pixels + is_inside
-        costs.append(sums.to(key) / pixels.to(key))
-    found = torch.stack(costs, -1)
+    inside = torch.nn.functional.pad(torch.ones_like(now[:1, :1], dtype=torch.bool), (1, 1, 1, 1))
+    sums = torch.zeros((), dtype=now.dtype, device=now.device)
+    for c in range(now.shape[1]):
+        for y in range(block):
+            for x in range(block):
+                first = corner[0] + y, corner[1] + x
+                beside = [(first[0] + 1 + down, first[1] + 1 + right) for down, right in _OWN]
+                here = _pixels(now, c, first, grid, block)
+                there = torch.stack([_pixels(padded, c, at, grid, block) for at in beside], -1)
+                seen = torch.stack([_pixels(inside, 0, at, grid, block) for at in beside], -1)
+                sums = sums + (here[..., None] - there).abs().where(seen, 0)
+    lengths = []
+    for axis in (0, 1):
+        move = torch.tensor([move[axis] for move in _OWN], device=now.device)
+        first_of = torch.arange(grid[axis], device=now.device)[:, None] * block + corner[axis]
+        place = first_of + move
+        lengths.append((place + block).clamp(max=now.shape[2 + axis]) - place.clamp(min=0))
+    pixels = lengths[0][:, None] * lengths[1] * now.shape[1]
+    found = sums.to(key) / pixels.to(key)
     return found.where(found.isfinite(), torch.nan)
 
 

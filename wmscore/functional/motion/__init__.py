@@ -1,0 +1,5 @@
+"""How the picture moves from frame to frame, and whether it moves as the reference does."""
+
+from wmscore.functional.motion.flow import MIN_MATCH, MIN_TEXTURE, BlockFlow, block_flow
+
+__all__ = ["MIN_MATCH", "MIN_TEXTURE", "BlockFlow", "block_flow"]
