@@ -47,6 +47,7 @@ class Reason(IntEnum):
     CAMOUFLAGED = 30
     SURROUNDINGS = 31
     UNCLEAR = 32
+    NO_PEAK = 34
 
     @property
     def description(self) -> str:
@@ -93,6 +94,8 @@ _DESCRIPTIONS = {
     "disappearance would not show",
     Reason.SURROUNDINGS: "the surroundings of the object are not those of the reference",
     Reason.UNCLEAR: "neither that the object is itself nor that it is not is clear enough",
+    Reason.NO_PEAK: "the correlation of two frames has no peak above the bound: a cut, or nothing "
+    "alike or to be seen in them",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }

@@ -13,6 +13,7 @@ from wmscore.ops.label_overlap import label_overlap
 from wmscore.ops.label_pool import label_pool
 from wmscore.ops.label_present import label_present
 from wmscore.ops.label_propagate import label_propagate
+from wmscore.ops.phase import correlation_peak, cross_power, edge_orientation, shift_refine
 
 __all__ = [
     "FrameErrors",
@@ -22,6 +23,9 @@ __all__ = [
     "Kernels",
     "QualitySums",
     "assignment",
+    "correlation_peak",
+    "cross_power",
+    "edge_orientation",
     "feature_distance",
     "feature_distance_backward",
     "frame_errors",
@@ -37,6 +41,7 @@ __all__ = [
     "label_pool",
     "label_present",
     "label_propagate",
+    "shift_refine",
 ]
 
 load()
