@@ -15,6 +15,7 @@ from wmscore.ops.label_pool import label_pool
 from wmscore.ops.label_present import label_present
 from wmscore.ops.label_propagate import label_propagate
 from wmscore.ops.response_products import response_products
+from wmscore.ops.phase import correlation_peak, cross_power, edge_orientation, shift_refine
 
 __all__ = [
     "BlockCosts",
@@ -26,6 +27,9 @@ __all__ = [
     "QualitySums",
     "assignment",
     "block_flow",
+    "correlation_peak",
+    "cross_power",
+    "edge_orientation",
     "feature_distance",
     "feature_distance_backward",
     "frame_errors",
@@ -42,6 +46,7 @@ __all__ = [
     "label_present",
     "label_propagate",
     "response_products",
+    "shift_refine",
 ]
 
 load()
