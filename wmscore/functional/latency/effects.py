@@ -20,7 +20,7 @@ def expected_response(
     lags: Tensor,
     rows: Tensor,
     halves: Tensor,
-    whitening: tuple[float, ...],
+    whitening: tuple[float | Tensor, ...],
 ) -> Tensor:
     """Commands times their effect, as if the reference answered at once: ``[2, B, T, D]``.
 
@@ -60,7 +60,7 @@ def expected_response(
     nats = -0.5 * overlap * torch.log1p(-share)
     best = nats.sum(2).amax(1)  # [3, K]
     best = torch.where(overlap >= LEAST_STEPS, best, -torch.inf).argmax(-1)
-    level = effects[:, 0]  # [3, D, A, K]
+    level = effects[:, 0]  # [3, D, A, K], of the least whitened
     chosen = level.gather(-1, best[:, None, None, None].expand(*level.shape[:-1], 1))[..., 0]
     everywhere = torch.einsum("bta,da->btd", commands, chosen[0])
     crossed_over = torch.einsum("bta,bda->btd", commands, chosen[1 + halves])

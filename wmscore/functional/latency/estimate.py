@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from wmscore.functional.latency.null import Exchange, pooled_p_value, rollout_p_values
+from wmscore.functional.latency.null import Exchange, chance_of
 from wmscore.functional.latency.result import Lag, LagEstimate
 from wmscore.functional.latency.scan import (
     LEAST_STEPS,
@@ -75,18 +75,25 @@ def estimate(
         scan.evidence[..., : len(inside)].amax(-1) for scan in (of_panel, of_rows)
     )
     together, moments = (
-        Moments(*(part[..., : len(inside)] for part in whole.parts)) for whole in (together, moments)
+        Moments(*(part[..., : len(inside)] for part in whole.parts))
+        for whole in (together, moments)
     )
-    panel_p = pooled_p_value(
-        source, response, together, seen_panel, inside, exchange, draws=draws, seed=seed
-    )
-    row_p = rollout_p_values(
-        source, response, moments, seen_rows, inside, exchange, level=level, seed=seed
+    chance = chance_of(
+        source,
+        response,
+        together,
+        moments,
+        (seen_panel, seen_rows),
+        inside,
+        exchange,
+        draws=draws,
+        level=level,
+        seed=seed,
     )
     furthest_stage = torch.cat([stage, stage.new_zeros(1)]).amax()
     return LagEstimate(
-        _lag(of_panel, lags, window, panel_p, furthest_stage, level),
-        _lag(of_rows, lags, window, row_p, stage, level),
+        _lag(of_panel, lags, window, chance.pooled, furthest_stage, level),
+        _lag(of_rows, lags, window, chance.rollouts, stage, level),
     )
 
 

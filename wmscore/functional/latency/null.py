@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import embedding_bag, pad
 
 from wmscore.functional.latency.scan import Moments, evidence_of
 from wmscore.functional.latency.signals import Signals
 
-__all__ = ["Exchange", "exchange_of", "pooled_p_value", "rollout_p_values"]
+__all__ = ["Chance", "Exchange", "chance_of", "exchange_of"]
 
 LEAST_FREEDOM = 7
 """Scripts that could be exchanged, less one per group: 8 different ones in one group."""
 
-_PARTNERS = 199  # other scripts that each rollout is compared with at most
+_CHUNK = 100  # rollouts that exchange scripts with each other
 _SAME = 1e-9  # distance of two fingerprints of scripts below which the scripts are one
 _SLACK = 1e-6  # nats below which two evidences are tied
-_PIECE = 1 << 22  # values that are gathered at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,121 +72,121 @@ def _lagged(response: Tensor, lags: Tensor) -> Tensor:
     at = torch.arange(steps, device=lags.device)[:, None] + lags  # [T, K]
     inside = (at >= 0) & (at < steps)
     index = at.clamp(0, steps - 1).flatten()
-    return response.index_select(-1, index).unflatten(-1, at.shape) * inside
+    lagged: Tensor = response.index_select(-1, index).reshape(*response.shape[:-1], *at.shape)
+    return lagged * inside
 
 
-def pooled_p_value(
+class Chance(NamedTuple):
+    """P-values.
+
+    Attributes:
+        pooled: ``[]``, share of random exchanges of scripts with as much evidence as was seen; NaN
+            where there are too few scripts.
+        rollouts: ``[B]``, share of other scripts that would have explained a response as well; NaN
+            where there are too few for a p-value at the level.
+    """
+
+    pooled: Tensor
+    rollouts: Tensor
+
+
+def chance_of(
     source: Signals,
     response: Signals,
+    together: Moments,
     moments: Moments,
-    seen: Tensor,
+    seen: tuple[Tensor, Tensor],
     lags: Tensor,
     exchange: Exchange,
     *,
     draws: int,
-    seed: int,
-) -> Tensor:
-    """Share of random exchanges of scripts with as much evidence as was seen, ``[]``.
-
-    Args:
-        source: of B rollouts, each of which follows a script.
-        response: likewise.
-        moments: of the eligible rollouts together, ``[P, D, K]``: an exchange does not alter them.
-        seen: ``[]`` evidence of the best lag.
-        lags: ``[K]``.
-        exchange: which scripts may stand for which.
-        draws: number of exchanges.
-        seed: of the draws.
-    """
-    ways, dims, rows, steps = source.values.shape
-    generator = torch.Generator().manual_seed(seed)
-    keys = torch.rand(draws, rows, dtype=torch.float64, generator=generator).to(lags.device)
-    base = _ordered(torch.arange(rows, device=lags.device), exchange.keys)
-    drawn = torch.empty_like(keys, dtype=torch.int64)
-    drawn[:, base] = _ordered(keys.argsort(dim=-1), exchange.keys)
-    counted = response.values * exchange.eligible[:, None]
-    covariance = torch.zeros(ways, dims, draws, len(lags), dtype=torch.float64, device=lags.device)
-    block = max(1, _PIECE // (ways * dims * steps * len(lags)))
-    for row in range(0, rows, block):
-        part = counted[:, :, row : row + block]
-        lagged = _lagged(part, lags).flatten(2, 3)  # [P, D, n T, K]
-        piece = max(1, _PIECE // (ways * dims * steps * part.shape[2]))
-        for draw in range(0, draws, piece):
-            index = drawn[draw : draw + piece, row : row + block]
-            scripts = source.values.index_select(2, index.flatten())
-            scripts = scripts.reshape(ways, dims, len(index), lagged.shape[2])
-            covariance[:, :, draw : draw + piece] += scripts @ lagged
-    moments = Moments(*(part[:, :, None] for part in moments.parts))
-    null = evidence_of(covariance, moments).amax(-1)
-    count = (null >= seen - _SLACK).sum()
-    p_value = (1 + count).to(torch.float64) / (1 + draws)
-    return torch.where(exchange.enough, p_value, torch.nan)
-
-
-def rollout_p_values(
-    source: Signals,
-    response: Signals,
-    moments: Moments,
-    seen: Tensor,
-    lags: Tensor,
-    exchange: Exchange,
-    *,
     level: float,
     seed: int,
-) -> Tensor:
-    """Share of other scripts that would have explained each response as well, ``[B]``.
+) -> Chance:
+    """P-values of a panel and of its rollouts, from exchanges within chunks of rollouts.
 
-    NaN where there are too few other scripts for a p-value at the level.
+    All pairs of a script and a response in a chunk are correlated once, for both kinds.
 
     Args:
         source: of B rollouts, each of which follows a script.
         response: likewise.
-        moments: ``[P, D, B, K]``.
-        seen: ``[B]`` evidence of the best lag.
+        together: of the eligible rollouts, ``[P, D, K]``: an exchange does not alter them.
+        moments: of each rollout, ``[P, D, B, K]``.
+        seen: evidence of the best lag, pooled ``[]`` and of each rollout ``[B]``.
         lags: ``[K]``.
         exchange: which scripts may stand for which.
+        draws: number of exchanges of the panel.
         level: of significance.
-        seed: of the choice of other scripts.
+        seed: of the draws.
     """
-    ways, dims, rows, steps = source.values.shape
-    partner, other = _partners(exchange, seed)  # [B, J]
-    count = torch.zeros(rows, dtype=torch.int64, device=lags.device)
-    width = partner.shape[1]
-    block = max(1, _PIECE // (ways * dims * max(1, width) * (steps + 8 * len(lags))))
-    for row in range(0, rows if width else 0, block):
-        index = partner[row : row + block]
-        size = (ways, dims, *index.shape, -1)
-        scripts = source.values.index_select(2, index.flatten()).reshape(size)
-        lagged = _lagged(response.values[:, :, row : row + block], lags)
-        here = [part[:, :, row : row + block, None] for part in moments.parts]
-        there = [
-            part.index_select(2, index.flatten()).reshape(size)
-            for part in (moments.source, moments.source_floor, moments.source_steps)
-        ]
-        paired = Moments(there[0], here[1], there[1], here[3], there[2], here[5])
-        null = evidence_of(scripts @ lagged, paired).amax(-1)  # [n, J]
-        extreme = (null >= seen[row : row + block, None] - _SLACK) & other[row : row + block]
-        count[row : row + block] = extreme.sum(-1)
-    others = 1 + other.sum(-1).to(torch.float64)
-    return torch.where(others * level >= 1, (1 + count) / others, torch.nan)
-
-
-def _partners(exchange: Exchange, seed: int) -> tuple[Tensor, Tensor]:
-    """Rows whose scripts could have been given, and whether they could, ``[B, J]`` each."""
-    script, device = exchange.script, exchange.script.device
-    rows = len(script)
+    ways, dims, rows, _ = source.values.shape
     generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(rows, generator=generator).to(device)
-    order = _ordered(shuffled, exchange.keys)
-    place = torch.arange(rows, device=device)
-    begins = _begins(order, exchange.keys)
-    first = torch.where(begins, place, 0).cummax(0).values
-    ends = pad(begins[1:], (0, 1), value=True)[:rows]
-    last = torch.where(ends, place, rows).flip(0).cummin(0).values.flip(0)
-    size = (last - first + 1)[:, None]
-    shift = torch.arange(1, min(max(rows - 1, 0), _PARTNERS) + 1, device=device)
-    listed = order[first[:, None] + (place - first)[:, None].add(shift) % size]
-    partner, fits = torch.empty_like(listed), torch.empty_like(listed, dtype=torch.bool)
-    partner[order], fits[order] = listed, shift < size
-    differs = (script[partner] - script[:, None]).abs() > _SAME
-    return partner, fits & differs & exchange.eligible[:, None]
+    chunks, used = _chunks(exchange, generator)
+    extreme, others = torch.zeros(2, rows, dtype=torch.int64, device=lags.device)
+    panel = torch.zeros(draws, ways * dims * len(lags), dtype=torch.float64, device=lags.device)
+    for chunk, there in zip(chunks, used, strict=True):
+        size = len(chunk)
+        script = source.values.index_select(2, chunk)
+        answer = response.values.index_select(2, chunk) * there[:, None]
+        lagged = _lagged(answer, lags).transpose(2, 3).flatten(3)  # [P, D, T, n K]
+        # [P, D, script, response, K]
+        covariance = (script @ lagged).reshape(ways, dims, size, size, len(lags))
+        own, theirs = (
+            [part.index_select(2, chunk).unsqueeze(dim) for part in moments.parts] for dim in (2, 3)
+        )
+        paired = Moments(theirs[0], own[1], theirs[2], own[3], theirs[4], own[5])
+        null = evidence_of(covariance, paired).amax(-1)
+        other = _exchangeable(exchange, chunk, there)
+        reached = (null >= seen[1][chunk] - _SLACK) & other
+        extreme.index_add_(0, chunk, reached.sum(0))
+        others.index_add_(0, chunk, other.sum(0))
+        keys = torch.rand(draws, size, dtype=torch.float64, generator=generator).to(lags.device)
+        drawn = _exchanged(exchange, chunk, there, keys)
+        pairs = covariance.permute(2, 3, 0, 1, 4).reshape(size * size, -1)
+        places = drawn * size + torch.arange(size, device=lags.device)
+        panel += embedding_bag(places, pairs, mode="sum")
+    covariance = panel.reshape(draws, ways, dims, len(lags)).permute(1, 2, 0, 3)
+    null = evidence_of(covariance, Moments(*(part[:, :, None] for part in together.parts))).amax(-1)
+    count = (null >= seen[0] - _SLACK).sum()
+    pooled = (1 + count).to(torch.float64) / (1 + draws)
+    total = 1 + others.to(torch.float64)
+    return Chance(
+        torch.where(exchange.enough, pooled, torch.nan),
+        torch.where(total * level >= 1, (1 + extreme) / total, torch.nan),
+    )
+
+
+def _chunks(exchange: Exchange, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Eligible rollouts in random chunks of equal size, ``[C, n]``, and which places are filled.
+
+    Rollouts that may exchange scripts lie side by side, so that few are parted.
+    """
+    device = exchange.script.device
+    rows = len(exchange.script)
+    count = max(1, -(-rows // _CHUNK))
+    size = -(-rows // count)
+    order = _ordered(torch.randperm(rows, generator=generator).to(device), exchange.keys)
+    number = torch.arange(count + 1, device=device)
+    bounds = number * exchange.eligible.sum() // count  # the eligible come first
+    place = bounds[:-1, None] + torch.arange(size, device=device)
+    there = place < bounds[1:, None]
+    return order[torch.where(there, place, 0)] if rows else place, there
+
+
+def _exchangeable(exchange: Exchange, chunk: Tensor, there: Tensor) -> Tensor:
+    """Whether a script could have been given to a rollout, and differs from its own, ``[n, n]``."""
+    script = exchange.script[chunk]
+    fits = ((script[:, None] - script).abs() > _SAME) & there[:, None] & there
+    for key in exchange.keys:
+        listed = key[chunk]
+        fits &= listed[:, None] == listed
+    return fits
+
+
+def _exchanged(exchange: Exchange, chunk: Tensor, there: Tensor, keys: Tensor) -> Tensor:
+    """For each response of a chunk the place of the script that it is given, ``[draws, n]``."""
+    listed = (*(key[chunk] for key in exchange.keys), (~there).to(torch.int64))
+    base = _ordered(torch.arange(len(chunk), device=chunk.device), listed)
+    drawn = torch.empty_like(keys, dtype=torch.int64)
+    drawn[:, base] = _ordered(keys.argsort(dim=-1), listed)
+    return drawn

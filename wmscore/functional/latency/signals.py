@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["FLOOR", "Signals", "signals_of"]
+__all__ = ["FLOOR", "Signals", "autocorrelation", "signals_of"]
 
 FLOOR = 1e-3
 """Share of a response's energy that counts as noise at least: no fit is better than that."""
@@ -59,13 +59,14 @@ class Signals:
         return self.values[0].square().sum(-1) / self.present[0].sum(-1).clamp(min=1)
 
 
-def signals_of(values: Tensor, present: Tensor, whitening: tuple[float, ...]) -> Signals:
+def signals_of(values: Tensor, present: Tensor, whitening: tuple[float | Tensor, ...]) -> Signals:
     """Series ``[B, T, D]`` less a share of their previous value.
 
     Args:
         values: ``[B, T, D]`` float64.
         present: ``[B, T, D]`` bool; other values do not matter.
-        whitening: the P shares; 0 leaves levels, 1 gives changes.
+        whitening: the P shares; 0 leaves levels, 1 gives changes. A tensor ``[]`` that may be 0
+            costs the first step nevertheless.
     """
     series = torch.where(present, values, 0.0).permute(2, 0, 1)  # [D, B, T]
     there = present.permute(2, 0, 1)
@@ -73,7 +74,7 @@ def signals_of(values: Tensor, present: Tensor, whitening: tuple[float, ...]) ->
     both = there & pad(there[..., :-1], (1, 0))
     ways, masks = [], []
     for share in whitening:
-        mask = both if share else there
+        mask = both if isinstance(share, Tensor) or share else there
         way = torch.where(mask, series - share * before, 0.0)
         mean = way.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(min=1)
         ways.append(torch.where(mask, way - mean, 0.0))
@@ -82,3 +83,10 @@ def signals_of(values: Tensor, present: Tensor, whitening: tuple[float, ...]) ->
     centred = torch.where(there, series - level, 0.0)
     floor = FLOOR * centred.square().sum(-1) / there.sum(-1).clamp(min=1)
     return Signals(torch.stack(ways), torch.stack(masks).to(torch.float64), floor)
+
+
+def autocorrelation(values: Tensor, present: Tensor, rows: Tensor) -> Tensor:
+    """At lag 1, of series ``[B, T, D]`` about their means, over the rollouts that count, ``[]``."""
+    centred = signals_of(values, present, (0.0,)).values[0] * rows[:, None]  # [D, B, T]
+    together = (centred[..., 1:] * centred[..., :-1]).sum()
+    return together / centred.square().sum().clamp(min=1e-300)
