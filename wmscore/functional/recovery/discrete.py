@@ -13,7 +13,7 @@ from wmscore.functional.recovery.scores import RecoveryScores, recovery_from_con
 __all__ = ["ActionRecovery", "action_recovery"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ActionRecovery(RecoveryScores):
     """Recovery of actions over all rows and steps, ``[...]``. See :func:`action_recovery`.
 

@@ -225,13 +225,13 @@ def effect_table(
         within = reference.within.clamp(min=least)
         effect = responses.mean_effect
         ratio = (effect / within).masked_fill((effect == 0) & (within == 0), 0.0)
-        return torch.linalg.vector_norm(ratio, dim=-1)
+        return ratio.square().sum(-1).sqrt()
 
     target_p = p_value(reference)
     never, few = scenarios == 0, scenarios < MIN_SCENARIOS
     silent = ~(target_p < significance)
     silent[noop] = True
-    lengths = [torch.linalg.vector_norm(e, dim=-1) for e in (generated_mean, reference_mean)]
+    lengths = [e.square().sum(-1).sqrt() for e in (generated_mean, reference_mean)]
     confusion = generated_mean @ reference_mean.T / (lengths[0][:, None] * lengths[1])
     # |cos| <= 1 holds but for the last bit; the clamp only takes that bit away.
     confusion = confusion.clamp(-1, 1).masked_fill(silent[:, None] | silent, torch.nan)
