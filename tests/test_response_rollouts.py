@@ -71,7 +71,7 @@ def test_scenarios_do_not_depend_on_the_call() -> None:
 def test_what_is_in_the_truth_is_not_played_again() -> None:
     world = Counting()
     free = ("truth", "frozen", "action-blind", "shuffled", "half-speed", "time-reversed")
-    known = known_models(SPRITES)
+    known = known_models()
     models = {name: known[name].make for name in (*free, "mirrored", "action-blind")}
     for batch, (truth, answers) in enumerate(
         response_rollouts(
@@ -95,7 +95,7 @@ def test_what_is_in_the_truth_is_not_played_again() -> None:
 
 
 def test_answers_are_those_of_the_models_alone() -> None:
-    known = known_models(SPRITES, HORIZON)
+    known = known_models(HORIZON)
     items = response_items(SPRITES, [5, 6], HORIZON, scripts="held", randoms=1)
     first = SpriteWorld().rollout(items, 1)
     ((truth, answers),) = [
@@ -122,7 +122,7 @@ def test_answers_are_those_of_the_models_alone() -> None:
 
 
 def test_no_more_than_one_model_is_kept() -> None:
-    known = known_models(SPRITES, HORIZON)
+    known = known_models(HORIZON)
     models = {name: known[name].make for name in ("mirrored", "delay-1", "gain-0.5", "noisy-0.5")}
     kept: list[weakref.ref[torch.Tensor]] = []
     for _, answers in response_rollouts(
@@ -138,7 +138,7 @@ def test_no_more_than_one_model_is_kept() -> None:
 
 def test_noise_does_not_depend_on_the_branch_but_actions_do() -> None:
     """Other-seed branches share their noise; and blind models show one film in a whole group."""
-    models = {"other": known_models(SPRITES)["other-seed"].make, "blind": ActionBlind}
+    models = {"other": known_models()["other-seed"].make, "blind": ActionBlind}
     for truth, answers in response_rollouts(
         "sprites-64", models, scenarios=[1], horizon=HORIZON, batch_size=1
     ):
@@ -152,7 +152,7 @@ def test_noise_does_not_depend_on_the_branch_but_actions_do() -> None:
 
 
 def test_known_models_say_what_is_known() -> None:
-    known = known_models("sprites-64")
+    known = known_models()
     assert [k.value for k in known.values() if k.kind == "delay"] == [1, 2, 3, 4, 5, 6]
     assert [k.value for k in known.values() if k.kind == "gain"] == [0.25, 0.5, 0.75, 1.25, 1.5]
     shares = [k.value for k in known.values() if k.kind == "noise"]
@@ -161,10 +161,8 @@ def test_known_models_say_what_is_known() -> None:
     assert {k.kind for k in known.values()} == {
         "truth", "floor", "wrong", "delay", "gain", "noise", "other",
     }  # fmt: skip
-    doom = known_models("my_way_home")
-    assert set(known) - set(doom) == {name for name, k in known.items() if k.kind == "gain"}
-    assert "ignored" not in known_models("sprites-64", 4)
-    assert "delay-4" not in known_models("sprites-64", 4)
+    assert "ignored" not in known_models(4)
+    assert "delay-4" not in known_models(4)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vizdoom") is None, reason="vizdoom is not installed")
@@ -182,8 +180,8 @@ def test_doom_settings_ask_what_the_world_knows(name: str) -> None:
 
 @pytest.mark.vizdoom
 def test_doom_groups_with_known_models() -> None:
-    known = known_models("my_way_home", 6)
-    names = ("truth", "action-blind", "mirrored", "noisy-0.5", "time-reversed")
+    known = known_models(6)
+    names = ("truth", "action-blind", "mirrored", "gain-0.5", "noisy-0.5", "time-reversed")
     models = {name: known[name].make for name in names}
     for truth, answers in response_rollouts(
         "my_way_home", models, scenarios=[3], horizon=6, randoms=1, scripts="iid"

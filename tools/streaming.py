@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from wmscore.rollouts import Rollouts
+from wmscore.testing.faults.gain import Scalable
 from wmscore.worlds import Item, SpriteWorld, WorldModel, item_keys
 from wmscore.worlds.doom_game import ACTIONS
 from wmscore.worlds.protocol import Capabilities
@@ -139,7 +140,7 @@ class _Played:
 
     def scaled(self, gain: float) -> WorldModel:
         """The world with another gain, if it has one."""
-        if not isinstance(self.world, SpriteWorld):
+        if not isinstance(self.world, Scalable):
             raise ValueError(f"world: {self.name!r} has no other gain")
         return self.world.scaled(gain)
 
