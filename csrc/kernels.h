@@ -185,6 +185,62 @@ struct Propagation {
   double temperature;
 };
 
+// Frames [rows, steps, channels, height, width] of any strides: line y of a channel starts at
+// data[n * row + t * step + c * channel + y * line], and its pixels are `pixel` elements apart.
+struct Clips {
+  const void* data;
+  int64_t rows;
+  int64_t row;
+  int64_t step;
+  int64_t channel;
+  int64_t line;
+  int64_t pixel;
+};
+
+// The fields of response_products: of script k < `scripts` of group g at step t, the frames of rows
+// preds_rows[g * scripts + k] of preds and target_rows[g * scripts + k] of target, absent where
+// these are out of range or present[(g * scripts + k) * steps + t] is false. Pixel (y + dy, x + dx)
+// of preds meets (y, x) of target, (dy, dx) being the two values at shift[(g * steps + t) * 2].
+// `present` and `shift` may be null: all, and (0, 0).
+constexpr int64_t kMostScripts = 16;
+struct Responses {
+  Clips preds;
+  Clips target;
+  int64_t groups;
+  int64_t scripts;  // 1..kMostScripts
+  int64_t steps;
+  int64_t channels;
+  int64_t height;  // height * width < 2^31
+  int64_t width;
+  const int64_t* preds_rows;
+  const int64_t* target_rows;
+  const bool* present;
+  const int64_t* shift;
+  double still;
+};
+
+// Frames [batch, steps, channels, height, width] and those that follow them, whose blocks of
+// `block` x `block` pixels are sought within `radius` of `start` [batch, steps, 2], (dy, dx), or of
+// 0 where that is null. Frames of one item of the batch are frames.image elements apart, those of
+// two items frames_batch; likewise for following. 4 <= block <= 32, a multiple of 4; 1 <= radius
+// <= 16.
+struct BlockMatching {
+  Images frames;
+  int64_t frames_batch;
+  Images following;
+  int64_t following_batch;
+  const int64_t* start;
+  int64_t batch;
+  int64_t steps;
+  int64_t channels;
+  int64_t height;
+  int64_t width;
+  int64_t block;
+  int64_t radius;
+};
+
+constexpr int64_t kBlockCosts = 14;  // columns of the costs, see wmscore/ops/block_flow.py
+
 }  // namespace wmscore
 
 extern "C" {
@@ -196,6 +252,17 @@ void wmscore_assignment_cpu(wmscore::Element element, wmscore::AssignmentProblem
 // The same for `count` problems, on a device. Returns a cudaError_t.
 int32_t wmscore_assignment_cuda(wmscore::Element element, wmscore::AssignmentProblems problems,
                                 int64_t count, bool maximize, int64_t* match, void* stream);
+
+// The displacement of each block, [batch, steps, height / block, width / block, 2], and its costs,
+// [..., kBlockCosts], float or (for frames of double) double, of the rows of blocks first <= n *
+// (height / block) + row < last, n = item * steps + step.
+void wmscore_block_flow_cpu(wmscore::Element element, wmscore::BlockMatching task, int64_t first,
+                            int64_t last, int32_t* displacements, void* costs);
+
+// The same for all blocks, on a device, where there is at least one and sides are below 2^28.
+// Returns a cudaError_t.
+int32_t wmscore_block_flow_cuda(wmscore::Element element, wmscore::BlockMatching task,
+                                int32_t* displacements, void* costs, void* stream);
 
 // Sums over the pixels of one plane: squared error, absolute error, sum of preds, sum of target,
 // energy of preds, energy of target. `sums` is [planes, 6], int64 for uint8 frames and double for
@@ -431,5 +498,26 @@ int64_t wmscore_label_propagate_cuda_step(wmscore::Propagation task, bool of_mem
 int32_t wmscore_label_propagate_cuda(wmscore::Element element, wmscore::Propagation task,
                                      void* packed_query, void* packed_memory, void* labels,
                                      void* similarity, void* stream);
+
+// Sums of one item, which is a group at a step, over one of its wmscore_response_products_bands >=
+// 1 bands of pixels, which do not depend on threads. `sums` is [items, bands,
+// wmscore_response_products_values(scripts)]: products of fields i <= j in order, then pixels that
+// are still and what preds do there. Computes the bands first <= item * bands + band < last.
+int64_t wmscore_response_products_values(int64_t scripts);
+int64_t wmscore_response_products_bands(int64_t height, int64_t width);
+void wmscore_response_products_cpu(wmscore::Element element, wmscore::Responses task, int64_t first,
+                                   int64_t last, double* sums);
+
+// The results, [items, 2 * scripts, 2 * scripts] and [items, 3], of the items first <= item < last.
+void wmscore_response_products_finish_cpu(wmscore::Element element, wmscore::Responses task,
+                                          int64_t first, int64_t last, const double* sums,
+                                          double* products, double* statistics);
+
+// Both for all items, on a device; pixels are 1 element apart. `partials` is scratch of
+// wmscore_response_products_scratch(...) bytes, aligned to 16. Returns a cudaError_t.
+int64_t wmscore_response_products_scratch(wmscore::Element element, wmscore::Responses task);
+int32_t wmscore_response_products_cuda(wmscore::Element element, wmscore::Responses task,
+                                       void* partials, double* products, double* statistics,
+                                       void* stream);
 
 }  // extern "C"

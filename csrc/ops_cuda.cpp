@@ -5,6 +5,7 @@
 // clang-format off
 #define WMSCORE_CUDA_OPS(OP) \
   OP(assignment) \
+  OP(block_flow) \
   OP(feature_distance) \
   OP(feature_distance_backward) \
   OP(frame_errors) \

@@ -79,11 +79,21 @@ AXIS_MEASURES: dict[str, tuple[str, ...]] = {
         "carried_first",
         "carried_first_area",
     ),
-    "action_response": ("agreement",),
+    "action_response": (
+        "agreement",
+        "agreement_windowed",
+        "agreement_aligned",
+        "agreement_features",
+        "script_match",
+        "motion",
+    ),
 }
 
 # Measures of an encoder that the user brings; the panel says which.
-ENCODER_MEASURES = ("feature_cosine", "feature_l2")
+ENCODER_MEASURES = ("feature_cosine", "feature_l2", "agreement_features")
+
+# Measures of action_response that need no counterfactual scripts.
+BRANCHLESS_MEASURES = ("motion",)
 
 # Axes with a distance to the reference, which the frozen baseline and the oracle can bracket.
 SKILL_AXES = ("perceptual_drift", "latent_drift")
@@ -300,12 +310,16 @@ class Panel(_Frozen):
                     f"axes[{i}].patience: expected at most contract.horizon = {horizon}, "
                     f"got {spec.patience}; the axis could never fail"
                 )
-        if any(spec.axis == "action_response" for spec in self.axes):
+        if any(
+            spec.axis == "action_response" and spec.measure not in BRANCHLESS_MEASURES
+            for spec in self.axes
+        ):
             for i, scenario in enumerate(self.scenarios):
                 if not scenario.branches:
                     raise ValueError(
                         f"scenarios[{i}].branches: the axis action_response compares branches; "
-                        "expected at least one counterfactual script, got none"
+                        "expected at least one counterfactual script, got none. Without any, the "
+                        "measure 'motion' compares how the picture moves"
                     )
                 for j, branch in enumerate(scenario.branches):
                     if branch.script(horizon, space) == scenario.script(horizon, space):

@@ -47,6 +47,12 @@ class Reason(IntEnum):
     CAMOUFLAGED = 30
     SURROUNDINGS = 31
     UNCLEAR = 32
+    NO_ACTIONS = 39
+    BRANCH_APART = 40
+    NO_EXCITATION = 35
+    NO_LAG = 36
+    TOO_FEW_ACTIONS = 37
+    NO_EFFECT = 38
 
     @property
     def description(self) -> str:
@@ -93,6 +99,15 @@ _DESCRIPTIONS = {
     "disappearance would not show",
     Reason.SURROUNDINGS: "the surroundings of the object are not those of the reference",
     Reason.UNCLEAR: "neither that the object is itself nor that it is not is clear enough",
+    Reason.NO_ACTIONS: "the panel commands no actions, or always the same one, so that there is "
+    "nothing to respond to",
+    Reason.BRANCH_APART: "the references of the scripts of one scenario do not begin with the same "
+    "frame",
+    Reason.NO_EXCITATION: "the commands do not vary, so that no response to them can be told",
+    Reason.NO_LAG: "no lag within the window explains the response above chance",
+    Reason.TOO_FEW_ACTIONS: "the action, or what it is told apart from, is commanded too seldom to "
+    "be judged",
+    Reason.NO_EFFECT: "the action does nothing in the reference that could be told from chance",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }

@@ -2,6 +2,7 @@
 
 from wmscore.ops._library import Kernels, has_kernel, kernels, load
 from wmscore.ops.assignment import assignment
+from wmscore.ops.block_flow import BlockCosts, block_flow
 from wmscore.ops.feature_distance import feature_distance, feature_distance_backward
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
 from wmscore.ops.frame_flip import frame_flip
@@ -13,8 +14,10 @@ from wmscore.ops.label_overlap import label_overlap
 from wmscore.ops.label_pool import label_pool
 from wmscore.ops.label_present import label_present
 from wmscore.ops.label_propagate import label_propagate
+from wmscore.ops.response_products import response_products
 
 __all__ = [
+    "BlockCosts",
     "FrameErrors",
     "FrameHaarpsi",
     "FrameSsim",
@@ -22,6 +25,7 @@ __all__ = [
     "Kernels",
     "QualitySums",
     "assignment",
+    "block_flow",
     "feature_distance",
     "feature_distance_backward",
     "frame_errors",
@@ -37,6 +41,7 @@ __all__ = [
     "label_pool",
     "label_present",
     "label_propagate",
+    "response_products",
 ]
 
 load()

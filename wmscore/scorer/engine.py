@@ -15,7 +15,7 @@ from wmscore.functional import Encoder, ObjectIdentity, Reason
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.ops import kernels
 from wmscore.rollouts import Rollouts
-from wmscore.scorer.axes import Curves, action_response
+from wmscore.scorer.axes import Curves
 from wmscore.scorer.distances import check_measure
 from wmscore.scorer.faults import evaluation_faults
 from wmscore.scorer.groups import Groups
@@ -25,6 +25,7 @@ from wmscore.scorer.learned import Learned, describe_network
 from wmscore.scorer.measures import measure_of
 from wmscore.scorer.perceptual import perceptual_drift
 from wmscore.scorer.quality import frame_quality
+from wmscore.scorer.response import Scripts, action_response
 from wmscore.scorer.skill import Oracle, check_oracle
 from wmscore.scores import Curve, Scores
 
@@ -100,6 +101,7 @@ class Scorer:
         self._respond = any(spec.axis == "action_response" for spec in panel.axes)
         self._needs = torch.tensor(branches if self._respond else [1] * len(branches))
         self._branches = torch.tensor(branches)
+        self._scripts = Scripts.of(panel)
         self._seeds = torch.tensor(panel.seeds)
         self.reset()
 
@@ -205,7 +207,9 @@ class Scorer:
 
     @torch.no_grad()
     def _score(self, batch: Rollouts) -> None:
-        groups = Groups.arrange(batch.to(self.device, non_blocking=True), self._slots(batch))
+        groups = Groups.arrange(
+            batch.to(self.device, non_blocking=True), self._slots(batch), self._arrived.shape[1]
+        )
         part = {
             "slot": groups.slot.to(self.device, non_blocking=True),
             "fault": evaluation_faults(groups),
@@ -231,7 +235,9 @@ class Scorer:
                 if found.truth is not None:
                     self._truth.append((part["slot"], found.truth))
             else:
-                score, reason, curves = action_response(groups)
+                response = action_response(groups, spec, self._scripts, self._learned.encoder)
+                score, reason, curves = response.score, response.reason, response.curves
+                part |= {f"cross.{k}": v for k, v in response.cross._asdict().items()}
             part |= {f"axes.{spec.axis}.values": score, f"axes.{spec.axis}.reason": reason}
             part |= _named("measures", curves)
         part |= _named("measures", frame_quality(groups))

@@ -20,29 +20,37 @@ def evaluation_faults(groups: Groups) -> Tensor:
     Short (ends before its reference), frames that are not finite or outside their range, an
     initial frame that is not the given one, or one flat colour throughout where the reference is
     not. A counterfactual branch may end early (chance can kill the player there): its later steps
-    are undefined, and counted.
+    are undefined, and counted. Nor can a group be judged whose references begin with different
+    frames: then its scripts are no counterfactuals of each other.
     """
-    fault = _faults(groups.commanded, groups.target)
-    for branch in groups.branches:
-        found = _faults(branch.rollouts, branch.target, may_end=True)
-        fault[branch.place] = torch.where(fault[branch.place] == 0, found, fault[branch.place])
-    return fault
+    batch = groups.batch
+    rollouts = groups.of_scripts(_faults(batch), 0)
+    given = of_reference(batch, None if batch.reference is None else batch.reference[:, 0])
+    first = groups.of_scripts(torch.arange(len(batch), device=batch.device), 0)
+    start = given.double()
+    apart = (start[first] != start[first[:, :1]]).flatten(2).any(2) & (groups.rows >= 0)
+    kinds = torch.cat([rollouts, apart * int(Reason.BRANCH_APART)], 1)
+    # The first that is not 0: argmax of booleans takes the first of equals.
+    return kinds.gather(1, (kinds != 0).int().argmax(1, keepdim=True))[:, 0].to(torch.uint8)
 
 
-def _faults(rollouts: Rollouts, target: Tensor, *, may_end: bool = False) -> Tensor:
-    """The first fault of each rollout `[B]`, beside its reference frames `[B, T+1, C, H, W]`."""
+def _faults(rollouts: Rollouts) -> Tensor:
+    """The first fault of each rollout, `[B]` uint8."""
     preds = rollouts.frames[:, 1:]
+    assert rollouts.reference is not None
     expected = of_reference(rollouts, rollouts.reference_valid)
-    start, given = rollouts.frames[:, 0].double(), target[:, 0].double()
+    start = rollouts.frames[:, 0].double()
+    given = of_reference(rollouts, rollouts.reference[:, 0]).double()
     # Half a grey level: a float frame that is the given uint8 frame, whatever its precision.
     slack = 0.0 if rollouts.frames.dtype == torch.uint8 else 0.5 / 255
+    may_end = (rollouts.branch > 0).to(preds.device)
     found = {
-        Reason.SHORT: (~rollouts.valid & expected).any(1) & (not may_end),
+        Reason.SHORT: (~rollouts.valid & expected).any(1) & ~may_end,
         Reason.NON_FINITE: (~finite_steps(preds) & rollouts.valid[:, 1:]).any(1),
         Reason.OUT_OF_RANGE: _is_out_of_range(rollouts.frames),
         # Written so that a NaN in the initial frame counts as another frame.
         Reason.RESET_MISMATCH: ~((start - given).abs() <= slack).flatten(1).all(1),
-        Reason.CONSTANT: _is_flat(preds) & ~_is_flat(target[:, 1:]),
+        Reason.CONSTANT: _is_flat(preds) & ~of_reference(rollouts, _is_flat(rollouts.reference[:, 1:])),
     }
     fault = torch.zeros(len(rollouts), dtype=torch.uint8, device=start.device)
     for reason, rows in found.items():

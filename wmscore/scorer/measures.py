@@ -61,6 +61,10 @@ _MEASURES: dict[str, Measure] = {
     "agreement": Measure("1", -1.0, 1.0, True),
     "cosine": Measure("1", -1.0, 1.0, True),
     "gain": Measure("1", 0.0, _INFINITE, None),
+    "leak": Measure("1", 0.0, 1.0, False),
+    "script_match": Measure("1", -_INFINITE, 1.0, True),
+    "delta_psnr_error": Measure("dB", 0.0, _INFINITE, False),
+    "delta_psnr_oracle": Measure("dB", 0.0, F.PSNR_QUANTISATION_DB, None),
     "delta_psnr": Measure("dB", -F.PSNR_QUANTISATION_DB, F.PSNR_QUANTISATION_DB, True),
     "controllability": Measure("1", -_INFINITE, 1.0, True),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,8 +18,6 @@ from wmscore.functional import (
     delta_psnr,
     mse,
     psnr,
-    response_from_products,
-    response_products,
 )
 
 
@@ -44,50 +41,6 @@ def orthogonal_pair() -> tuple[Tensor, Tensor]:
     ).unbind()
     product = (first * second).sum((1, 2, 3), keepdim=True)
     return first, second - first * product / first.square().sum((1, 2, 3), keepdim=True)
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32, torch.float64])
-def test_products_equal_numpy(dtype: torch.dtype) -> None:
-    frames = random_frames(7, 3, 6, 5)
-    if dtype.is_floating_point:
-        frames = tuple((frame.double() / 255).to(dtype) for frame in frames)  # type: ignore[assignment]
-    p, q, x, y = (frame.double().numpy() for frame in frames)
-    expected = np.stack(
-        [
-            ((q - p) * (y - x)).sum((1, 2, 3)),
-            ((q - p) ** 2).sum((1, 2, 3)),
-            ((y - x) ** 2).sum((1, 2, 3)),
-        ],
-        axis=1,
-    )
-    result = response_products(*frames)
-    assert result.dtype == torch.float64
-    exact = dtype == torch.uint8
-    assert_close(
-        result, torch.from_numpy(expected), rtol=0 if exact else 1e-12, atol=0 if exact else 1e-12
-    )
-
-
-def test_uint8_products_are_exact_and_do_not_wrap() -> None:
-    black = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
-    white = torch.full_like(black, 255)
-    largest = 255.0**2 * black.numel()
-    assert response_products(black, white, white, black).tolist() == [[-largest, largest, largest]]
-    one_less = white.clone()
-    one_less[0, 0, 0, 0] = 254
-    assert response_products(black, one_less, black, white).tolist() == [
-        [largest - 255, largest - 509, largest]
-    ]
-
-
-def test_products_do_not_depend_on_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    frames = random_frames(2, 6, 3, 9, 7)
-    whole = response_products(*frames)
-    assert whole.shape == (2, 6, 3)
-    monkeypatch.setattr("wmscore.functional.response.piece_elements", lambda device: 1)
-    assert response_products(*frames).equal(whole)
-    assert response_products(*(f[:, 1:] for f in frames)).equal(whole[:, 1:])
-    assert response_products(*(f[:0] for f in frames)).shape == (0, 6, 3)
 
 
 @pytest.mark.parametrize("gain", [0.1, 0.5, 1.0, 3.0])
@@ -181,24 +134,6 @@ def test_non_finite_frames(which: int, value: float) -> None:
     assert result.gain.isnan().tolist() == [False, True]
 
 
-def test_pooled_branches() -> None:
-    """Sums of products over branches are the products of frames side by side."""
-    one, two = random_frames(4, 3, 8, 8, seed=1), random_frames(4, 3, 8, 8, seed=2)
-    sums = response_products(*one) + response_products(*two)
-    pooled = response_from_products(sums, unit=2 * 192 * 255**2)
-    wide = counterfactual_response(*(torch.cat(pair, -1) for pair in zip(one, two, strict=True)))
-    for name in ("cosine", "gain", "agreement", "reason"):
-        assert getattr(pooled, name).equal(getattr(wide, name))
-
-
-def test_pooled_branches_share_the_least_response() -> None:
-    products = torch.tensor([192.0, 192.0, 192.0 / 4], dtype=torch.float64)  # 1/4 squared level
-    unit = 192 * 255.0**2 * torch.tensor([1, 2, 0])
-    result = response_from_products(products.expand(3, 3) * (unit[:, None] > 0), unit=unit)
-    assert result.reason.tolist() == [Reason.DEFINED, Reason.NO_RESPONSE, Reason.NO_RESPONSE]
-    assert result.agreement.isnan().tolist() == [False, True, True]
-
-
 # --- against random actions -----------------------------------------------------------------------
 
 
@@ -241,17 +176,11 @@ def test_delta_psnr_of_perfect_frames() -> None:
 def test_errors() -> None:
     frames = torch.zeros(2, 3, 4, 4)
     with pytest.raises(ValueError, match="preds and target_branch must have one shape"):
-        response_products(frames, frames, frames, frames[:1])
+        counterfactual_response(frames, frames, frames, frames[:1])
     with pytest.raises(TypeError, match="preds and preds_branch must have one dtype"):
         counterfactual_response(frames, frames.double(), frames, frames)
     with pytest.raises(ValueError, match="min_response"):
         counterfactual_response(frames, frames, frames, frames, min_response=-1.0)
-    with pytest.raises(ValueError, match=r"products must have shape \[..., 3\]"):
-        response_from_products(torch.zeros(2, 4).double(), unit=1.0)
-    with pytest.raises(TypeError, match="products must be float64"):
-        response_from_products(torch.zeros(2, 3), unit=1.0)
-    with pytest.raises(ValueError, match="unit must have a shape"):
-        response_from_products(torch.zeros(2, 3).double(), unit=torch.ones(3))
     with pytest.raises(ValueError, match="cap_db"):
         delta_psnr(frames, frames, frames, cap_db=0.0)
     with pytest.raises(ValueError, match="preds and preds_random"):

@@ -1,0 +1,60 @@
+"""Argument checks and reason codes of ``wmscore.stats``. None reads a value on a device."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "DEFINED",
+    "TOO_FEW_SAMPLES",
+    "check_count",
+    "check_number",
+    "check_scenarios",
+    "check_values",
+    "reason_where",
+]
+
+# The codes of `wmscore.functional.Reason`, which is on the same floor; a test compares them.
+DEFINED = 0
+TOO_FEW_SAMPLES = 24
+
+
+def check_values(name: str, value: object) -> None:
+    """A floating point tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    if not value.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {value.dtype}")
+
+
+def check_scenarios(name: str, value: object, layout: str = "[S, ...]") -> None:
+    """Floating point values, scenarios first; with a last dim where the layout names one."""
+    check_values(name, value)
+    assert isinstance(value, Tensor)
+    least = 2 if layout.endswith("D]") else 1
+    if value.ndim < least or (least == 2 and value.shape[-1] == 0):
+        raise ValueError(f"{name} must have shape {layout}, got {tuple(value.shape)}")
+
+
+def check_count(name: str, value: object, low: int = 1) -> None:
+    """A whole number of at least ``low``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    if value < low:
+        raise ValueError(f"{name} must be at least {low}, got {value}")
+
+
+def check_number(name: str, value: object, low: float, high: float = math.inf) -> None:
+    """A real number strictly between ``low`` and ``high``."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if not low < value < high:
+        raise ValueError(f"{name} must be a number above {low} and below {high}, got {value}")
+
+
+def reason_where(undefined: Tensor) -> Tensor:
+    """TOO_FEW_SAMPLES where undefined, uint8."""
+    return torch.where(undefined, TOO_FEW_SAMPLES, DEFINED).to(torch.uint8)

@@ -1,0 +1,15 @@
+"""Sums whose rounding does not depend on how many columns are summed at once."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+__all__ = ["sum_scenarios"]
+
+
+def sum_scenarios(values: Tensor) -> Tensor:
+    """Sum over dim 0 of ``[S, ...]``, one scenario after the other."""
+    if values.shape[0] == 0:
+        return values.sum(0)
+    # A plain sum goes through a lone column in another order than through one of many.
+    return values.cumsum(0)[-1]
