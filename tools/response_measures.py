@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from wmscore import ops
 from wmscore.functional import script_match, script_products, script_response
 from wmscore.functional.latency import response_latency
 from wmscore.rollouts import Rollouts
@@ -15,6 +16,8 @@ __all__ = ["SCORES", "judge", "measure"]
 
 SCORES = ("agreement", "match")
 """Scores of `judge`: 1 = the reference's response, 0 = none, or by chance."""
+
+_BLOCK, _RADIUS = 8, 8  # pixels
 
 
 def measure(rollouts: Rollouts) -> dict[str, Tensor]:
@@ -73,14 +76,24 @@ def judge(measured: Mapping[str, Tensor], num_actions: int) -> dict[str, Tensor]
 
 
 def motion(frames: Tensor) -> Tensor:
-    """How far the content moves from each frame to the next, (down, right) in pixels.
+    """How far the view moves from each frame to the next, (down, right) in pixels.
+
+    The median over blocks, so that what moves by itself in a part of the view does not count, of
+    the displacements around that of phase correlation, which alone follows the most contrast.
 
     Args:
         frames: ``[B, T+1, C, H, W]`` uint8.
 
     Returns:
-        ``[B, T, 2]`` float64, by phase correlation with a parabola through the peak.
+        ``[B, T, 2]`` float64.
     """
+    start = _phase_shift(frames)
+    moved, _ = ops.block_flow(frames[:, :-1], frames[:, 1:], _BLOCK, _RADIUS, start)
+    return moved.flatten(2, 3).median(2).values.double()
+
+
+def _phase_shift(frames: Tensor) -> Tensor:
+    """Whole displacement of each frame's content in the next one, ``[B, T, 2]`` int64."""
     luma = frames.float().mean(2)
     luma = luma - luma.mean((-2, -1), keepdim=True)
     height, width = luma.shape[-2:]
@@ -89,20 +102,6 @@ def motion(frames: Tensor) -> Tensor:
     cross = spectrum[:, 1:] * spectrum[:, :-1].conj()
     found = torch.fft.irfft2(cross / cross.abs().clamp_min(1e-9), s=(height, width))
     best = found.flatten(2).argmax(2)
-    y, x = best // width, best % width
-
-    def value(down: Tensor, right: Tensor) -> Tensor:
-        place = (down % height) * width + right % width
-        return found.flatten(2).gather(2, place[..., None])[..., 0].double()
-
-    peak = value(y, x)
-    moved = []
-    for at, size, before, after in (
-        (y, height, value(y - 1, x), value(y + 1, x)),
-        (x, width, value(y, x - 1), value(y, x + 1)),
-    ):
-        bend = before - 2 * peak + after
-        part = torch.where(bend < 0, (before - after) / (2 * bend), 0.0).clamp(-0.5, 0.5)
-        moved.append((at + size // 2) % size - size // 2 + part)
-    still = (frames[:, 1:] == frames[:, :-1]).flatten(2).all(2)
-    return torch.stack(moved, 2).masked_fill(still[..., None], 0.0)
+    size = torch.tensor([height, width])
+    place = torch.stack([best // width, best % width], 2)
+    return (place + size // 2) % size - size // 2
