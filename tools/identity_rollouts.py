@@ -13,10 +13,10 @@ import argparse
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
+from streaming import Factory, Setting, doom, make_item, sprites, stream
 from torch import Tensor
 
 from wmscore.rollouts import Rollouts
@@ -32,66 +32,26 @@ from wmscore.testing import (
     Vanish,
 )
 from wmscore.testing.disturbances import Disturbed, Gain, Jitter, Jpeg
-from wmscore.worlds import Item, SpriteWorld, WorldModel
-from wmscore.worlds.doom_game import ACTIONS
-from wmscore.worlds.protocol import Capabilities
+from wmscore.worlds import Item, WorldModel
 from wmscore.worlds.vizdoom import VizDoomWorld
-
-Factory = Callable[[WorldModel], WorldModel]
 
 HOLD = (2, 6)  # steps for which an action is held
 FAINT = 10  # levels; a fault that changes less is hardly seen in the pixels
 AWAY = (7, 12)  # steps that a script goes away for, before it comes back
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A world to draw scenarios in.
-
-    Attributes:
-        make: the world.
-        names: the actions, no-op first.
-        moves: what scripts are drawn from.
-        there_and_back: pairs of actions that undo each other.
-        reset: what `Item.reset` holds beside the seed.
-    """
-
-    make: Callable[[], WorldModel]
-    names: tuple[str, ...]
-    moves: tuple[str, ...]
-    there_and_back: tuple[tuple[str, str], ...]
-    reset: Mapping[str, object]
-
-
-def _sprites(size: int) -> Setting:
-    moves = ("left", "right", "up", "down")
-    pairs = (("left", "right"), ("right", "left"), ("up", "down"), ("down", "up"))
-    return Setting(lambda: SpriteWorld(size, size), ("noop", *moves), ("noop", *moves), pairs, {})
-
-
-def _doom(
-    scenario: str,
-    moves: tuple[str, ...],
-    size: tuple[int, int] = (120, 160),
-    warmup: int = 2,  # in the first tics of an episode the player cannot move yet
-) -> Setting:
-    pairs = (("left", "right"), ("right", "left"))
-    reset = {"scenario": scenario, "warmup": ("noop",) * warmup}
-    return Setting(lambda: VizDoomWorld(*size), ACTIONS, ("noop", *moves), pairs, reset)
-
-
 _WALK = ("left", "right", "forward", "back")
 _STRAFE = ("strafe_left", "strafe_right")
 SETTINGS = {
-    "sprites-64": _sprites(64),
-    "sprites-96": _sprites(96),
-    "health_gathering": _doom("health_gathering", _WALK),
+    "sprites-64": sprites(64),
+    "sprites-96": sprites(96),
+    "health_gathering": doom("health_gathering", _WALK),
     # Monsters come nearer with time: few are large before.
-    "defend_the_center": _doom("defend_the_center", ("left", "right", "attack"), warmup=24),
-    "defend_the_line": _doom("defend_the_line", ("left", "right", "attack", *_STRAFE)),
-    "deathmatch": _doom("deathmatch", (*_WALK, *_STRAFE)),
+    "defend_the_center": doom("defend_the_center", ("left", "right", "attack"), warmup=24),
+    "defend_the_line": doom("defend_the_line", ("left", "right", "attack", *_STRAFE)),
+    "deathmatch": doom("deathmatch", (*_WALK, *_STRAFE)),
     # Things are far away: four times the pixels make them large enough to judge.
-    "deathmatch-240": _doom("deathmatch", (*_WALK, *_STRAFE), (240, 320)),
+    "deathmatch-240": doom("deathmatch", (*_WALK, *_STRAFE), (240, 320)),
 }
 
 
@@ -109,20 +69,7 @@ def identity_items(
             names = ["noop"] * horizon
             if branch != 1:
                 names = _script(setting, rng, horizon, back=n % 2 == 1)
-            items.append(
-                Item(
-                    panel="identity-rollouts",
-                    scenario=n,
-                    scenario_id=f"scenario-{n}",
-                    initial_state_id=f"scenario-{n}",
-                    reset={**setting.reset, "seed": n},
-                    seed=0,
-                    branch=branch,
-                    actions=torch.tensor([setting.names.index(name) for name in names]),
-                    action_names=setting.names,
-                    noop=0,
-                )
-            )
+            items.append(make_item(setting, "identity-rollouts", n, branch, names))
     return items
 
 
@@ -136,32 +83,6 @@ def _script(setting: Setting, rng: random.Random, horizon: int, *, back: bool) -
         else:
             names += [rng.choice(setting.moves)] * rng.randint(*HOLD)
     return names[:horizon]
-
-
-class _Played:
-    """A world that remembers the last items it played, by what they ask for."""
-
-    def __init__(self, world: WorldModel) -> None:
-        self.world = world
-        self.name = world.name
-        self._key: tuple[object, ...] = ()
-        self._rollouts: Rollouts | None = None
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self.world.capabilities
-
-    def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
-        key = (horizon, *(self._question(item) for item in items))
-        if self._rollouts is None or key != self._key:
-            self._key, self._rollouts = key, self.world.rollout(items, horizon)
-        # Nobody may write to what the next one is given: dataclass and tensors are shared.
-        return replace(self._rollouts)
-
-    @staticmethod
-    def _question(item: Item) -> tuple[object, ...]:
-        keys = (item.scenario, item.seed, item.branch, item.noise_seed, item.action_names)
-        return (*keys, str(item.reset), tuple(item.actions.flatten().tolist()))
 
 
 def identity_rollouts(
@@ -191,28 +112,13 @@ def identity_rollouts(
     """
     setting = SETTINGS[setting] if isinstance(setting, str) else setting
     true = world or setting.make()
+    batches = (
+        identity_items(setting, scenarios[i : i + batch_size], horizon, branches=branches)
+        for i in range(0, len(scenarios), batch_size)
+    )
     try:
-        played = _Played(true)
-        made = {name: make(played) for name, make in models.items()}
-        for start in range(0, len(scenarios), batch_size):
-            some = scenarios[start : start + batch_size]
-            items = identity_items(setting, some, horizon, branches=branches)
-            truth = played.rollout(items, horizon)
-            items = [
-                replace(
-                    item,
-                    frame=truth.frames[row, 0],
-                    labels=None if truth.labels is None else truth.labels[row, 0],
-                )
-                for row, item in enumerate(items)
-            ]
-            yield (
-                truth,
-                {
-                    name: model.rollout(items, horizon).with_reference(truth)
-                    for name, model in made.items()
-                },
-            )
+        for truth, answers in stream(batches, models, true, horizon):
+            yield truth, dict(answers)
     finally:
         if world is None and isinstance(true, VizDoomWorld):
             true.close()

@@ -382,3 +382,78 @@ def test_packaged_panel_keeps_its_promises(world: VizDoomWorld) -> None:
     items = panel_items(panel, [(0, panel.seeds[0])])
     redrawn = play(world, *(item_with(row, noise_seed=1) for row in items))[0]
     torch.testing.assert_close(redrawn[:, 0], truth.frames[truth.scenario == 0][:, 0])
+
+
+# ---- other gains -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("noise_seed", [None, 7])
+def test_analogue_axes_do_what_the_buttons_do(world: VizDoomWorld, noise_seed: int | None) -> None:
+    held = [name for name in ACTIONS for _ in range(3)]
+    rows = [
+        item(script, game, 4, warmup=["forward", "left"], noise_seed=noise_seed)
+        for game in ("health_gathering", "my_way_home", "deathmatch")
+        for script in (MIXED * 3, held, held[::-1])
+    ]
+    for mine, theirs in zip(play(world.scaled(1.0), *rows), play(world, *rows), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_gains_scale_turns_exactly() -> None:
+    """A turn is slow in its first tics: so many single tics are a turn of as many times the gain.
+
+    Nothing moves in this scenario, so that only the direction of view counts.
+    """
+
+    def last(world: VizDoomWorld, *script: str) -> torch.Tensor:
+        return play(world, item(script, "my_way_home", warmup=["noop"] * 8))[0][0, -1]
+
+    with VizDoomWorld(frame_skip=1, workers=1) as world:
+        for turn in ("left", "right"):
+            one, two, three, six = (last(world, *(turn, "noop") * n) for n in (1, 2, 3, 6))
+            assert bool((one != two).any())
+            for gain, frames in (
+                (0.25, (4, one)),
+                (0.5, (2, one)),
+                (1.5, (2, three)),
+                (2, (3, six)),
+            ):
+                assert torch.equal(last(world.scaled(gain), *(turn, "noop") * frames[0]), frames[1])
+        # And held turns become fast after as many tics as they do at a gain of 1.
+        slow, fast = last(world, *["left"] * 5), last(world, *["left"] * 9)
+        half = world.scaled(0.5)
+        assert torch.equal(last(half, *["left", "noop"] * 10), slow)
+        assert torch.equal(last(half, *["left"] * 5, *["noop", "left"] * 5), slow)
+        assert torch.equal(last(half, *["left"] * 5, *["left"] * 4, *["noop", "left"] * 13), fast)
+
+
+def test_gains_scale_walking(world: VizDoomWorld) -> None:
+    for name in ("forward", "back", "strafe_left", "strafe_right"):
+        row = item([name] * 3, "health_gathering", 5, warmup=["noop"] * 3)
+        still, whole = play(
+            world, item(["noop"] * 3, "health_gathering", 5, warmup=["noop"] * 3), row
+        )[0]
+        for gain in (0.0, 0.5, 1.5):
+            frames = play(world.scaled(gain), row)[0][0]
+            assert torch.equal(frames[0], whole[0])
+            assert torch.equal(frames, still) == (gain == 0)
+            assert bool((frames[1:] != whole[1:]).any())
+    assert torch.equal(play(world.scaled(0.5).scaled(2), row)[0], play(world.scaled(1.0), row)[0])
+
+
+def test_worlds_with_other_gains_share_their_games() -> None:
+    world = VizDoomWorld(workers=1)
+    play(world, item(MIXED))
+    play(world.scaled(0.5), item(MIXED))
+    play(world.scaled(1.5), item(MIXED))
+    assert sorted((key, len(games)) for key, games in world._idle.items()) == [
+        (("health_gathering", False), 1),
+        (("health_gathering", True), 1),
+    ]
+    world.scaled(0.25).close()
+    assert world._idle == {}
+    for gain in (-0.1, 2.1, float("nan"), "1", True):
+        with pytest.raises(ValueError, match=r"gain: expected a number in 0\.\.2"):
+            world.scaled(gain)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"gain: expected a number in 0\.\.2, got 3"):
+        world.scaled(2).scaled(1.5)

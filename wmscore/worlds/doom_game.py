@@ -49,6 +49,13 @@ _BUTTONS = {
 ACTIONS = ("noop", *_BUTTONS)
 _PRESSED = {name: [float(name == button) for button in _BUTTONS] for name in ACTIONS}
 
+# What the buttons do in one tic, as amounts of the engine's analogue axes: a turn in degrees, slow
+# in its first tics, and thrusts in whole units.
+_AXES = ("TURN_LEFT_RIGHT_DELTA", "MOVE_FORWARD_BACKWARD_DELTA", "MOVE_LEFT_RIGHT_DELTA")
+_TURNS = {"left": -1, "right": 1}
+_SLOW_TURN, _FAST_TURN, _SLOW_TICS = 360 * 320 / 65536, 360 * 640 / 65536, 5
+_THRUSTS = {"forward": (25, 0), "back": (-25, 0), "strafe_left": (0, -24), "strafe_right": (0, 24)}
+
 _SAVEGAME = "state.zds"  # relative to the process' own folder: no spaces, no length limit
 _BOB = 16  # frames until the weapon hangs still
 
@@ -65,8 +72,17 @@ class DoomGame:
     start slowly), and object ids.
     """
 
-    def __init__(self, scenario: str, height: int, width: int, frame_skip: int) -> None:
+    def __init__(
+        self, scenario: str, height: int, width: int, frame_skip: int, *, analogue: bool = False
+    ) -> None:
         """Start the process.
+
+        Args:
+            scenario: one of `SCENARIOS`.
+            height: of the frame.
+            width: of the frame.
+            frame_skip: tics that one action lasts.
+            analogue: whether `play` moves by analogue axes, which know other gains than 1.
 
         Raises:
             ImportError: vizdoom is not installed.
@@ -74,6 +90,9 @@ class DoomGame:
         """
         vizdoom = require("vizdoom", "vizdoom")
         self.frame_skip = frame_skip
+        self._axes = _AXES if analogue else ()
+        self._gain = 1.0
+        self._turned = 0  # tics for which the turn button has been down
         self._folder = Path(tempfile.mkdtemp(prefix="wmscore-vizdoom-"))
         self._game = game = vizdoom.DoomGame()
         self._finalizer = weakref.finalize(self, _close, game, self._folder)
@@ -89,7 +108,8 @@ class DoomGame:
         game.set_objects_info_enabled(True)
         game.set_depth_buffer_enabled(False)
         game.set_automap_buffer_enabled(False)
-        game.set_available_buttons([getattr(vizdoom.Button, b) for b, _ in _BUTTONS.values()])
+        buttons = (*(button for button, _ in _BUTTONS.values()), *self._axes)
+        game.set_available_buttons([getattr(vizdoom.Button, button) for button in buttons])
         game.set_available_game_variables([])
         game.set_render_hud(False)
         game.set_render_minimal_hud(False)
@@ -120,6 +140,7 @@ class DoomGame:
         frames: npt.NDArray[np.uint8],
         labels: npt.NDArray[np.int16],
         rewrite: Callable[[bytes], bytes] | None = None,
+        gain: float = 1.0,
     ) -> int:
         """Play one script from an initial state.
 
@@ -130,6 +151,8 @@ class DoomGame:
             frames: `[T+1, 3, H, W]`, written.
             labels: `[T+1, H, W]`, written.
             rewrite: changes a savegame of the initial state, from which play then goes on.
+            gain: how many times as far the script's actions turn and push, 0..2; only in a game
+                with analogue axes does it count.
 
         Returns:
             How many frames exist; the rest repeats the last one.
@@ -139,6 +162,7 @@ class DoomGame:
         """
         game = self._game
         self._reset(seed, warmup)
+        self._gain, self._turned = gain, 0
         state = game.get_state()
         known = ObjectLabels(state.objects)
         self._show(state, known, frames[0], labels[0])
@@ -148,7 +172,7 @@ class DoomGame:
             if t == 1:
                 state = self._first_step(action, known, load=rewrite is not None)
             else:
-                game.make_action(_PRESSED[action], self.frame_skip)
+                self._act(action, self.frame_skip)
                 state = game.get_state()
             if state is None:
                 frames[t:], labels[t:] = frames[t - 1], labels[t - 1]
@@ -162,21 +186,21 @@ class DoomGame:
     def _reset(self, seed: int, warmup: Sequence[str]) -> None:
         game = self._game
         game.new_episode()
-        game.set_action(_PRESSED["noop"])
+        game.set_action(self._pressed("noop"))
         for _ in range(_BOB):
             game.advance_action(1, True)
         # The seed counts for the next episode only, so both calls come every time.
         game.set_seed(seed)
         game.new_episode()
         for i, action in enumerate(warmup):
-            game.make_action(_PRESSED[action], self.frame_skip)
+            game.make_action(self._pressed(action), self.frame_skip)
             if game.get_state() is None:
                 raise ValueError(f"reset.warmup: the episode of seed {seed} ends at action {i}")
 
     def _release(self, rewrite: Callable[[bytes], bytes] | None) -> None:
         """Let all buttons go, and save and rewrite the game, while an open menu stops time."""
         game = self._game
-        game.set_action(_PRESSED["noop"])
+        game.set_action(self._pressed("noop"))
         game.send_game_command("menu_main")
         if rewrite is None:
             game.advance_action(1, True)  # saving draws one picture, so this does too
@@ -195,7 +219,7 @@ class DoomGame:
         Loading draws the frame after that tic, so the other case does too.
         """
         game = self._game
-        game.set_action(_PRESSED[action])
+        game.set_action(self._moved(action) if self._axes else self._pressed(action))
         if load:
             game.load(_SAVEGAME)
         else:
@@ -205,12 +229,42 @@ class DoomGame:
             return None
         if load:
             known.relink(state.objects)
-            if action in _BUTTONS:  # the engine has let all buttons go, VizDoom does not know
+            if action in _BUTTONS and not self._by_axis(
+                action
+            ):  # the engine has let all buttons go, VizDoom does not know
                 game.send_game_command(f"+{_BUTTONS[action][1]}")
         if self.frame_skip == 1:
             return state
-        game.advance_action(self.frame_skip - 1, True)
+        if self._axes:
+            self._act(action, self.frame_skip - 1)
+        else:
+            game.advance_action(self.frame_skip - 1, True)
         return game.get_state()
+
+    def _act(self, action: str, tics: int) -> None:
+        """Play an action for some tics, of which the last is drawn."""
+        game = self._game
+        if not self._axes:
+            game.make_action(self._pressed(action), tics)
+            return
+        for left in reversed(range(tics)):
+            game.set_action(self._moved(action))
+            game.advance_action(1, left == 0)
+
+    def _pressed(self, action: str) -> list[float]:
+        """Buttons for an action; no axis moves."""
+        return [*_PRESSED[action], *[0.0] * len(self._axes)]
+
+    def _moved(self, action: str) -> list[float]:
+        """Buttons and axes for the next tic of an action, with the gain."""
+        self._turned = self._turned + 1 if action in _TURNS else 0
+        turn = _SLOW_TURN if self._turned <= _SLOW_TICS else _FAST_TURN
+        thrusts = (round(thrust * self._gain) for thrust in _THRUSTS.get(action, (0, 0)))
+        button = "noop" if self._by_axis(action) else action
+        return [*_PRESSED[button], _TURNS.get(action, 0) * turn * self._gain, *thrusts]
+
+    def _by_axis(self, action: str) -> bool:
+        return bool(self._axes) and (action in _TURNS or action in _THRUSTS)
 
     @staticmethod
     def _show(

@@ -7,6 +7,8 @@ Learning", arXiv:1605.02097.
 from __future__ import annotations
 
 import contextlib
+import copy
+import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -60,6 +62,8 @@ class VizDoomWorld:
     is played to its end, `workers` of them side by side in as many processes. Games stay open
     for the next call; `close`, the end of a `with` block, or garbage collection ends them.
 
+    `scaled` gives the same world with another action gain.
+
     Example:
         >>> with VizDoomWorld() as world:  # doctest: +SKIP
         ...     rollouts = world.rollout(items, horizon=32)
@@ -89,7 +93,8 @@ class VizDoomWorld:
                 raise ValueError(f"{field}: expected an integer of at least 1, got {value!r}")
         screen_resolution(height, width)
         self.size, self.frame_skip, self.workers = (height, width), frame_skip, workers
-        self._idle: dict[str, list[DoomGame]] = {}
+        self._gain: float | None = None  # None plays with buttons, a number with analogue axes
+        self._idle: dict[tuple[str, bool], list[DoomGame]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -103,6 +108,32 @@ class VizDoomWorld:
             fps=_TICS_PER_SECOND / self.frame_skip,
             frame_size=self.size,
         )
+
+    def scaled(self, gain: float) -> VizDoomWorld:
+        """The same world in which every action turns or pushes `gain` times as far.
+
+        Scripts are played with the engine's analogue axes, which at a gain of 1 give the same
+        frames, bit for bit, as the buttons do. Turns and strafing are scaled exactly for gains in
+        quarters, forward and back to 1/25; attack, and the warm-up of a reset, stay as they are.
+        How far a push takes the player also depends on momentum and walls.
+
+        Args:
+            gain: 0..2, more is more than the engine lets a player do.
+
+        Returns:
+            A world that shares its games with this one: closing either closes both.
+
+        Raises:
+            ValueError: the gain, times that of this world, is out of range.
+        """
+        if isinstance(gain, bool) or not isinstance(gain, int | float) or not math.isfinite(gain):
+            raise ValueError(f"gain: expected a number in 0..2, got {gain!r}")
+        total = gain if self._gain is None else gain * self._gain
+        if not 0 <= total <= 2:
+            raise ValueError(f"gain: expected a number in 0..2, got {total!r}")
+        world = copy.copy(self)
+        world._gain = total
+        return world
 
     def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
         """Play every item's script; `valid` is False from where an episode has ended.
@@ -132,6 +163,7 @@ class VizDoomWorld:
                         frames=frames[row].numpy(),
                         labels=labels[row].numpy(),
                         rewrite=rewrite,
+                        gain=1.0 if self._gain is None else self._gain,
                     )
                     valid[row, length:] = False
 
@@ -162,24 +194,25 @@ class VizDoomWorld:
     @contextlib.contextmanager
     def _borrow(self, scenario: str) -> Iterator[DoomGame]:
         """A game for one thread; it is kept for later unless something went wrong in it."""
+        analogue = self._gain is not None
         with self._lock:
-            idle = self._idle.setdefault(scenario, [])
+            idle = self._idle.setdefault((scenario, analogue), [])
             game = idle.pop() if idle else None
         if game is None:
-            game = DoomGame(scenario, *self.size, self.frame_skip)
+            game = DoomGame(scenario, *self.size, self.frame_skip, analogue=analogue)
         try:
             yield game
         except BaseException:
             game.close()
             raise
         with self._lock:
-            self._idle.setdefault(scenario, []).append(game)
+            self._idle.setdefault((scenario, analogue), []).append(game)
 
     def close(self) -> None:
         """End all games; the next rollout starts new ones."""
         with self._lock:
             games = [game for idle in self._idle.values() for game in idle]
-            self._idle = {}
+            self._idle.clear()  # the same one in worlds with other gains
         for game in games:
             game.close()
 
