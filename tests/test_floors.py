@@ -24,6 +24,7 @@ FLOORS = {
     "metrics": 2,
     "rollouts": 2,
     "scores": 2,
+    "actions": 3,
     "attribution": 3,
     "compare": 3,
     "scorer": 3,

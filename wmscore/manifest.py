@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import itertools
 import json
 import random
 from collections import Counter
@@ -91,6 +92,9 @@ AXIS_MEASURES: dict[str, tuple[str, ...]] = {
 
 # Measures of an encoder that the user brings; the panel says which.
 ENCODER_MEASURES = ("feature_cosine", "feature_l2", "agreement_features")
+
+# Scripts that a counterfactual group may have, the commanded one among them.
+MOST_SCRIPTS = 16
 
 # Measures of action_response that need no counterfactual scripts.
 BRANCHLESS_MEASURES = ("motion",)
@@ -315,6 +319,11 @@ class Panel(_Frozen):
             for spec in self.axes
         ):
             for i, scenario in enumerate(self.scenarios):
+                if len(scenario.scripts) > MOST_SCRIPTS:
+                    raise ValueError(
+                        f"scenarios[{i}].branches: expected at most {MOST_SCRIPTS - 1}, "
+                        f"got {len(scenario.branches)}"
+                    )
                 if not scenario.branches:
                     raise ValueError(
                         f"scenarios[{i}].branches: the axis action_response compares branches; "
@@ -520,12 +529,20 @@ def _random_branches(
         )
     # random.Random is seeded with text and stable across Python versions, unlike torch's.
     rng = random.Random(f"{seed}/{scenario.id}")
-    commanded = scenario.script(horizon, space)
+    known = {branch.script(horizon, space) for branch in scenario.scripts}
+    if len(known) + count > len(space.names) ** horizon:
+        raise ValueError(
+            f"count: {count} more scripts than the {len(known)} there are, but {len(space.names)} "
+            f"actions and {horizon} steps make only {len(space.names) ** horizon}"
+        )
+    names = {branch.name for branch in scenario.scripts}
+    free = (name for i in itertools.count() if (name := f"random-{i}") not in names)
     branches: list[dict[str, Any]] = []
     while len(branches) < count:
         actions = rng.choices(space.names, k=horizon)
-        if tuple(actions) != commanded:
-            branches.append({"name": f"random-{len(branches)}", "actions": actions})
+        if tuple(actions) not in known:
+            known.add(tuple(actions))
+            branches.append({"name": next(free), "actions": actions})
     return branches
 
 

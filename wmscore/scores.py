@@ -198,6 +198,7 @@ class Scores:
                 same = self.measures["psnr"].values[r].isposinf()
                 line["identical_steps"] = int(same.sum())
             line |= self._identity_record(r)
+            line |= self._action_record(r)
             line |= {k: "" if v[r].isnan() else float(v[r]) for k, v in self.summary.items()}
             line |= {f"info_{k}": v[r].item() for k, v in self.info.items() if v.dim() == 1}
             lines.append(line)
@@ -207,6 +208,25 @@ class Scores:
         names = ("first_object_identity_break", "broken_object", "broken_how")
         found = self.identity_break(row)
         return dict(zip(names, found or ("", "", ""), strict=True))
+
+    def _action_record(self, row: int) -> dict[str, Any]:
+        """Latency of the commanded rollout behind its reference, and its actions recovered."""
+        if self.actions is None:
+            return {}
+        lag = self.actions.latency.excess.rollouts
+        index = row * (lag.lag.shape[0] // len(self))
+        recovery = self.actions.recovery
+        values = {
+            "latency_steps": lag.lag[index],
+            "latency_p_value": lag.p_value[index],
+            "latency_polarity": lag.polarity[index],
+            "latency_gain": lag.gain[index],
+        }
+        if recovery is not None:
+            values["actions_recovered"] = recovery.per_row.score[index]
+        reason = Reason(int(lag.reason[index]))
+        record: dict[str, Any] = {k: "" if v.isnan() else float(v) for k, v in values.items()}
+        return record | {"latency_reason": reason.name.lower() if reason else ""}
 
     def table(self) -> str:
         """Scenario x axis as text: usable horizon and each axis' median score [quartiles]."""

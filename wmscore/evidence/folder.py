@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from wmscore.evidence.actions import write_actions
 from wmscore.evidence.curves import write_curve_table, write_curves, write_measures
 from wmscore.evidence.events import write_events
 from wmscore.evidence.postmortem import postmortem
@@ -34,6 +35,7 @@ def write_evidence(
     """Write the evidence of a comparison, replacing an older folder only when complete.
 
     `manifest.json`, `seeds.json`, `metrics.csv`, `events.csv` (where objects were judged),
+    `actions.csv` and `actions.json` (where the response to actions was),
     `curves.csv`, `curves.png`, `measures.png`, `scores/<model>.safetensors`, at least two
     `traces/`, `postmortem.md`, `environment.json`, and `checksums.json` over all.
 
@@ -72,6 +74,8 @@ def write_evidence(
         write_metrics(draft / "metrics.csv", results)
         if any(scores.identity is not None for scores in results):
             write_events(draft / "events.csv", results)
+        if any(scores.chance is not None for scores in results):
+            write_actions(draft, results)
         for scores in results:
             scores.save(draft / "scores" / f"{safe_name(scores.model)}.safetensors")
         for trace in traces:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from wmscore.actions import action_sentences
 from wmscore.attribution import attribute, first_failure
 from wmscore.evidence.accumulation import accumulation_lines
 from wmscore.evidence.table import horizon_table, summary_table
@@ -107,6 +108,9 @@ def _section(
             f"{len(scores)} rows have one."
         )
     lines += _identity_error(scores)
+    response = action_sentences(scores)
+    if response:
+        lines += ["- **Response to actions:**", *(f"  - {text}." for text in response)]
     lines += [
         f"- **Warning:** {v}" for k, v in scores.provenance.items() if k.startswith("warning")
     ]

@@ -83,7 +83,7 @@ def action_report(
         TypeError: not tensors, or of the wrong dtype.
     """
     _check(preds, target, actions, scenario, num_actions)
-    rows, scripts, steps, _ = preds.shape
+    rows, scripts = preds.shape[:2]
     there = preds.isfinite().all(-1) & target.isfinite().all(-1)
     mask = torch.ones_like(there) if valid is None else valid.expand_as(there)
     generated, reference = (value.flatten(0, 1) for value in (preds, target))

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from wmscore import functional as F
-from wmscore.functional import ActionReport, Encoder, ObjectIdentity, Reason, ScriptCross, ScriptTest
+from wmscore.functional import (
+    ActionReport,
+    Encoder,
+    ObjectIdentity,
+    Reason,
+    ScriptCross,
+    ScriptTest,
+)
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.ops import kernels
 from wmscore.rollouts import Rollouts
@@ -329,7 +336,9 @@ class Scorer:
             for k in (parts[0] if parts else {})
             if k.startswith("summary.")
         }
-        report, test = self._of_actions(gather, rows) if parts and "motion" in parts[0] else (None, None)
+        report, test = (
+            self._of_actions(gather, rows) if parts and "motion" in parts[0] else (None, None)
+        )
         said: dict[str, str] = {}
         if parts and "warnings" in parts[0]:
             said = self._warn_of_labels(gather("warnings", torch.zeros(rows, dtype=torch.uint8)))
@@ -359,9 +368,12 @@ class Scorer:
         )
         cross = ScriptCross(
             *(
-                gather(f"cross.{name}", torch.zeros_like(part[f"cross.{name}"][:1]).expand(
-                    rows, *part[f"cross.{name}"].shape[1:]
-                ).clone())
+                gather(
+                    f"cross.{name}",
+                    torch.zeros_like(part[f"cross.{name}"][:1])
+                    .expand(rows, *part[f"cross.{name}"].shape[1:])
+                    .clone(),
+                )
                 for name in ScriptCross._fields
             )
         )

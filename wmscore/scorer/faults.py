@@ -43,6 +43,7 @@ def _faults(rollouts: Rollouts) -> Tensor:
     given = of_reference(rollouts, rollouts.reference[:, 0]).double()
     # Half a grey level: a float frame that is the given uint8 frame, whatever its precision.
     slack = 0.0 if rollouts.frames.dtype == torch.uint8 else 0.5 / 255
+    is_flat = of_reference(rollouts, _is_flat(rollouts.reference[:, 1:]))
     may_end = (rollouts.branch > 0).to(preds.device)
     found = {
         Reason.SHORT: (~rollouts.valid & expected).any(1) & ~may_end,
@@ -50,7 +51,8 @@ def _faults(rollouts: Rollouts) -> Tensor:
         Reason.OUT_OF_RANGE: _is_out_of_range(rollouts.frames),
         # Written so that a NaN in the initial frame counts as another frame.
         Reason.RESET_MISMATCH: ~((start - given).abs() <= slack).flatten(1).all(1),
-        Reason.CONSTANT: _is_flat(preds) & ~of_reference(rollouts, _is_flat(rollouts.reference[:, 1:])),
+        Reason.CONSTANT: _is_flat(preds)
+        & ~is_flat,
     }
     fault = torch.zeros(len(rollouts), dtype=torch.uint8, device=start.device)
     for reason, rows in found.items():

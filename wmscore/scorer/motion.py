@@ -43,8 +43,7 @@ class PanelMotion:
         preds = F.motion_features(batch.frames, valid=batch.valid).values.float()
         target = F.motion_features(batch.reference, valid=batch.reference_valid).values.float()
         generated, reference = (
-            groups.of_scripts(values, torch.nan)
-            for values in (preds, of_reference(batch, target))
+            groups.of_scripts(values, torch.nan) for values in (preds, of_reference(batch, target))
         )
         scenario = groups.commanded.scenario.to(batch.device, non_blocking=True)
         self._target[scenario] = reference
@@ -77,11 +76,9 @@ def motion_curves(preds: Tensor, target: Tensor, reason: Tensor) -> Curves:
     """
     curves: Curves = {}
     known = target[..., :2].isfinite().all(-1)
-    moved = preds.double().masked_fill(known[..., None], 0.0).where(preds.isnan(), preds.double())
+    moved = preds.double().nan_to_num(0.0)
     found = F.motion_agreement(moved[..., :2], target[..., :2].double())
-    fields = (
-        values[..., _FLOW].unflatten(-1, (-1, 2)) for values in (moved, target.double())
-    )
+    fields = (v[..., _FLOW].reshape(*v.shape[:-1], -1, 2) for v in (moved, target.double()))
     flow = F.motion_agreement(*fields, dims=2)
     nothing = int(Reason.NO_GENERATED_RESPONSE)
     for name, result, values, stands in (

@@ -70,7 +70,7 @@ def motion_features(
     check_frames(frames=frames)
     check_rollouts("frames", frames)
     check_channels("frames", frames, (1, 3))
-    rows, count, _, height, width = frames.shape
+    rows, count = frames.shape[:2]
     if valid is not None:
         check_mask("valid", valid, (rows, count), frames.device, like="the frames")
     motion = global_motion(frames, valid=valid)

@@ -1,0 +1,214 @@
+"""What a model's scores say about actions, in records and in sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wmscore.functional import Lag, Reason
+from wmscore.scores import Scores
+from wmscore.stats import mean_interval
+
+__all__ = ["action_records", "action_sentences", "action_summary"]
+
+_CURVES = (
+    *("agreement", "cosine", "gain", "leak", "script_match"),
+    *("delta_psnr", "delta_psnr_noop", "delta_psnr_oracle", "controllability"),
+    *("motion", "motion_cosine", "motion_ratio", "flow_agreement"),
+)
+
+
+def action_summary(scores: Scores) -> dict[str, Any] | None:
+    """Numbers of a whole panel, ready for JSON; None where it has no axis action_response.
+
+    `curves`: mean over scenarios of each measure (over their defined steps and seeds, signed, not
+    cut off at 0) with the 95 % interval of Student's t over scenarios. `chance`: p-value of the
+    response to scripts. `latency`: of the model behind the reference, and of either behind the
+    commands. `recovery`: of actions by a linear probe, the probe's own on the reference (`ceiling`)
+    and the ratio. Undefined values are None.
+    """
+    if scores.chance is None:
+        return None
+    curves = {}
+    for name in _CURVES:
+        if name in scores.measures:
+            found = mean_interval(_of_scenarios(scores, scores.measures[name].values))
+            curves[name] = {
+                "mean": _number(found.mean),
+                "low": _number(found.low),
+                "high": _number(found.high),
+                "scenarios": int(found.scenarios),
+            }
+    chance = scores.chance
+    summary: dict[str, Any] = {
+        "model": scores.model,
+        "actions": list(scores.panel.contract.actions.names),
+        "curves": curves,
+        "chance": {
+            "agreement": _number(chance.agreement),
+            "p_value": _number(chance.p_value),
+            "smallest_p_value": _number(chance.smallest),
+            "scenarios": int(chance.scenarios),
+        },
+    }
+    report = scores.actions
+    if report is None:
+        return summary
+    summary["latency"] = {
+        name: _lag(getattr(report.latency, name).pooled)
+        for name in ("excess", "reference", "generated")
+    }
+    if report.recovery is not None and report.ceiling is not None:
+        names = ("score", "balanced_accuracy", "kappa", "macro_f1", "accuracy", "majority_accuracy")
+        summary["recovery"] = {
+            **{name: _number(getattr(report.recovery, name)) for name in names},
+            "ceiling": {name: _number(getattr(report.ceiling, name)) for name in names},
+            "share_of_ceiling": _number(report.recovered.value) if report.recovered else None,
+            "confusion": report.recovery.confusion.tolist(),
+            "unrecognised": report.recovery.unrecognised.tolist(),
+            "score_per_step": [_number(value) for value in report.recovery.per_step.score],
+        }
+    return summary
+
+
+def action_records(scores: Scores) -> list[dict[str, Any]]:
+    """One flat record per discrete action: its effect, motion and recovery. Empty where undefined.
+
+    `effect_*` is the effect against no-op (`functional.effect_table`), `motion_*` the motion of the
+    picture under the action (`functional.motion_by_action`), `recall` and `precision` those of the
+    action's recovery, beside the ceiling's. `confused_with` is the action whose effect in the
+    reference is nearest to this one's in the generated rollouts.
+    """
+    report, names = scores.actions, scores.panel.contract.actions.names
+    if report is None or report.motion is None:
+        return []
+    effects = report.effects.records(names) if report.effects is not None else []
+    lines = []
+    for a, name in enumerate(names):
+        line: dict[str, Any] = {"model": scores.model, "action": name}
+        line["steps"] = int(report.motion.steps[a])
+        effect = effects[a] if effects else {}
+        for field in ("target_size", "preds_size", "target_p", "preds_p", "cosine", "gain"):
+            line[f"effect_{field}"] = _cell(effect.get(field))
+        line["confused_with"] = effect.get("confused_with") or ""
+        reason = effect.get("reason", "")
+        line["effect_reason"] = "" if reason == "DEFINED" else str(reason).lower()
+        for field in ("direction", "cosine", "ratio"):
+            line[f"motion_{field}"] = _cell(float(getattr(report.motion, field)[a]))
+        for prefix, found in (("", report.recovery), ("ceiling_", report.ceiling)):
+            for field in ("recall", "precision"):
+                value = None if found is None else float(getattr(found, field)[a])
+                line[f"{prefix}{field}"] = _cell(value)
+        lines.append(line)
+    return lines
+
+
+def action_sentences(scores: Scores) -> list[str]:
+    """What a person should know of a model's response to actions, one sentence each."""
+    summary = action_summary(scores)
+    if summary is None:
+        return []
+    lines = []
+    space = scores.panel.contract.actions
+    agreement, chance = summary["curves"].get("agreement"), summary["chance"]
+    if agreement and agreement["mean"] is not None:
+        text = f"agreement with the reference's response {agreement['mean']:.3f}"
+        if agreement["low"] is not None:
+            text += (
+                f" [{agreement['low']:.3f}, {agreement['high']:.3f}] over "
+                f"{agreement['scenarios']} scenarios"
+            )
+        if chance["p_value"] is not None:
+            text += f"; to scripts dealt out at random p = {_p(chance['p_value'])}"
+            if chance["smallest_p_value"] > 0.05:
+                text += (
+                    f", but these scripts can give no p below {chance['smallest_p_value']:.2f}: "
+                    "more scenarios or scripts would"
+                )
+        lines.append(text)
+    if "latency" not in summary:
+        return lines or ["n/a: no rollout has a step to judge"]
+    lines.append(_latency_text(summary["latency"]))
+    recovery = summary.get("recovery")
+    if recovery is None:
+        lines.append("recovery of actions: n/a, actions are not discrete")
+    elif recovery["score"] is None:
+        lines.append("recovery of actions: n/a, fewer than two actions are commanded")
+    else:
+        ceiling = recovery["ceiling"]["score"]
+        lines.append(
+            f"actions recovered {recovery['score']:.2f} (0 = chance, 1 = all), on the reference "
+            f"{'undefined' if ceiling is None else f'{ceiling:.2f}'}; plain accuracy "
+            f"{recovery['accuracy']:.2f}, always the most frequent action "
+            f"{recovery['majority_accuracy']:.2f}"
+        )
+    wrong = [
+        f"{line['action']} does what {line['confused_with']} should"
+        for line in action_records(scores)
+        if line["confused_with"] not in ("", line["action"])
+    ]
+    silent = [
+        line["action"]
+        for line in action_records(scores)
+        if line["effect_reason"] == "no_effect" and line["action"] != space.noop
+    ]
+    if wrong:
+        lines.append("confused: " + ", ".join(wrong))
+    if silent:
+        lines.append("left out, no effect in the reference: " + ", ".join(silent))
+    return lines
+
+
+def _latency_text(latency: dict[str, Any]) -> str:
+    excess, own = latency["excess"], latency["reference"]
+    if excess["steps"] is None:
+        text = f"latency: undefined, {excess['why']}"
+        return text + (", or lies beyond the longest lag tried" if excess["at_edge"] else "")
+    steps = int(excess["steps"])
+    when = f"{steps} steps late" if steps > 0 else f"{-steps} steps early" if steps else "in time"
+    text = f"latency: {when} against the reference"
+    text += "" if excess["p_value"] is None else f" (p = {_p(excess['p_value'])})"
+    if excess["polarity"] == -1:
+        text += ", the wrong way round"
+    text += f", gain {excess['gain']:.2f}"
+    if own["steps"] is not None:
+        text += f"; the reference itself answers {int(own['steps'])} steps after a command"
+    if excess["ambiguous"]:
+        text += "; another lag is nearly as likely"
+    return text + ("; at the longest lag tried" if excess["at_edge"] else "")
+
+
+def _of_scenarios(scores: Scores, values: Tensor) -> Tensor:
+    """Mean of each scenario's finite values, `[S]`."""
+    own = values.view(len(scores.panel.scenarios), -1)
+    return own.where(own.isfinite(), torch.nan).nanmean(1)
+
+
+def _lag(lag: Lag) -> dict[str, Any]:
+    reason = Reason(int(lag.reason))
+    return {
+        "steps": _number(lag.lag),
+        "p_value": _number(lag.p_value),
+        "polarity": _number(lag.polarity),
+        "correlation": _number(lag.correlation),
+        "gain": _number(lag.gain),
+        "ambiguous": bool(lag.ambiguous),
+        "at_edge": bool(lag.at_edge),
+        "reason": reason.name.lower(),
+        "why": "" if reason == Reason.DEFINED else reason.description,
+    }
+
+
+def _number(value: Tensor) -> float | None:
+    number = float(value)
+    return number if torch.isfinite(value) else None
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None or value != value else value
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value < 0.01 else f"{value:.2f}"
