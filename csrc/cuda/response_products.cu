@@ -26,10 +26,10 @@ using wmscore::Responses;
 
 constexpr int kTile = 8;  // fields
 constexpr int kCells = kTile * kTile;
-constexpr int kSegment = 8;     // pieces of 16 bytes that a warp takes at a time
-constexpr int kChunk = 512;     // pieces that a block sums
-constexpr int kStatistics = 2;  // still pixels, what preds do there
-constexpr unsigned int kAll = 0xffffffffu;
+constexpr int kSegment = 8;                 // pieces of 16 bytes that a warp takes at a time
+constexpr int kChunk = 512;                 // pieces that a block sums
+constexpr int kStatistics = 2;              // still pixels, what preds do there
+constexpr unsigned int kAll = 0xffffffffu;  // bytes
 
 template <typename T>
 constexpr int kPiece = 16 / static_cast<int>(sizeof(T));  // values in one
@@ -55,36 +55,22 @@ struct Products<uint8_t> {
 // sums += a b', of 8 x 8: lane l holds row l / 4 of a and of b, there the part l % 4 of the
 // columns, and of the sums those in row l / 4 and columns 2 (l % 4) and the next.
 __device__ inline void multiply(unsigned int a, unsigned int b, unsigned int (&sums)[2]) {
-#ifdef __CUDA_ARCH__
+#ifdef __CUDACC__
   asm("mma.sync.aligned.m8n8k16.row.col.s32.u8.u8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
       : "+r"(sums[0]), "+r"(sums[1])
       : "r"(a), "r"(b));
 #else
-  const int lane = threadIdx.x % 32;
-  for (int i = 0; i < 2; ++i) {
-    for (int k = 0; k < 4; ++k) {
-      const unsigned int x = __shfl_sync(kAll, a, lane / 4 * 4 + k);
-      const unsigned int y = __shfl_sync(kAll, b, (lane % 4 * 2 + i) * 4 + k);
-      sums[i] = __dp4a(x, y, sums[i]);
-    }
-  }
+  emulated_mma(a, b, sums, __dp4a);
 #endif
 }
 
 __device__ inline void multiply(double a, double b, double (&sums)[2]) {
-#ifdef __CUDA_ARCH__
+#ifdef __CUDACC__
   asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
       : "+d"(sums[0]), "+d"(sums[1])
       : "d"(a), "d"(b));
 #else
-  const int lane = threadIdx.x % 32;
-  for (int i = 0; i < 2; ++i) {
-    for (int k = 0; k < 4; ++k) {
-      const double x = __shfl_sync(kAll, a, lane / 4 * 4 + k);
-      const double y = __shfl_sync(kAll, b, (lane % 4 * 2 + i) * 4 + k);
-      sums[i] += x * y;
-    }
-  }
+  emulated_mma(a, b, sums, [](double x, double y, double sum) { return sum + x * y; });
 #endif
 }
 
@@ -460,7 +446,7 @@ __host__ __device__ constexpr int values_of(int tiles) {
 
 // Writes [item, chunk, values_of(kTiles)].
 template <typename T, int kTiles, int kCopies>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kTiles == 1 ? 3 : 2)
     sum_chunks(Responses task, int64_t items, int64_t chunks, double* out) {
   constexpr int kSums = values_of(kTiles) - kStatistics;
   __shared__ Item<T> item;
