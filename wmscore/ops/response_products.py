@@ -172,7 +172,7 @@ def response_products(
     if items > 0 and not preds.is_meta:
         every = torch.arange(items, device=preds.device)
         size = 2 * scripts * channels * height * width
-        for item in every.split(max(1, _CHUNK // max(1, size))):
+        for item in torch.split(every, max(1, _CHUNK // max(1, size))):
             group, step = item // steps, item % steps
             wanted = None if present is None else present[group, :, step]
             p, has_p = _fields(preds, preds_rows[group], step, wanted)
