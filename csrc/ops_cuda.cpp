@@ -18,7 +18,8 @@
   OP(label_overlap) \
   OP(label_pool) \
   OP(label_present) \
-  OP(label_propagate)
+  OP(label_propagate) \
+  OP(response_products)
 // clang-format on
 
 #define DECLARE(op) void op##_cuda(StableIValue* stack, uint64_t inputs, uint64_t outputs);

@@ -34,61 +34,62 @@ using SumOf = std::conditional_t<std::is_same_v<T, uint8_t>, int32_t, double>;
 template <typename T>
 using MarkOf = std::conditional_t<std::is_same_v<T, uint8_t>, int16_t, int64_t>;
 
-// Products of each two of four lines.
-template <typename Sum, typename Wide>
-WMSCORE_INLINE void add_four(const Wide* a, const Wide* b, const Wide* c, const Wide* d,
-                             int32_t count, Sum* sums) {
-  Sum aa = 0, ab = 0, ac = 0, ad = 0, bb = 0, bc = 0, bd = 0, cc = 0, cd = 0, dd = 0;
-#pragma omp simd reduction(+ : aa, ab, ac, ad, bb, bc, bd, cc, cd, dd)
-  for (int32_t i = 0; i < count; ++i) {
-    aa += a[i] * a[i];
-    ab += a[i] * b[i];
-    ac += a[i] * c[i];
-    ad += a[i] * d[i];
-    bb += b[i] * b[i];
-    bc += b[i] * c[i];
-    bd += b[i] * d[i];
-    cc += c[i] * c[i];
-    cd += c[i] * d[i];
-    dd += d[i] * d[i];
+// Products of each two of four lines, of two lines, and of four lines with two others. Loops over
+// int16 become multiply-and-add-pairs (vpmaddwd), which the compiler does not see where it is told
+// to vectorise; loops over double are vectorised only where it is told to.
+#define WMSCORE_ADD_LINES(Wide, Sum, LOOP)                                                   \
+  WMSCORE_INLINE void add_four(const Wide* a, const Wide* b, const Wide* c, const Wide* d,   \
+                               int32_t count, Sum* sums) {                                   \
+    Sum aa = 0, ab = 0, ac = 0, ad = 0, bb = 0, bc = 0, bd = 0, cc = 0, cd = 0, dd = 0;      \
+    LOOP(aa, ab, ac, ad, bb, bc, bd, cc, cd, dd)                                             \
+    for (int32_t i = 0; i < count; ++i) {                                                    \
+      aa += a[i] * a[i];                                                                     \
+      ab += a[i] * b[i];                                                                     \
+      ac += a[i] * c[i];                                                                     \
+      ad += a[i] * d[i];                                                                     \
+      bb += b[i] * b[i];                                                                     \
+      bc += b[i] * c[i];                                                                     \
+      bd += b[i] * d[i];                                                                     \
+      cc += c[i] * c[i];                                                                     \
+      cd += c[i] * d[i];                                                                     \
+      dd += d[i] * d[i];                                                                     \
+    }                                                                                        \
+    const Sum all[] = {aa, ab, ac, ad, bb, bc, bd, cc, cd, dd};                              \
+    std::copy(all, all + 10, sums);                                                          \
+  }                                                                                          \
+  WMSCORE_INLINE void add_two(const Wide* a, const Wide* b, int32_t count, Sum* sums) {      \
+    Sum aa = 0, ab = 0, bb = 0;                                                              \
+    LOOP(aa, ab, bb)                                                                         \
+    for (int32_t i = 0; i < count; ++i) {                                                    \
+      aa += a[i] * a[i];                                                                     \
+      ab += a[i] * b[i];                                                                     \
+      bb += b[i] * b[i];                                                                     \
+    }                                                                                        \
+    const Sum all[] = {aa, ab, bb};                                                          \
+    std::copy(all, all + 3, sums);                                                           \
+  }                                                                                          \
+  WMSCORE_INLINE void add_across(const Wide* a, const Wide* b, const Wide* c, const Wide* d, \
+                                 const Wide* x, const Wide* y, int32_t count, Sum* sums) {   \
+    Sum ax = 0, ay = 0, bx = 0, by = 0, cx = 0, cy = 0, dx = 0, dy = 0;                      \
+    LOOP(ax, ay, bx, by, cx, cy, dx, dy)                                                     \
+    for (int32_t i = 0; i < count; ++i) {                                                    \
+      ax += a[i] * x[i];                                                                     \
+      ay += a[i] * y[i];                                                                     \
+      bx += b[i] * x[i];                                                                     \
+      by += b[i] * y[i];                                                                     \
+      cx += c[i] * x[i];                                                                     \
+      cy += c[i] * y[i];                                                                     \
+      dx += d[i] * x[i];                                                                     \
+      dy += d[i] * y[i];                                                                     \
+    }                                                                                        \
+    const Sum all[] = {ax, ay, bx, by, cx, cy, dx, dy};                                      \
+    std::copy(all, all + 8, sums);                                                           \
   }
-  const Sum all[] = {aa, ab, ac, ad, bb, bc, bd, cc, cd, dd};
-  std::copy(all, all + 10, sums);
-}
-
-template <typename Sum, typename Wide>
-WMSCORE_INLINE void add_two(const Wide* a, const Wide* b, int32_t count, Sum* sums) {
-  Sum aa = 0, ab = 0, bb = 0;
-#pragma omp simd reduction(+ : aa, ab, bb)
-  for (int32_t i = 0; i < count; ++i) {
-    aa += a[i] * a[i];
-    ab += a[i] * b[i];
-    bb += b[i] * b[i];
-  }
-  sums[0] = aa;
-  sums[1] = ab;
-  sums[2] = bb;
-}
-
-// Products of four lines with two others.
-template <typename Sum, typename Wide>
-WMSCORE_INLINE void add_across(const Wide* a, const Wide* b, const Wide* c, const Wide* d,
-                               const Wide* x, const Wide* y, int32_t count, Sum* sums) {
-  Sum ax = 0, ay = 0, bx = 0, by = 0, cx = 0, cy = 0, dx = 0, dy = 0;
-#pragma omp simd reduction(+ : ax, ay, bx, by, cx, cy, dx, dy)
-  for (int32_t i = 0; i < count; ++i) {
-    ax += a[i] * x[i];
-    ay += a[i] * y[i];
-    bx += b[i] * x[i];
-    by += b[i] * y[i];
-    cx += c[i] * x[i];
-    cy += c[i] * y[i];
-    dx += d[i] * x[i];
-    dy += d[i] * y[i];
-  }
-  const Sum all[] = {ax, ay, bx, by, cx, cy, dx, dy};
-  std::copy(all, all + 8, sums);
-}
+#define WMSCORE_PRAGMA(text) _Pragma(#text)
+#define WMSCORE_AS_IT_IS(...)
+#define WMSCORE_IN_VECTORS(...) WMSCORE_PRAGMA(omp simd reduction(+ : __VA_ARGS__))
+WMSCORE_ADD_LINES(int16_t, int32_t, WMSCORE_AS_IT_IS)
+WMSCORE_ADD_LINES(double, double, WMSCORE_IN_VECTORS)
 
 // The fields of one item that are present, those of preds first, and an empty one if their number
 // is odd.
@@ -189,7 +190,9 @@ class Bands {
         int64_t y = start / width, x = start - y * width;
         while (done < pixels_) {
           const int64_t count = std::min(pixels_ - done, width - x);
-          widen(data + y * clips.line + x * clips.pixel, clips.pixel, count, to + done);
+          const T* const from = data + y * clips.line + x * clips.pixel;
+          fetch(from + most_pixels_ * clips.pixel, count * clips.pixel);
+          widen(from, clips.pixel, count, to + done);
           done += count;
           ++y;
           x = 0;
@@ -197,6 +200,14 @@ class Bands {
         std::fill(to + pixels_, to + padded_, Wide(0));
       }
     }
+  }
+
+  // Asks for what is read with the next block: there are too many streams to be foreseen.
+  static WMSCORE_INLINE void fetch([[maybe_unused]] const T* data, [[maybe_unused]] int64_t count) {
+#ifdef __GNUC__
+    const char* const bytes = reinterpret_cast<const char*>(data);
+    for (int64_t i = 0; i < count * int64_t{sizeof(T)}; i += 64) __builtin_prefetch(bytes + i, 0, 2);
+#endif
   }
 
   static WMSCORE_INLINE void widen(const T* data, int64_t pixel, int64_t count, Wide* to) {
@@ -256,7 +267,6 @@ class Bands {
       for (int32_t field = 0; field < fields.preds; ++field) {
         const int16_t* const values = line(field) + offset;
         int32_t squares = 0;
-#pragma omp simd reduction(+ : squares)
         for (int32_t i = 0; i < count; ++i) {
           const int16_t value = values[i] & is_still[i];
           sum[i] = static_cast<int16_t>(sum[i] + value);
@@ -265,7 +275,6 @@ class Bands {
         energy += squares;
       }
       int32_t squares = 0;
-#pragma omp simd reduction(+ : squares)
       for (int32_t i = 0; i < count; ++i) squares += sum[i] * sum[i];
       spread_ += int64_t{fields.preds} * energy - squares;
     } else {

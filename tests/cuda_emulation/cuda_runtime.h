@@ -69,6 +69,7 @@ struct Fibre {
 struct Block {
   std::vector<Fibre> fibres;
   std::vector<uint64_t> exchanged;  // one value of each thread: what shuffles read
+  std::vector<uint64_t> factors;    // two of each thread: what matrix products read
   ucontext_t scheduler;
   Fibre* current = nullptr;
   const std::function<void()>* body = nullptr;
@@ -107,6 +108,7 @@ inline void run_block(const std::function<void()>& body) {
   block.body = &body;
   block.fibres.resize(threads);
   block.exchanged.assign((threads + 31) / 32 * 32, 0);
+  block.factors.assign((threads + 31) / 32 * 64, 0);
   for (size_t i = 0; i < threads; ++i) {
     Fibre& fibre = block.fibres[i];
     if (!fibre.stack) fibre.stack.reset(new char[kStack]);
@@ -319,3 +321,21 @@ inline int __popcll(unsigned long long value) { return __builtin_popcountll(valu
 // Rounded by themselves, never fused with a sum.
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
+
+// What mma.m8n8k4.f64 and mma.m8n8k16.u8 do, sums += a b': lane l passes part l % 4 of row l / 4 of a
+// and of b, and has the sums in row l / 4 and columns 2 (l % 4) and the next.
+template <typename Value, typename Sum, typename AddProduct>
+void emulated_mma(Value a, Value b, Sum (&sums)[2], AddProduct add) {
+  uint64_t* const first = &emulation::block.factors[emulation::block.current->rank / 32 * 64];
+  std::memcpy(&first[lane()], &a, sizeof a);
+  std::memcpy(&first[32 + lane()], &b, sizeof b);
+  __syncwarp();
+  for (int i = 0; i < 2; ++i) {
+    for (int k = 0; k < 4; ++k) {
+      std::memcpy(&a, &first[lane() / 4 * 4 + k], sizeof a);
+      std::memcpy(&b, &first[32 + (lane() % 4 * 2 + i) * 4 + k], sizeof b);
+      sums[i] = add(a, b, sums[i]);
+    }
+  }
+  __syncwarp();
+}

@@ -304,12 +304,43 @@ class BlockMatching(ctypes.Structure):
         ("following_batch", ctypes.c_int64),
         ("start", ctypes.c_void_p),
         ("batch", ctypes.c_int64),
+class Clips(ctypes.Structure):
+    """`wmscore::Clips` of kernels.h."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("row", ctypes.c_int64),
+        ("step", ctypes.c_int64),
+        ("channel", ctypes.c_int64),
+        ("line", ctypes.c_int64),
+        ("pixel", ctypes.c_int64),
+    ]
+
+    @classmethod
+    def of(cls, frames: torch.Tensor) -> "Clips":
+        return cls(frames.data_ptr(), frames.shape[0], *frames.stride())
+
+
+class Responses(ctypes.Structure):
+    """`wmscore::Responses` of kernels.h."""
+
+    _fields_ = [
+        ("preds", Clips),
+        ("target", Clips),
+        ("groups", ctypes.c_int64),
+        ("scripts", ctypes.c_int64),
         ("steps", ctypes.c_int64),
         ("channels", ctypes.c_int64),
         ("height", ctypes.c_int64),
         ("width", ctypes.c_int64),
         ("block", ctypes.c_int64),
         ("radius", ctypes.c_int64),
+        ("preds_rows", ctypes.c_void_p),
+        ("target_rows", ctypes.c_void_p),
+        ("present", ctypes.c_void_p),
+        ("shift", ctypes.c_void_p),
+        ("still", ctypes.c_double),
     ]
 
     @classmethod
@@ -328,6 +359,24 @@ class BlockMatching(ctypes.Structure):
         ]
         return cls(
             *views, start if start is None else start.data_ptr(), *frames.shape, block, radius
+        preds: torch.Tensor,
+        target: torch.Tensor,
+        preds_rows: torch.Tensor,
+        target_rows: torch.Tensor,
+        present: torch.Tensor | None,
+        shift: torch.Tensor | None,
+        still: float,
+    ) -> "Responses":
+        return cls(
+            Clips.of(preds),
+            Clips.of(target),
+            *preds_rows.shape,
+            *preds.shape[1:],
+            preds_rows.data_ptr(),
+            target_rows.data_ptr(),
+            None if present is None else present.data_ptr(),
+            None if shift is None else shift.data_ptr(),
+            still,
         )
 
 

@@ -52,7 +52,9 @@ def check_products(
         raise ValueError(
             f"preds and target must be on one device, got {preds.device} and {target.device}"
         )
-    height, width = preds.shape[3:]
+    channels, height, width = preds.shape[2:]
+    if channels == 0:
+        raise ValueError(f"a frame must have a channel, got shape {tuple(preds.shape)}")
     if height * width >= 2**31:
         raise ValueError(f"a frame must have fewer than 2^31 pixels, got {height} x {width}")
     for name, rows in (("preds_rows", preds_rows), ("target_rows", target_rows)):
@@ -80,9 +82,7 @@ def check_products(
         if optional is None:
             continue
         if not isinstance(optional, Tensor):
-            raise TypeError(
-                f"{name} must be a torch.Tensor or None, got {type(optional).__name__}"
-            )
+            raise TypeError(f"{name} must be a torch.Tensor or None, got {type(optional).__name__}")
         if optional.dtype != dtype:
             kind = str(dtype).removeprefix("torch.")
             raise TypeError(f"{name} must be {kind}, got {optional.dtype}")
@@ -172,7 +172,7 @@ def response_products(
     if items > 0 and not preds.is_meta:
         every = torch.arange(items, device=preds.device)
         size = 2 * scripts * channels * height * width
-        for item in every.split(max(1, _CHUNK // max(1, size))):
+        for item in torch.split(every, max(1, _CHUNK // max(1, size))):
             group, step = item // steps, item % steps
             wanted = None if present is None else present[group, :, step]
             p, has_p = _fields(preds, preds_rows[group], step, wanted)
@@ -225,7 +225,12 @@ def _products(fields: Tensor, is_there: Tensor) -> Tensor:
 
 
 def _statistics(
-    preds: Tensor, target: Tensor, has_preds: Tensor, has_target: Tensor, inside: Tensor, still: float
+    preds: Tensor,
+    target: Tensor,
+    has_preds: Tensor,
+    has_target: Tensor,
+    inside: Tensor,
+    still: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels, pixels whose target does not depend on the script, what preds do there; `[N]`."""
     has_t, has_p = (x[:, :, None, None, None] for x in (has_target, has_preds))
