@@ -276,7 +276,7 @@ def test_empty_sizes(run, device):
         assert (displacement.dtype, costs.dtype) == (torch.int32, torch.float32)
 
 
-# --- which frames, how many, on how many threads ---------------------------------------------------
+# --- which frames, how many, on how many threads --------------------------------------------------
 
 
 @pytest.mark.parametrize("device", DEVICES)

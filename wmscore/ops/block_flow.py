@@ -180,7 +180,7 @@ def block_flow(
     near = ((y - best // side).abs() <= 1) & ((x - best % side).abs() <= 1)
     second = means.where(~near, torch.inf).amin(-1, keepdim=True)
     framed = torch.nn.functional.pad(
-        means.unflatten(-1, (side, side)), (1, 1, 1, 1), value=torch.inf
+        means.reshape(*means.shape[:-1], side, side), (1, 1, 1, 1), value=torch.inf
     )
     corners = best // side * (side + 2) + best % side
     neighbours = torch.cat([corners + a * (side + 2) + b for a in range(3) for b in range(3)], -1)

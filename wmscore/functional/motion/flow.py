@@ -63,9 +63,9 @@ def block_flow(
 ) -> BlockFlow:
     r"""Where each block of a frame is in the frame after it, to a fraction of a pixel.
 
-    Blocks that fill the frame, in its middle, are compared with the other frame at all displacements
-    d within ``radius`` of ``start``, by the mean absolute difference e(d) over the pixels that are
-    still inside (:func:`wmscore.ops.block_flow`). The fraction in each axis is
+    Blocks that fill the frame, in its middle, are compared with the other frame at all
+    displacements d within ``radius`` of ``start``, by the mean absolute difference e(d) over the
+    pixels that are still inside (:func:`wmscore.ops.block_flow`). The fraction in each axis is
 
     .. math:: \frac{(e_- - e_+) - (o_- - o_+)}{2 (\max(e_-, e_+) - e_0)}
 
@@ -193,7 +193,9 @@ def _as_rows(frames: Tensor) -> Tensor:
     return frames if frames.ndim == 5 else frames.flatten(0, frames.ndim - 5)
 
 
-def _fraction(before: Tensor, at: Tensor, after: Tensor, own_before: Tensor, own_after: Tensor):
+def _fraction(
+    before: Tensor, at: Tensor, after: Tensor, own_before: Tensor, own_after: Tensor
+) -> Tensor:
     rise = torch.maximum(before, after) - at
     fraction = ((before - after) - (own_before - own_after)) / (2 * rise)
     return fraction.masked_fill(rise == 0, 0.0).clamp(-0.5, 0.5)
