@@ -27,4 +27,23 @@ __all__ = [
     "motion_by_action",
     "motion_features",
     "phase_shift",
+from wmscore.functional.motion.flow import (
+    MIN_ISOTROPY,
+    MIN_MATCH,
+    MIN_TEXTURE,
+    BlockFlow,
+    block_flow,
+)
+
+__all__ = [
+    "MIN_ISOTROPY",
+    "MIN_MATCH",
+    "MIN_MOTION",
+    "MIN_TEXTURE",
+    "BlockFlow",
+    "MotionAgreement",
+    "MotionByAction",
+    "block_flow",
+    "motion_agreement",
+    "motion_by_action",
 ]
