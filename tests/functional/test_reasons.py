@@ -40,8 +40,10 @@ def test_codes_are_stable() -> None:
         "CAMOUFLAGED",
         "SURROUNDINGS",
         "UNCLEAR",
+        "NO_EXCITATION",
+        "NO_LAG",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == list(range(33))
+    assert [int(reason) for reason in sorted(Reason)] == [*range(33), 35, 36]
 
 
 def test_each_reason_has_its_own_line() -> None:

@@ -86,6 +86,12 @@ from wmscore.functional.identity import (
     share_ids,
 )
 from wmscore.functional.label_ids import label_ids
+from wmscore.functional.latency import (
+    Lag,
+    LagEstimate,
+    ResponseLatency,
+    response_latency,
+)
 from wmscore.functional.latents import (
     latent_cosine,
     latent_l2,
@@ -191,6 +197,8 @@ __all__ = [
     "IdentityEvents",
     "IdentityState",
     "LabelOverlap",
+    "Lag",
+    "LagEstimate",
     "LagSimilarity",
     "LpipsEncoder",
     "MultiScaleSsim",
@@ -200,6 +208,7 @@ __all__ = [
     "ReferenceFeatures",
     "RegionError",
     "RegionErrors",
+    "ResponseLatency",
     "SegmentDrift",
     "ShiftTolerant",
     "SimilarityCurve",
@@ -260,6 +269,7 @@ __all__ = [
     "quality_drift",
     "region_errors",
     "response_from_products",
+    "response_latency",
     "response_products",
     "rollout_quality",
     "segment_drift",

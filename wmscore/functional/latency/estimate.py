@@ -75,8 +75,7 @@ def estimate(
         scan.evidence[..., : len(inside)].amax(-1) for scan in (of_panel, of_rows)
     )
     together, moments = (
-        Moments(*(part[..., : len(inside)] for part in whole.parts))
-        for whole in (together, moments)
+        Moments(*(part[..., : len(inside)] for part in whole)) for whole in (together, moments)
     )
     chance = chance_of(
         source,
