@@ -54,7 +54,9 @@ def expected_response(
     ridge = _RIDGE * energy.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None]
     identity = torch.eye(actions, dtype=torch.float64, device=commands.device)
     # Without any command that varies the ridge is 0 too; then any effect will do.
-    inverse = torch.linalg.inv(energy + torch.where(ridge > 0, ridge, 1.0) * identity)
+    inverse = torch.linalg.inv_ex(
+        energy + torch.where(ridge > 0, ridge, 1.0) * identity
+    ).inverse  # unchecked: a check would wait for the device
     effects = inverse[:, :, None] @ covariance  # [3, P, D, A, K]
     overlap = (steps - lags.abs()).to(torch.float64)
     explained = (effects * covariance).sum(-2) * (steps / overlap.clamp(min=1))  # [3, P, D, K]
