@@ -30,6 +30,7 @@ from wmscore.functional import (
     psnr,
     quality_drift,
     region_errors,
+    response_latency,
     rollout_quality,
     segment_drift,
     shift_tolerant,
@@ -148,3 +149,13 @@ def test_tolerant() -> None:
     assert moved.values.shape == (2, 4)
     assert moved.shift.shape == (2, 4, 2)
     assert moved.shift.device.type == "meta"
+
+
+def test_latency_with_a_given_number_of_actions() -> None:
+    commands = torch.empty(12, 20, dtype=torch.int64, device="meta")
+    response = torch.empty(12, 20, 3, device="meta")
+    groups = torch.empty(12, dtype=torch.int64, device="meta")
+    for ids in (None, groups):
+        found = response_latency(commands, response, response, num_actions=5, groups=ids, draws=9)
+        assert found.excess.rollouts.gains.shape == (12, 3)
+        assert found.excess.pooled.lag.device.type == "meta"

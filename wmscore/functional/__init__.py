@@ -88,6 +88,12 @@ from wmscore.functional.identity import (
 )
 from wmscore.functional.label_ids import label_ids
 from wmscore.functional.latency import Lag, LagEstimate, ResponseLatency, response_latency
+from wmscore.functional.latency import (
+    Lag,
+    LagEstimate,
+    ResponseLatency,
+    response_latency,
+)
 from wmscore.functional.latents import (
     latent_cosine,
     latent_l2,
@@ -368,6 +374,9 @@ __all__ = [
     "recovery_from_confusion",
     "region_errors",
     "response_latency",
+    "response_from_products",
+    "response_latency",
+    "response_products",
     "rollout_quality",
     "script_cross",
     "script_delta_psnr",

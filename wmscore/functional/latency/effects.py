@@ -10,7 +10,8 @@ from wmscore.functional.latency.signals import Signals, signals_of
 
 __all__ = ["expected_response"]
 
-_RIDGE = 1e-6  # of the mean energy of a command, so that a command never given has no effect
+_RIDGE = 1e-6  # of the largest energy of a command, so that a command never given has no effect
+_LEAST_ROWS = 8  # to be halved
 
 
 def expected_response(
@@ -43,15 +44,19 @@ def expected_response(
     second = halves.to(torch.float64)
     # All rollouts, and for each half the other one.
     weights = torch.stack([torch.ones_like(rows), second, 1 - second]) * rows  # [3, B]
+    # So few have no p-value that a fit to their own noise could spoil.
+    weights = torch.where(rows.sum() >= _LEAST_ROWS, weights, rows)
     spectrum = torch.fft.rfft(given, 2 * steps).conj()
     answer = torch.fft.rfft(response.values, 2 * steps)
     crossed = torch.einsum("pabf,pdbf,wb->wpdaf", spectrum, answer, weights.to(answer.dtype))
     covariance = torch.fft.irfft(crossed, 2 * steps).index_select(-1, lags % (2 * steps))
     energy = torch.einsum("pabt,pcbt,wb->wpac", given, given, weights)
-    ridge = _RIDGE * energy.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    ridge = _RIDGE * energy.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None]
     identity = torch.eye(actions, dtype=torch.float64, device=commands.device)
     # Without any command that varies the ridge is 0 too; then any effect will do.
-    inverse = torch.linalg.inv(energy + torch.where(ridge > 0, ridge, 1.0) * identity)
+    inverse = torch.linalg.inv_ex(
+        energy + torch.where(ridge > 0, ridge, 1.0) * identity
+    ).inverse  # unchecked: a check would wait for the device
     effects = inverse[:, :, None] @ covariance  # [3, P, D, A, K]
     overlap = (steps - lags.abs()).to(torch.float64)
     explained = (effects * covariance).sum(-2) * (steps / overlap.clamp(min=1))  # [3, P, D, K]

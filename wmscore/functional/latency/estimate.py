@@ -75,8 +75,7 @@ def estimate(
         scan.evidence[..., : len(inside)].amax(-1) for scan in (of_panel, of_rows)
     )
     together, moments = (
-        Moments(*(part[..., : len(inside)] for part in whole.parts))
-        for whole in (together, moments)
+        Moments(*(part[..., : len(inside)] for part in whole)) for whole in (together, moments)
     )
     chance = chance_of(
         source,
@@ -105,7 +104,7 @@ def _lag(
     evidence, steps = scan.evidence[..., :count], scan.steps[..., :count]
     found = evidence.max(-1)
     best, place = found.values, found.indices[..., None]
-    lag = lags[place[..., 0]].to(torch.float64)
+    lag = lags.take(place[..., 0]).to(torch.float64)
     beyond = (scan.evidence[..., count:] > best[..., None]).any(-1)
     own = steps.gather(-1, place)
     rate = evidence / steps.clamp(min=1)
@@ -123,7 +122,7 @@ def _lag(
     polarity = torch.where((weights * correlations.sign()).sum(-1) < 0, -1.0, 1.0)
 
     codes = torch.tensor(STAGES, dtype=torch.uint8, device=lags.device)
-    reason = codes[stage]
+    reason = codes.take(stage)
 
     def further(undefined: Tensor, code: Reason) -> Tensor:
         return torch.where((reason == Reason.DEFINED) & undefined, int(code), reason)

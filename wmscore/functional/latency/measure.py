@@ -138,7 +138,7 @@ def response_latency(
     of_preds = _stage((enough, excited, generated_answers), (*names, last[1]))
 
     generator = torch.Generator().manual_seed(seed)
-    halves = torch.randperm(rows, generator=generator).to(preds.device) % 2
+    halves = _halves(of_target == len(STAGES) - 1, generator)
     script = fingerprint(given, generator)
     lags = lag_grid(min(max_lag, max(0, steps - LEAST_STEPS)), preds.device)
     counted = (of_target == len(STAGES) - 1).to(torch.float64)
@@ -185,6 +185,12 @@ def _whitening(prewhiten: str | float) -> tuple[float, ...]:
         raise ValueError(f"prewhiten must be 'auto' or a number in 0..1, got {prewhiten!r}")
     check_number("prewhiten", prewhiten, low=0.0, high=1.0)
     return (float(prewhiten),)
+
+
+def _halves(counted: Tensor, generator: torch.Generator) -> Tensor:
+    """0 or 1 at random, ``[B]`` int64, for as many rollouts that count."""
+    order = torch.randperm(len(counted), generator=generator).to(counted.device)
+    return torch.empty_like(order).scatter_(0, order, counted[order].cumsum(0) % 2)
 
 
 def _stage(tests: tuple[Tensor, ...], reasons: tuple[Reason, ...]) -> Tensor:

@@ -110,7 +110,7 @@ def chance_of(
     Args:
         source: of B rollouts, each of which follows a script.
         response: likewise.
-        together: of the eligible rollouts, ``[P, D, K]``: an exchange does not alter them.
+        together: of the eligible rollouts, ``[P, D, K]``.
         moments: of each rollout, ``[P, D, B, K]``.
         seen: evidence of the best lag, pooled ``[]`` and of each rollout ``[B]``.
         lags: ``[K]``.
@@ -120,39 +120,80 @@ def chance_of(
         seed: of the draws.
     """
     ways, dims, rows, _ = source.values.shape
+    if rows == 0:
+        nothing = torch.full_like(seen[1], torch.nan)
+        return Chance(nothing.sum() + torch.nan, nothing)
     generator = torch.Generator().manual_seed(seed)
     chunks, used = _chunks(exchange, generator)
+    alike = _have_the_same_steps(source, response)
     extreme, others = torch.zeros(2, rows, dtype=torch.int64, device=lags.device)
-    panel = torch.zeros(draws, ways * dims * len(lags), dtype=torch.float64, device=lags.device)
+    sums: list[Tensor] = []
     for chunk, there in zip(chunks, used, strict=True):
-        size = len(chunk)
-        script = source.values.index_select(2, chunk)
-        answer = response.values.index_select(2, chunk) * there[:, None]
-        lagged = _lagged(answer, lags).transpose(2, 3).flatten(3)  # [P, D, T, n K]
-        # [P, D, script, response, K]
-        covariance = (script @ lagged).reshape(ways, dims, size, size, len(lags))
-        own, theirs = (
-            [part.index_select(2, chunk).unsqueeze(dim) for part in moments.parts] for dim in (2, 3)
-        )
-        paired = Moments(theirs[0], own[1], theirs[2], own[3], theirs[4], own[5])
-        null = evidence_of(covariance, paired).amax(-1)
+        script, answer = source.rows(chunk), response.rows(chunk)
+        covariance = _of_pairs(script.values, answer.values, lags)
+        if alike:
+            mine = [part.index_select(2, chunk) for part in moments]
+            first, second = ([part.unsqueeze(dim) for part in mine] for dim in (3, 2))
+            paired = Moments(first[0], second[1], first[2], second[3], second[4])
+        else:
+            paired = _moments_of_pairs(script, answer, lags)
+        null = evidence_of(covariance, paired).amax(-1)  # [script, response]
         other = _exchangeable(exchange, chunk, there)
         reached = (null >= seen[1][chunk] - _SLACK) & other
         extreme.index_add_(0, chunk, reached.sum(0))
         others.index_add_(0, chunk, other.sum(0))
-        keys = torch.rand(draws, size, dtype=torch.float64, generator=generator).to(lags.device)
-        drawn = _exchanged(exchange, chunk, there, keys)
-        pairs = covariance.permute(2, 3, 0, 1, 4).reshape(size * size, -1)
-        places = drawn * size + torch.arange(size, device=lags.device)
-        panel += embedding_bag(places, pairs, mode="sum")
-    covariance = panel.reshape(draws, ways, dims, len(lags)).permute(1, 2, 0, 3)
-    null = evidence_of(covariance, Moments(*(part[:, :, None] for part in together.parts))).amax(-1)
+        keys = torch.rand(draws, len(chunk), dtype=torch.float64, generator=generator)
+        drawn = _exchanged(exchange, chunk, there, keys.to(lags.device))
+        places = drawn * len(chunk) + torch.arange(len(chunk), device=lags.device)
+        summed = [covariance] if alike else [covariance, *paired]
+        for number, part in enumerate(summed):
+            table = (part * there[:, None]).permute(2, 3, 0, 1, 4).flatten(0, 1).flatten(1)
+            found = embedding_bag(places, table, mode="sum")  # [draws, P D K]
+            if number < len(sums):
+                sums[number] += found
+            else:
+                sums.append(found)
+    shape = (draws, ways, dims, len(lags))
+    drawn_sums = [part.reshape(shape).permute(1, 2, 0, 3) for part in sums]
+    if alike:
+        of_draws = Moments(*(part[:, :, None] for part in together))
+    else:
+        of_draws = Moments(*drawn_sums[1:])
+    null = evidence_of(drawn_sums[0], of_draws).amax(-1)
     count = (null >= seen[0] - _SLACK).sum()
     pooled = (1 + count).to(torch.float64) / (1 + draws)
     total = 1 + others.to(torch.float64)
     return Chance(
         torch.where(exchange.enough, pooled, torch.nan),
         torch.where(total * level >= 1, (1 + extreme) / total, torch.nan),
+    )
+
+
+def _have_the_same_steps(source: Signals, response: Signals) -> bool:
+    """Whether all rollouts miss the same steps, so that an exchange leaves all moments as they are.
+
+    Reading values is free on the CPU only; elsewhere the answer is no, which is slower but right.
+    """
+    return source.values.device.type == "cpu" and all(
+        bool((present == present[:, :, :1]).all()) for present in (source.present, response.present)
+    )
+
+
+def _of_pairs(script: Tensor, answer: Tensor, lags: Tensor) -> Tensor:
+    """Sums of script[t] * answer[t + lag], ``[P, D, n, T]`` each to ``[P, D, n, n, K]``."""
+    size = script.shape[2]
+    lagged = _lagged(answer, lags).transpose(2, 3).flatten(3)  # [P, D, T, n K]
+    return (script @ lagged).reshape(*script.shape[:3], size, len(lags))
+
+
+def _moments_of_pairs(script: Signals, answer: Signals, lags: Tensor) -> Moments:
+    steps = _of_pairs(script.present, answer.present, lags)
+    return Moments(
+        _of_pairs(script.values.square(), answer.present, lags),
+        _of_pairs(script.present, answer.values.square(), lags),
+        script.floor[..., None, None] * steps,
+        answer.floor[:, None, :, None] * steps,
+        steps,
     )
 
 
@@ -163,14 +204,14 @@ def _chunks(exchange: Exchange, generator: torch.Generator) -> tuple[Tensor, Ten
     """
     device = exchange.script.device
     rows = len(exchange.script)
-    count = max(1, -(-rows // _CHUNK))
+    count = -(-rows // _CHUNK)
     size = -(-rows // count)
     order = _ordered(torch.randperm(rows, generator=generator).to(device), exchange.keys)
     number = torch.arange(count + 1, device=device)
     bounds = number * exchange.eligible.sum() // count  # the eligible come first
     place = bounds[:-1, None] + torch.arange(size, device=device)
     there = place < bounds[1:, None]
-    return order[torch.where(there, place, 0)] if rows else place, there
+    return order[torch.where(there, place, 0)], there
 
 
 def _exchangeable(exchange: Exchange, chunk: Tensor, there: Tensor) -> Tensor:

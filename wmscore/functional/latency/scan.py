@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ __all__ = [
     "LEAST_STEPS",
     "Moments",
     "Scan",
+    "correlate",
     "covariances",
     "evidence_of",
     "lag_grid",
@@ -27,42 +29,22 @@ LEAST_STEPS = 8
 _TINY = 1e-300
 
 
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """What the evidence needs besides covariances, ``[P, D, ..., K]`` each.
+class Moments(NamedTuple):
+    """What the evidence needs besides covariances, ``[P, D, ..., K]`` each, where both are present.
 
     Attributes:
         source: sum of squares of the source.
         response: sum of squares of the response.
         source_floor: sum of squares that is noise at least.
         response_floor: likewise.
-        source_steps: steps of the source that the response covers.
-        response_steps: steps of the response that the source covers.
+        steps: steps that both have.
     """
 
     source: Tensor
     response: Tensor
     source_floor: Tensor
     response_floor: Tensor
-    source_steps: Tensor
-    response_steps: Tensor
-
-    @property
-    def parts(self) -> tuple[Tensor, ...]:
-        """In order."""
-        return (
-            self.source,
-            self.response,
-            self.source_floor,
-            self.response_floor,
-            self.source_steps,
-            self.response_steps,
-        )
-
-    @property
-    def steps(self) -> Tensor:
-        """That both cover."""
-        return torch.minimum(self.source_steps, self.response_steps)
+    steps: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,32 +74,34 @@ def lag_grid(largest: int, device: torch.device) -> Tensor:
     return torch.where(place % 2 == 1, half, -half)
 
 
-def covariances(source: Signals, response: Signals, lags: Tensor) -> Tensor:
-    """Sums of source[t] * response[t + lag] of each rollout, ``[P, D, B, K]``."""
-    steps = source.values.shape[-1]
-    spectrum = torch.fft.rfft(source.values, 2 * steps).conj()
-    spectrum = spectrum * torch.fft.rfft(response.values, 2 * steps)
+def correlate(source: Tensor, response: Tensor, lags: Tensor) -> Tensor:
+    """Sums over t of source[t] * response[t + lag], ``[..., T]`` to ``[..., K]``."""
+    steps = source.shape[-1]
+    spectrum = torch.fft.rfft(source, 2 * steps).conj() * torch.fft.rfft(response, 2 * steps)
     sums: Tensor = torch.fft.irfft(spectrum, 2 * steps)
     return sums.index_select(-1, lags % (2 * steps))
 
 
+def covariances(source: Signals, response: Signals, lags: Tensor) -> Tensor:
+    """Of each rollout, ``[P, D, B, K]``."""
+    return correlate(source.values, response.values, lags)
+
+
 def moments_of(source: Signals, response: Signals, lags: Tensor) -> Moments:
-    """Of each rollout, ``[P, D, B, K]``. Gaps of one series do not thin out the other's."""
-    source_energy, source_steps = source.energy(lags, behind=True)
-    response_energy, response_steps = response.energy(lags, behind=False)
+    """Of each rollout, ``[P, D, B, K]``."""
+    steps = correlate(source.present, response.present, lags).round()
     return Moments(
-        source_energy,
-        response_energy,
-        source.floor[None, ..., None] * source_steps,
-        response.floor[None, ..., None] * response_steps,
-        source_steps,
-        response_steps,
+        correlate(source.values.square(), response.present, lags).clamp(min=0),
+        correlate(source.present, response.values.square(), lags).clamp(min=0),
+        source.floor[..., None] * steps,
+        response.floor[..., None] * steps,
+        steps,
     )
 
 
 def pooled(moments: Moments, weight: Tensor) -> Moments:
     """Sums ``[P, D, K]`` over rollouts, of which ``weight [B]`` says whether they count."""
-    return Moments(*(torch.einsum("pdbk,b->pdk", part, weight) for part in moments.parts))
+    return Moments(*(torch.einsum("pdbk,b->pdk", part, weight) for part in moments))
 
 
 def likelihoods(covariance: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:
@@ -128,7 +112,7 @@ def likelihoods(covariance: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:
     """
     total = moments.response + moments.response_floor
     explained = covariance.square() / (moments.source + moments.source_floor).clamp(min=_TINY)
-    # Rounding, or gaps of one series where the other has none, must not explain more than all.
+    # Rounding must not explain more than all.
     rest = torch.maximum(total - explained, moments.response_floor)
     each = moments.steps
     steps, each = each[:1], each.clamp(min=1)

@@ -28,23 +28,6 @@ class Signals:
     present: Tensor
     floor: Tensor
 
-    def energy(self, lags: Tensor, *, behind: bool) -> tuple[Tensor, Tensor]:
-        """Sum of squares and steps ``[P, D, B, K]`` that a partner covers at each lag.
-
-        Args:
-            lags: ``[K]`` int64.
-            behind: whether the partner, rather than this, comes `lag` steps later.
-        """
-        steps = self.values.shape[-1]
-        ahead = lags if behind else -lags
-        first, last = (-ahead).clamp(min=0), steps - ahead.clamp(min=0)
-
-        def between(values: Tensor) -> Tensor:
-            sums = pad(values.cumsum(-1), (1, 0))
-            return sums.index_select(-1, last) - sums.index_select(-1, first)
-
-        return between(self.values.square()), between(self.present)
-
     def rows(self, index: Tensor) -> Signals:
         """Of some rollouts."""
         return Signals(
