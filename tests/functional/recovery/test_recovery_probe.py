@@ -327,6 +327,7 @@ def test_context() -> None:
     found = with_context(features, 1, valid=valid)
     assert found[0].tolist() == [[1, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 4]]
     assert found[1].tolist() == [[1, 1, 2], [1, 2, 2], [2, 3, 4], [4, 4, 4]]
+    assert with_context(features, 2)[0, 1].tolist() == [2, 1, 2, 3, 4]  # nothing before the first
     assert torch.equal(with_context(features, 0), features)
     assert with_context(features, 9).shape == (2, 4, 19)
 

@@ -222,8 +222,7 @@ def effect_table(
 
     target_p = p_value(reference)
     never, few = scenarios == 0, scenarios < MIN_SCENARIOS
-    silent = ~(target_p < significance)
-    silent[noop] = True
+    silent = ~(target_p < significance)  # the no-op, whose p is 1, and NaN too
     lengths = [e.square().sum(-1).sqrt() for e in (generated_mean, reference_mean)]
     confusion = generated_mean @ reference_mean.T / (lengths[0][:, None] * lengths[1])
     # |cos| <= 1 holds but for the last bit; the clamp only takes that bit away.
