@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from wmscore.functional import (
+    action_recovery,
     adjacent_similarity,
     controllability,
     counterfactual_response,
@@ -16,6 +17,7 @@ from wmscore.functional import (
     error_accumulation,
     first_crossing,
     first_frame_similarity,
+    fit_probe,
     flip,
     flip_map,
     frame_quality,
@@ -29,6 +31,7 @@ from wmscore.functional import (
     object_identity,
     psnr,
     quality_drift,
+    recovered_share,
     region_errors,
     response_latency,
     rollout_quality,
@@ -40,6 +43,8 @@ from wmscore.functional import (
     subject_consistency,
     time_tolerant,
     usable_horizon,
+    vector_recovery,
+    with_context,
 )
 
 
@@ -159,3 +164,14 @@ def test_latency_with_a_given_number_of_actions() -> None:
         found = response_latency(commands, response, response, num_actions=5, groups=ids, draws=9)
         assert found.excess.rollouts.gains.shape == (12, 3)
         assert found.excess.pooled.lag.device.type == "meta"
+def test_action_recovery() -> None:
+    features = torch.empty(4, 6, 3, device="meta")
+    actions = torch.empty(4, 6, dtype=torch.int64, device="meta")
+    groups = torch.empty(4, dtype=torch.int64, device="meta")
+    probe = fit_probe(features, actions, groups, 5)
+    found = action_recovery(probe.predict(features, groups), actions, 5)
+    assert found.per_step.score.shape == (6,)
+    assert recovered_share(found.per_row, found).value.shape == (4,)
+    values = fit_probe(features, features, groups).predict(features, groups)
+    assert vector_recovery(values, features.double()).r2.shape == (3,)
+    assert with_context(features).device.type == "meta"

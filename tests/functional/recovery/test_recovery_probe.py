@@ -237,13 +237,13 @@ def test_noise_is_at_chance_out_of_fold_and_not_within() -> None:
     actions = torch.randint(3, (40, 10))
     features = torch.randn(40, 10, 30)
     groups = torch.arange(40)
-    probe = fit_probe(features, actions, groups, 3)
+    probe = fit_probe(features, actions, groups, 3, strengths=(1e-3,))
     held_out = action_recovery(probe.predict(features, groups), actions, 3)
     within = action_recovery(probe.predict(features), actions, 3)
     assert abs(held_out.score) < 0.15
     assert held_out.chance_z < 2
-    assert within.score > 0.2
-    assert within.chance_z > 5
+    assert within.score > held_out.score + 0.15
+    assert within.chance_z > 4
 
 
 def test_units_and_offsets_do_not_matter() -> None:
@@ -327,6 +327,7 @@ def test_context() -> None:
     found = with_context(features, 1, valid=valid)
     assert found[0].tolist() == [[1, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 4]]
     assert found[1].tolist() == [[1, 1, 2], [1, 2, 2], [2, 3, 4], [4, 4, 4]]
+    assert with_context(features, 2)[0, 1].tolist() == [2, 1, 2, 3, 4]  # nothing before the first
     assert torch.equal(with_context(features, 0), features)
     assert with_context(features, 9).shape == (2, 4, 19)
 

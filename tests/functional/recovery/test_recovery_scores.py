@@ -103,6 +103,12 @@ def test_rows_and_leading_dims() -> None:
         check(found, at, by_sklearn(*one, 5))
         row = recognised[at][3][mask[3]].numpy(), commanded[at][3][mask[3]].numpy()
         check(found.per_row, (*at, 3), by_sklearn(*row, 5))
+        assert found.per_step.confusion[at].sum() == (mask & (recognised[at] >= 0)).sum()
+        step = commanded[at][:, 9][mask[:, 9]]
+        assert_close(
+            found.per_step.confusion[*at, 9].sum(-1) + found.per_step.unrecognised[*at, 9],
+            step.bincount(minlength=5),
+        )
 
 
 def test_gameworlds_micro_precision_rewards_a_recogniser_that_always_answers_noop() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 __all__ = ["Responses", "by_scenario"]
 
+_SMALLEST_SHARE = 0.05
 _ROUNDING = 1e-12  # share of a dimension's magnitude below which its deviation is rounding
 
 
@@ -22,16 +23,15 @@ class Responses:
             one is missing.
         both: ``[S, A]`` bool, neither is.
         mean_effect: ``[A, D]``, over these scenarios; NaN where there is none.
-        within: ``[D]``, standard deviation within an action and scenario.
-        spread: ``[D]``, within a scenario.
+        unit: ``[D]``, standard deviation within an action and scenario, but at least 1/20 of that
+            within a scenario.
     """
 
     values: Tensor
     effect: Tensor
     both: Tensor
     mean_effect: Tensor
-    within: Tensor
-    spread: Tensor
+    unit: Tensor
 
 
 def by_scenario(
@@ -96,6 +96,7 @@ def _responses(values: Tensor, member: Tensor, noop: int) -> Responses:
         effect=effect,
         both=both,
         mean_effect=rounded(effect.sum(0) / both.sum(0)[:, None]),  # NaN for 0 / 0
-        within=deviation(weight @ mean, shown),
-        spread=deviation(whole, kept.any(1)),
+        unit=torch.maximum(
+            deviation(weight @ mean, shown), _SMALLEST_SHARE * deviation(whole, kept.any(1))
+        ),
     )

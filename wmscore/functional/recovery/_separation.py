@@ -44,29 +44,42 @@ def separation(values: Tensor, member: Tensor, noop: int) -> Tensor:
 
 
 def _of_pairs(values: Tensor, member: Tensor, noop: int, first: Tensor, second: Tensor) -> Tensor:
-    """``[S, A]`` of all pairs of steps of each scenario."""
+    """``[S, A]`` of all pairs of steps of each scenario, from whole numbers alone."""
     distance = torch.cdist(values, values, compute_mode="donot_use_mm_for_euclid_dist")
     distance = distance[:, first, second]  # [S, P]
     top = distance.amax(-1, keepdim=True) if len(first) else distance
     distance = (distance / top.where(top > 0, 1.0) * _LEVELS).round()
     distance, order = distance.sort(-1)
-    left, right = member[:, first], member[:, second]  # [S, P, A]
-    within = left & right
-    within = within | within[..., noop, None]  # of the action's own steps, or of the no-op's
-    between = (left & right[..., noop, None]) | (right & left[..., noop, None])
+    actions = member.shape[-1]
+    # The action of each step, or A for a step that does not count.
+    action = member.to(torch.int64).argmax(-1).where(member.any(-1), actions)
+    left, right = action[:, first].gather(1, order), action[:, second].gather(1, order)
+    within = left.where(left == right, actions)  # the action that both steps of a pair have
+    between = right.where(left == noop, left.where(right == noop, actions))
+    between = between.where(left != right, actions)  # the other action of a pair with the no-op
 
-    def sorted_pairs(pairs: Tensor) -> Tensor:
-        return pairs.gather(1, order[..., None].expand_as(pairs)).double()
-
-    within_sorted, between_sorted = sorted_pairs(within), sorted_pairs(between)
-    below = torch.nn.functional.pad(within_sorted.cumsum(1), (0, 0, 1, 0))  # [S, P + 1, A]
-
-    def up_to(right_side: bool) -> Tensor:
-        place = torch.searchsorted(distance, distance, right=right_side)
-        return below.gather(1, place[..., None].expand_as(between_sorted))
-
-    wins = (between_sorted * (up_to(False) + up_to(True))).sum(1) / 2
-    return wins / (within_sorted.sum(1) * between_sorted.sum(1))
+    # How many of the nearest pairs are within each action, [S, P + 1, A + 1].
+    nearest = torch.zeros(
+        len(values), len(first) + 1, actions + 1, dtype=torch.int32, device=values.device
+    )
+    nearest[:, 1:].scatter_(2, within[..., None], 1)
+    nearest = nearest.cumsum(1, dtype=torch.int32)
+    row = torch.arange(len(values), device=values.device)[:, None]
+    # Closer pairs, and those at least as close: their sum counts ties half.
+    closer = torch.searchsorted(distance, distance)
+    as_close = torch.searchsorted(distance, distance, right=True)
+    wins = torch.zeros_like(between)
+    for place in (closer, as_close):
+        for kind in (between, torch.full_like(between, noop)):
+            wins += nearest[row, place, kind]
+    counts = wins.new_zeros(2, len(values), actions + 1)
+    won, pairs = counts.scatter_add(
+        2, between.expand(2, -1, -1), torch.stack([wins, torch.ones_like(wins)])
+    )[..., :-1]
+    inside = nearest[:, -1, :-1].long()
+    share: Tensor = won / (2 * pairs * (inside + inside[:, noop, None]))  # NaN for 0 / 0
+    share[:, noop] = torch.where(inside[:, noop] > 0, 0.5, torch.nan)
+    return share
 
 
 def _evenly(values: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:

@@ -32,9 +32,8 @@ class ActionEffects:
             under the action minus that under no action, in the responses' units.
         preds_effect: ``[A, D]`` float64, the same of the generated rollouts.
         scenarios: ``[A]`` int64, scenarios that show both the action and no action.
-        target_size: ``[A]`` float64, 0 or more, length of the reference's effect, each dimension in
-            units of the reference's standard deviation within an action and scenario (a
-            multivariate Cohen's d): infinite where the same action always does the same.
+        target_size: ``[A]`` float64, 0 or more, length of the reference's effect in standard
+            deviations (a multivariate Cohen's d).
         preds_size: ``[A]`` float64, of the generated effect in the *same* units.
         target_separation: ``[A]`` float64 in [0, 1], P(distance between a response under the action
             and one under no action > distance of two responses under the same one of the two),
@@ -138,10 +137,11 @@ def effect_table(
         \mathrm{gain}_a = \frac{\langle \hat e_a, e_a \rangle}{|e_a|^2}
 
     over the :math:`S_a` scenarios that show both. What happens anyway cancels in the difference,
-    and a scenario counts once, however many steps it has. Lengths and angles are taken with each
-    dimension in units of the reference's standard deviation within scenarios (of the generated
-    rollouts', where the reference's is constant), so that units and scales of dimensions
-    do not matter.
+    and a scenario counts once, however many steps it has. Lengths, angles and distances are taken
+    with each dimension in units of the reference's standard deviation within an action and scenario
+    (pooled), but at least 1/20 of that within a scenario: units of dimensions do not matter, and a
+    dimension weighs as much as it tells, yet not without bound where the world repeats itself
+    exactly. Where the reference is constant, the unit is that of the generated rollouts.
 
     The p-value is that of a permutation test: under the null hypothesis, each scenario's difference
     is as likely as its opposite. All :math:`2^S` sign patterns are walked through up to 16
@@ -209,8 +209,7 @@ def effect_table(
     )
     member, generated, reference = by_scenario(member, preds, target, groups, noop)
 
-    scale = reference.spread
-    scale = scale.where(scale > 0, generated.spread).clamp(min=least)
+    scale = reference.unit.where(reference.unit > 0, generated.unit).clamp(min=least)
     unit = scale.where(scale > 0, torch.inf)
     both = generated.both
     scenarios = both.sum(0)
@@ -221,16 +220,9 @@ def effect_table(
         differences = (responses.effect / unit).transpose(0, 1)
         return sign_flip_p(differences, both.T, draws=draws, seed=seed)
 
-    def size(responses: Responses) -> Tensor:
-        within = reference.within.clamp(min=least)
-        effect = responses.mean_effect
-        ratio = (effect / within).masked_fill((effect == 0) & (within == 0), 0.0)
-        return ratio.square().sum(-1).sqrt()
-
     target_p = p_value(reference)
     never, few = scenarios == 0, scenarios < MIN_SCENARIOS
-    silent = ~(target_p < significance)
-    silent[noop] = True
+    silent = ~(target_p < significance)  # the no-op, whose p is 1, and NaN too
     lengths = [e.square().sum(-1).sqrt() for e in (generated_mean, reference_mean)]
     confusion = generated_mean @ reference_mean.T / (lengths[0][:, None] * lengths[1])
     # |cos| <= 1 holds but for the last bit; the clamp only takes that bit away.
@@ -248,8 +240,8 @@ def effect_table(
         target_effect=reference.mean_effect,
         preds_effect=generated.mean_effect,
         scenarios=scenarios,
-        target_size=size(reference),
-        preds_size=size(generated),
+        target_size=lengths[1],
+        preds_size=lengths[0],
         target_separation=separation(reference.values / unit, member, noop),
         preds_separation=separation(generated.values / unit, member, noop),
         target_p=target_p,
