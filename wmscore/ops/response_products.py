@@ -80,9 +80,7 @@ def check_products(
         if optional is None:
             continue
         if not isinstance(optional, Tensor):
-            raise TypeError(
-                f"{name} must be a torch.Tensor or None, got {type(optional).__name__}"
-            )
+            raise TypeError(f"{name} must be a torch.Tensor or None, got {type(optional).__name__}")
         if optional.dtype != dtype:
             kind = str(dtype).removeprefix("torch.")
             raise TypeError(f"{name} must be {kind}, got {optional.dtype}")
@@ -225,7 +223,12 @@ def _products(fields: Tensor, is_there: Tensor) -> Tensor:
 
 
 def _statistics(
-    preds: Tensor, target: Tensor, has_preds: Tensor, has_target: Tensor, inside: Tensor, still: float
+    preds: Tensor,
+    target: Tensor,
+    has_preds: Tensor,
+    has_target: Tensor,
+    inside: Tensor,
+    still: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels, pixels whose target does not depend on the script, what preds do there; `[N]`."""
     has_t, has_p = (x[:, :, None, None, None] for x in (has_target, has_preds))

@@ -75,7 +75,8 @@ def estimate(
         scan.evidence[..., : len(inside)].amax(-1) for scan in (of_panel, of_rows)
     )
     together, moments = (
-        Moments(*(part[..., : len(inside)] for part in whole.parts)) for whole in (together, moments)
+        Moments(*(part[..., : len(inside)] for part in whole.parts))
+        for whole in (together, moments)
     )
     panel_p = pooled_p_value(
         source, response, together, seen_panel, inside, exchange, draws=draws, seed=seed

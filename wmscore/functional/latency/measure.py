@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wmscore.functional._check import check_count, check_mask, check_number, check_tensor, check_whole
+from wmscore.functional._check import (
+    check_count,
+    check_mask,
+    check_number,
+    check_tensor,
+    check_whole,
+)
 from wmscore.functional.latency.effects import expected_response
 from wmscore.functional.latency.estimate import STAGES, estimate
 from wmscore.functional.latency.null import Exchange, exchange_of
@@ -80,7 +86,9 @@ def response_latency(
     options = {"max_lag": max_lag, "draws": draws, "seed": seed}
     return ResponseLatency(
         estimate(reference, generated, both, exchange(both), level=level, **options),
-        estimate(expected[1], reference, of_target, exchange(of_target, halves), level=level, **options),
+        estimate(
+            expected[1], reference, of_target, exchange(of_target, halves), level=level, **options
+        ),
         estimate(expected[0], generated, of_preds, exchange(of_preds), level=level, **options),
     )
 
@@ -151,9 +159,7 @@ def check_inputs(
     others = {"target": target, "commands": commands, "groups": groups}
     for name, tensor in others.items():
         if tensor is not None and tensor.device != preds.device:
-            raise ValueError(
-                f"{name} must be on {preds.device} like preds, got {tensor.device}"
-            )
+            raise ValueError(f"{name} must be on {preds.device} like preds, got {tensor.device}")
 
 
 def _as_vectors(commands: Tensor, num_actions: int | None) -> Tensor:
@@ -181,7 +187,8 @@ def _what_is_there(
     size = given.square().sum((1, 2)) / there.sum(1).clamp(min=1)
     excited = varies > _EXACT * size
     of_preds, of_target = (
-        _energy(signals, values) for signals, values in zip((generated, reference), raw, strict=True)
+        _energy(signals, values)
+        for signals, values in zip((generated, reference), raw, strict=True)
     )
     usual = of_target.mean(1, keepdim=True)
     counts_dim = (usual > 0).to(torch.float64)

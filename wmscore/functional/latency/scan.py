@@ -9,7 +9,17 @@ from torch import Tensor
 
 from wmscore.functional.latency.signals import Signals
 
-__all__ = ["LEAST_STEPS", "Moments", "Scan", "covariances", "evidence_of", "lag_grid", "moments_of", "pooled", "scan_of"]
+__all__ = [
+    "LEAST_STEPS",
+    "Moments",
+    "Scan",
+    "covariances",
+    "evidence_of",
+    "lag_grid",
+    "moments_of",
+    "pooled",
+    "scan_of",
+]
 
 LEAST_STEPS = 8
 """Steps that two series must share at a lag for it to be tried."""
@@ -107,7 +117,6 @@ def moments_of(source: Signals, response: Signals, lags: Tensor) -> Moments:
 def pooled(moments: Moments, weight: Tensor) -> Moments:
     """Sums ``[P, D, K]`` over rollouts, of which ``weight [B]`` says whether they count."""
     return Moments(*(torch.einsum("pdbk,b->pdk", part, weight) for part in moments.parts))
-
 
 
 def likelihoods(covariance: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:

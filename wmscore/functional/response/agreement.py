@@ -239,6 +239,4 @@ def counterfactual_response(
         data_range=data_range,
     )
     found = script_response(products, min_response=min_response)
-    return ScriptResponse(
-        **{name: value[0].view(leading) for name, value in vars(found).items()}
-    )
+    return ScriptResponse(**{name: value[0].view(leading) for name, value in vars(found).items()})
