@@ -33,7 +33,7 @@ class Scene:
     """What does not change during a rollout. Lengths are in 1/256 pixel unless said otherwise."""
 
     torus: tuple[int, int]  # height and width in pixels
-    texture: Tensor  # [S, 3, torus] uint8, pillars included
+    texture: Tensor  # [S, torus] int32, pillars included: red + 256 green + 65536 blue
     pillar: Tensor  # [S, torus width] bool
     index: Tensor  # [B] int64, row of `texture` and `pillar`
     moves: Tensor  # [B, A, 2] int64, camera (x, y) per action
@@ -84,6 +84,7 @@ def build_scene(
     texture, pillar = _stand_pillars(
         size, scene_key, tiling_texture(scene_key, torus[0], torus[1], spacing)
     )
+    red, green, blue = texture.to(torch.int32).unbind(1)
 
     base = max(2, side // 10)
     obj = torch.arange(most, device=device)[None]
@@ -108,7 +109,7 @@ def build_scene(
     sign = fresh(4, 0, 1, axes=2) * 2 - 1
     return Scene(
         torus=(torus[0], torus[1]),
-        texture=texture,
+        texture=red + (green << 8) + (blue << 16),  # one read per pixel
         pillar=pillar,
         index=torch.tensor([distinct[seed] for seed in seeds], device=device),
         moves=_moves(items, device) * round(pan * ONE),

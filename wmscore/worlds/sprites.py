@@ -115,9 +115,9 @@ class SpriteStepper:
         camera = (self._camera + ONE // 2) // ONE
         pixel_y = (camera[:, 1:] + torch.arange(height, device=device)) % scene.torus[0]
         pixel_x = (camera[:, :1] + torch.arange(width, device=device)) % scene.torus[1]
-        channel = torch.arange(3, device=device)[:, None, None]
-        which = scene.index[:, None, None, None]
-        ground = scene.texture[which, channel, pixel_y[:, None, :, None], pixel_x[:, None, None]]
+        line = scene.index[:, None] * scene.torus[0] + pixel_y
+        packed = scene.texture.take(line[:, :, None] * scene.torus[1] + pixel_x[:, None])
+        ground = torch.stack([packed, packed >> 8, packed >> 16], 1).to(torch.uint8)
         # What falls outside the view is written to one spare pixel at the end.
         canvas = ground.new_empty((rows, 3, height * width + 1))
         canvas[:, :, :-1] = ground.flatten(2)

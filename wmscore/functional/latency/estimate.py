@@ -76,6 +76,8 @@ def estimate(
     )
     together, moments = (
         Moments(*(part[..., : len(inside)] for part in whole)) for whole in (together, moments)
+        Moments(*(part[..., : len(inside)] for part in whole.parts))
+        for whole in (together, moments)
     )
     chance = chance_of(
         source,
