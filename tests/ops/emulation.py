@@ -304,6 +304,33 @@ class BlockMatching(ctypes.Structure):
         ("following_batch", ctypes.c_int64),
         ("start", ctypes.c_void_p),
         ("batch", ctypes.c_int64),
+        ("steps", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("block", ctypes.c_int64),
+        ("radius", ctypes.c_int64),
+    ]
+
+    @classmethod
+    def of(
+        cls,
+        frames: torch.Tensor,
+        following: torch.Tensor,
+        block: int,
+        radius: int,
+        start: torch.Tensor | None,
+    ) -> "BlockMatching":
+        views = [
+            x
+            for frame in (frames, following)
+            for x in (Images(frame.data_ptr(), *frame.stride()[1:]), frame.stride(0))
+        ]
+        return cls(
+            *views, start if start is None else start.data_ptr(), *frames.shape, block, radius
+        )
+
+
 class Clips(ctypes.Structure):
     """`wmscore::Clips` of kernels.h."""
 
@@ -334,8 +361,6 @@ class Responses(ctypes.Structure):
         ("channels", ctypes.c_int64),
         ("height", ctypes.c_int64),
         ("width", ctypes.c_int64),
-        ("block", ctypes.c_int64),
-        ("radius", ctypes.c_int64),
         ("preds_rows", ctypes.c_void_p),
         ("target_rows", ctypes.c_void_p),
         ("present", ctypes.c_void_p),
@@ -346,19 +371,6 @@ class Responses(ctypes.Structure):
     @classmethod
     def of(
         cls,
-        frames: torch.Tensor,
-        following: torch.Tensor,
-        block: int,
-        radius: int,
-        start: torch.Tensor | None,
-    ) -> "BlockMatching":
-        views = [
-            x
-            for frame in (frames, following)
-            for x in (Images(frame.data_ptr(), *frame.stride()[1:]), frame.stride(0))
-        ]
-        return cls(
-            *views, start if start is None else start.data_ptr(), *frames.shape, block, radius
         preds: torch.Tensor,
         target: torch.Tensor,
         preds_rows: torch.Tensor,

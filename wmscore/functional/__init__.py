@@ -10,12 +10,18 @@ from wmscore.functional.accumulation import (
     ErrorAccumulation,
     error_accumulation,
 )
-from wmscore.functional.action_report import ActionReport, action_report
+from wmscore.functional.action_report import (
+    ActionReport,
+    action_report,
+)
 from wmscore.functional.appearance import (
     AppearanceStates,
     identity_from_appearance,
 )
-from wmscore.functional.carry import CarriedLabels, carry_labels
+from wmscore.functional.carry import (
+    CarriedLabels,
+    carry_labels,
+)
 from wmscore.functional.distributions import (
     FeatureMoments,
     cmmd,
@@ -52,7 +58,10 @@ from wmscore.functional.features import (
     Encoder,
     feature_distances,
 )
-from wmscore.functional.first_labels import labels_from_boxes, labels_from_points
+from wmscore.functional.first_labels import (
+    labels_from_boxes,
+    labels_from_points,
+)
 from wmscore.functional.flip import (
     FLIP_PIXELS_PER_DEGREE,
     flip,
@@ -74,9 +83,9 @@ from wmscore.functional.identity import (
     APPEARANCE_MIN_SIDE,
     SENSITIVITY,
     BreakAgreement,
+    IdStability,
     IdentityEvents,
     IdentityState,
-    IdStability,
     ObjectIdentity,
     break_agreement,
     carried_identity,
@@ -86,8 +95,9 @@ from wmscore.functional.identity import (
     object_identity,
     share_ids,
 )
-from wmscore.functional.label_ids import label_ids
-from wmscore.functional.latency import Lag, LagEstimate, ResponseLatency, response_latency
+from wmscore.functional.label_ids import (
+    label_ids,
+)
 from wmscore.functional.latency import (
     Lag,
     LagEstimate,
@@ -105,6 +115,7 @@ from wmscore.functional.lpips import (
     lpips_map,
 )
 from wmscore.functional.motion import (
+    MIN_ISOTROPY,
     MIN_MATCH,
     MIN_MOTION,
     MIN_TEXTURE,
@@ -120,23 +131,16 @@ from wmscore.functional.motion import (
     motion_by_action,
     motion_features,
     phase_shift,
-    MIN_ISOTROPY,
-    MIN_MATCH,
-    MIN_MOTION,
-    MIN_TEXTURE,
-    BlockFlow,
-    MotionAgreement,
-    MotionByAction,
-    block_flow,
-    motion_agreement,
-    motion_by_action,
 )
 from wmscore.functional.onset import (
     ONSET_EVIDENCE,
     DriftOnset,
     drift_onset,
 )
-from wmscore.functional.overlap import LabelOverlap, label_overlap
+from wmscore.functional.overlap import (
+    LabelOverlap,
+    label_overlap,
+)
 from wmscore.functional.perceptual import (
     PSNR_QUANTISATION_DB,
     mse,
@@ -373,7 +377,6 @@ __all__ = [
     "recovered_share",
     "recovery_from_confusion",
     "region_errors",
-    "response_latency",
     "response_from_products",
     "response_latency",
     "response_products",

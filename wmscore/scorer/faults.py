@@ -53,7 +53,6 @@ def _faults(rollouts: Rollouts) -> Tensor:
         Reason.RESET_MISMATCH: ~((start - given).abs() <= slack).flatten(1).all(1),
         Reason.CONSTANT: _is_flat(preds)
         & ~is_flat,
-        & ~of_reference(rollouts, _is_flat(rollouts.reference[:, 1:])),
     }
     fault = torch.zeros(len(rollouts), dtype=torch.uint8, device=start.device)
     for reason, rows in found.items():

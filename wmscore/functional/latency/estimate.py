@@ -76,8 +76,6 @@ def estimate(
     )
     together, moments = (
         Moments(*(part[..., : len(inside)] for part in whole)) for whole in (together, moments)
-        Moments(*(part[..., : len(inside)] for part in whole.parts))
-        for whole in (together, moments)
     )
     chance = chance_of(
         source,

@@ -103,6 +103,7 @@ def pooled(moments: Moments, weight: Tensor) -> Moments:
     """Sums ``[P, D, K]`` over rollouts, of which ``weight [B]`` says whether they count."""
     return Moments(*(torch.einsum("pdbk,b->pdk", part, weight) for part in moments))
 
+
 def likelihoods(covariance: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:
     """Evidence of each dim ``[D, ..., K]``, and log-likelihoods ``[P, D, ..., K]``.
 

@@ -8,10 +8,17 @@ from wmscore.functional.motion.compare import (
     motion_by_action,
 )
 from wmscore.functional.motion.features import MOTION_FEATURES, MotionFeatures, motion_features
-from wmscore.functional.motion.flow import MIN_MATCH, MIN_TEXTURE, BlockFlow, block_flow
+from wmscore.functional.motion.flow import (
+    MIN_ISOTROPY,
+    MIN_MATCH,
+    MIN_TEXTURE,
+    BlockFlow,
+    block_flow,
+)
 from wmscore.functional.motion.shift import PhaseShift, global_motion, phase_shift
 
 __all__ = [
+    "MIN_ISOTROPY",
     "MIN_MATCH",
     "MIN_MOTION",
     "MIN_TEXTURE",
@@ -27,23 +34,4 @@ __all__ = [
     "motion_by_action",
     "motion_features",
     "phase_shift",
-from wmscore.functional.motion.flow import (
-    MIN_ISOTROPY,
-    MIN_MATCH,
-    MIN_TEXTURE,
-    BlockFlow,
-    block_flow,
-)
-
-__all__ = [
-    "MIN_ISOTROPY",
-    "MIN_MATCH",
-    "MIN_MOTION",
-    "MIN_TEXTURE",
-    "BlockFlow",
-    "MotionAgreement",
-    "MotionByAction",
-    "block_flow",
-    "motion_agreement",
-    "motion_by_action",
 ]
