@@ -5,6 +5,9 @@
 // clang-format off
 #define WMSCORE_CPU_OPS(OP) \
   OP(assignment) \
+  OP(correlation_peak) \
+  OP(cross_power) \
+  OP(edge_orientation) \
   OP(feature_distance) \
   OP(feature_distance_backward) \
   OP(frame_errors) \
@@ -17,7 +20,8 @@
   OP(label_overlap) \
   OP(label_pool) \
   OP(label_present) \
-  OP(label_propagate)
+  OP(label_propagate) \
+  OP(shift_refine)
 // clang-format on
 
 #define DECLARE(op) void op##_cpu(StableIValue* stack, uint64_t inputs, uint64_t outputs);

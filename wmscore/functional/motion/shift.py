@@ -23,7 +23,7 @@ __all__ = ["PhaseShift", "global_motion", "phase_shift"]
 
 _SMALLEST_SIDE = 8  # pixels; nothing is left of less to compare
 _BY_CHANCE = 18.0  # the largest peak of unlike frames, times the root of their pixels
-_HIGHEST_BOUND = 0.75  # of it, for frames of a few pixels
+_HIGHEST_BOUND = 0.6  # of it, for frames of a few pixels
 
 
 class PhaseShift(NamedTuple):
@@ -77,7 +77,7 @@ def phase_shift(
             circular shifts then have a peak of 1.
         max_shift: largest shift to look for, as a fraction of the height for dy and of the width
             for dx; None: up to half of them, the most that can be told.
-        min_peak: bound of the peak in 0..1; None: ``18 / sqrt(H W)``, at most 0.75, which unlike
+        min_peak: bound of the peak in 0..1; None: ``18 / sqrt(H W)``, at most 0.6, which unlike
             frames seldom reach.
 
     Returns:
