@@ -9,14 +9,14 @@
 namespace wmscore {
 
 constexpr float kLevelRed = 77.f / 256, kLevelGreen = 150.f / 256, kLevelBlue = 29.f / 256;
-constexpr float kSoftEdge = 0.05f;  // levels
+constexpr double kSoftEdge = 0.05;  // levels
 constexpr double kPi = 3.14159265358979323846;
 constexpr double kLowPass = 1 / (2 * 0.2 * 0.2);  // of a squared frequency in cycles per pixel
 constexpr double kTie = 1e-4;
 constexpr int kRefineRounds = 8;
 constexpr int64_t kRefineMargin = 3;  // pixels
-constexpr float kTukey = 3.75f;
-constexpr float kFirstSlack = 0.25f, kLastSlack = 0.05f;  // pixels
+constexpr double kTukey = 3.75;
+constexpr double kFirstSlack = 0.25, kLastSlack = 0.05;  // pixels
 constexpr double kRefineDamping = 1e-4;
 constexpr double kLongestStep = 0.7, kFarthest = 1.5;  // pixels
 
@@ -104,8 +104,8 @@ WMSCORE_HOST_DEVICE inline void take_step(const double* sums, double& y, double&
   x = within(x + within(by_x, kLongestStep), kFarthest);
 }
 
-inline WMSCORE_HOST_DEVICE float slack_of(int turn) {
-  const float slack = kFirstSlack / static_cast<float>(1 << turn);
+WMSCORE_HOST_DEVICE inline double slack_of(int turn) {
+  const double slack = kFirstSlack / (1 << turn);
   return slack > kLastSlack ? slack : kLastSlack;
 }
 

@@ -37,7 +37,7 @@ WMSCORE_INLINE void luma_row(const P* data, const Images& frames, int64_t channe
 
 template <typename T>
 WMSCORE_INLINE void orient(T gx, T gy, T weight, T* field) {
-  const T soft = static_cast<T>(0.05);
+  const T soft = static_cast<T>(kSoftEdge);
   const T scale = weight / std::sqrt(gx * gx + gy * gy + soft * soft);
   field[0] = gx * scale;
   field[1] = gy * scale;
@@ -233,8 +233,8 @@ WMSCORE_INLINE void refine_pass(const T* luma, const T* following, int64_t heigh
       if (kWeigh) {
         const T gy = (here[i + width] - here[i - width]) / 2;
         const T gx = (here[i + 1] - here[i - 1]) / 2;
-        const T bound =
-            kTukey * spread + slack * std::sqrt(gy * gy + gx * gx) + static_cast<T>(1e-9);
+        const T bound = static_cast<T>(kTukey) * spread + slack * std::sqrt(gy * gy + gx * gx) +
+                        static_cast<T>(1e-9);
         const T share = residual / bound;
         const T left = 1 - share * share;
         const T stays = left < 0 ? 0 : left;  // NaN stays
@@ -273,7 +273,7 @@ WMSCORE_INLINE void refine_pairs(const T* lumas, const T* followings, const int6
       const T spread = static_cast<T>(ratio(sums[kAbsolute], sums[kKept]));
       std::fill(sums, sums + kRefineSums, 0.0);
       refine_pass<true, T>(luma, following, height, width, rows, columns, wx.data(), y, x, spread,
-                           slack_of(turn), line.data(), sums);
+                           static_cast<T>(slack_of(turn)), line.data(), sums);
       take_step(sums, y, x);
     }
     results[3 * n] = static_cast<double>(shifts[2 * n]) + y;
