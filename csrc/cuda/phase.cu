@@ -3,8 +3,6 @@
 // pair, and sums have one order.
 #include <cuda_runtime.h>
 
-#include <limits>
-
 #include "../kernels.h"
 #include "../phase.h"
 #include "blocks.h"
@@ -132,7 +130,7 @@ __global__ void __launch_bounds__(kThreads)
   const T part = static_cast<T>(kTie * 4 / (height * height + width * width));
   for (int64_t n = blockIdx.x; n < count; n += gridDim.x) {
     const T* const surface = surfaces + n * height * width;
-    T best = -std::numeric_limits<T>::infinity();
+    T best = -static_cast<T>(INFINITY);
     int64_t place = 0;
     for (int64_t i = threadIdx.x; i < height * width; i += kThreads) {
       const int64_t y = i / width, x = i - y * width;

@@ -19,6 +19,8 @@ from wmscore.functional import (
     flip,
     flip_map,
     frame_quality,
+    global_motion,
+    global_similarity,
     haarpsi,
     haarpsi_reason,
     label_overlap,
@@ -27,6 +29,7 @@ from wmscore.functional import (
     latent_reason,
     mse,
     object_identity,
+    phase_shift,
     psnr,
     quality_drift,
     region_errors,
@@ -148,3 +151,15 @@ def test_tolerant() -> None:
     assert moved.values.shape == (2, 4)
     assert moved.shift.shape == (2, 4, 2)
     assert moved.shift.device.type == "meta"
+
+
+def test_motion() -> None:
+    for dtype in (torch.uint8, torch.float16, torch.float64):
+        rollouts = torch.empty(2, 4, 3, 32, 36, dtype=dtype, device="meta")
+        valid = torch.empty(2, 4, dtype=torch.bool, device="meta")
+        motion = global_motion(rollouts, valid=valid, max_shift=0.25)
+        assert motion.shift.shape == (2, 3, 2)
+        assert motion.reason.device.type == "meta"
+        assert phase_shift(rollouts, rollouts, window=None).peak.shape == (2, 4)
+        similarity = global_similarity(rollouts, valid=valid)
+        assert similarity.zoom.shape == similarity.reason.shape == (2, 3)

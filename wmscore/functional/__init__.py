@@ -96,6 +96,14 @@ from wmscore.functional.lpips import (
     lpips,
     lpips_map,
 )
+from wmscore.functional.motion import (
+    PhaseShift,
+    ZoomRoll,
+    global_motion,
+    global_similarity,
+    phase_shift,
+    zoom_roll,
+)
 from wmscore.functional.onset import (
     ONSET_EVIDENCE,
     DriftOnset,
@@ -195,6 +203,7 @@ __all__ = [
     "LpipsEncoder",
     "MultiScaleSsim",
     "ObjectIdentity",
+    "PhaseShift",
     "QualityDrift",
     "Reason",
     "ReferenceFeatures",
@@ -207,6 +216,7 @@ __all__ = [
     "TimeTolerant",
     "TrackingSummary",
     "UsableHorizon",
+    "ZoomRoll",
     "adjacent_similarity",
     "break_agreement",
     "carried_identity",
@@ -234,6 +244,8 @@ __all__ = [
     "frame_quality",
     "frechet_distance",
     "frechet_distance_from_features",
+    "global_motion",
+    "global_similarity",
     "haarpsi",
     "haarpsi_name",
     "haarpsi_reason",
@@ -256,6 +268,7 @@ __all__ = [
     "ms_ssim_scales",
     "mse",
     "object_identity",
+    "phase_shift",
     "psnr",
     "quality_drift",
     "region_errors",
@@ -275,4 +288,5 @@ __all__ = [
     "tracking_summary",
     "usable_horizon",
     "windowed_distance",
+    "zoom_roll",
 ]

@@ -308,7 +308,7 @@ def _overlap(place: Tensor, shift: Tensor, side: int) -> Tensor:
     moved = place + shift
     inside = (place >= _MARGIN) & (place < side - _MARGIN)
     inside = inside & (moved >= _MARGIN) & (moved < side - _MARGIN)
-    angle = pi * (place - first + 1) / (length + 1)
+    angle = pi * (place - first + 1).double() / (length + 1)
     return torch.where(inside, torch.sin(angle).square(), 0)
 
 
