@@ -90,9 +90,9 @@ struct Taps {
   }
 };
 
-// Weighted sums of one round: of products of the gradient (y, x) and the residual, of the absolute
-// residual, and of the weight itself.
-enum RefineSum : int { kYY, kXX, kYX, kY, kX, kAbsolute, kKept, kRefineSums };
+// Weighted sums of one round: of products of the gradient (y, x) and the residual, of the residual
+// and its size, and of the weight itself.
+enum RefineSum : int { kYY, kXX, kYX, kY, kX, kResidual, kAbsolute, kKept, kRefineSums };
 
 WMSCORE_HOST_DEVICE inline void take_step(const double* sums, double& y, double& x) {
   const double damping = kRefineDamping * (sums[kYY] + sums[kXX]);

@@ -202,7 +202,7 @@ WMSCORE_INLINE void find_peaks(const T* surfaces, int64_t height, int64_t width,
 template <bool kWeigh, typename T>
 WMSCORE_INLINE void refine_pass(const T* luma, const T* following, int64_t height, int64_t width,
                                 const Overlap& rows, const Overlap& columns, const T* wx, double y,
-                                double x, T spread, T slack, T* line, double* sums) {
+                                double x, T spread, T offset, T slack, T* line, double* sums) {
   constexpr int64_t kPad = 4;
   const Taps<T> down = Taps<T>::of(y), across = Taps<T>::of(x);
   for (int64_t row = rows.first; row < rows.last; ++row) {
@@ -222,12 +222,12 @@ WMSCORE_INLINE void refine_pass(const T* luma, const T* following, int64_t heigh
     const T* const here = luma + row * width;
     const T* const sample = line + kPad + columns.shift + across.first;
     const T of_row = rows.window<T>(row);
-    T yy = 0, xx = 0, yx = 0, of_y = 0, of_x = 0, absolute = 0, kept = 0;
-#pragma omp simd reduction(+ : yy, xx, yx, of_y, of_x, absolute, kept)
+    T yy = 0, xx = 0, yx = 0, of_y = 0, of_x = 0, offsets = 0, absolute = 0, kept = 0;
+#pragma omp simd reduction(+ : yy, xx, yx, of_y, of_x, offsets, absolute, kept)
     for (int64_t i = columns.first; i < columns.last; ++i) {
       T value = 0;
       for (int k = 0; k < 6; ++k) value += across.weight[k] * sample[i + k];
-      const T residual = value - here[i];
+      const T residual = value - here[i] - offset;
       T weight = of_row * wx[i];
       const T size = std::abs(residual);
       if (kWeigh) {
@@ -245,10 +245,11 @@ WMSCORE_INLINE void refine_pass(const T* luma, const T* following, int64_t heigh
         of_y += weight * gy * residual;
         of_x += weight * gx * residual;
       }
+      offsets += weight * residual;
       absolute += weight * size;
       kept += weight;
     }
-    const T of_line[kRefineSums] = {yy, xx, yx, of_y, of_x, absolute, kept};
+    const T of_line[kRefineSums] = {yy, xx, yx, of_y, of_x, offsets, absolute, kept};
     for (int k = 0; k < kRefineSums; ++k) sums[k] += of_line[k];
   }
 }
@@ -264,16 +265,18 @@ WMSCORE_INLINE void refine_pairs(const T* lumas, const T* followings, const int6
     const Overlap rows = Overlap::of(height, shifts[2 * n]);
     const Overlap columns = Overlap::of(width, shifts[2 * n + 1]);
     for (int64_t i = columns.first; i < columns.last; ++i) wx[i] = columns.window<T>(i);
-    double y = 0, x = 0;
+    double y = 0, x = 0, offset = 0;
     double sums[kRefineSums] = {};
-    refine_pass<false, T>(luma, following, height, width, rows, columns, wx.data(), 0, 0, 0, 0,
+    refine_pass<false, T>(luma, following, height, width, rows, columns, wx.data(), 0, 0, 0, 0, 0,
                           line.data(), sums);
     const double all = sums[kKept];
     for (int turn = 0; turn < kRefineRounds; ++turn) {
       const T spread = static_cast<T>(ratio(sums[kAbsolute], sums[kKept]));
+      offset += ratio(sums[kResidual], sums[kKept]);
       std::fill(sums, sums + kRefineSums, 0.0);
       refine_pass<true, T>(luma, following, height, width, rows, columns, wx.data(), y, x, spread,
-                           static_cast<T>(slack_of(turn)), line.data(), sums);
+                           static_cast<T>(offset), static_cast<T>(slack_of(turn)), line.data(),
+                           sums);
       take_step(sums, y, x);
     }
     results[3 * n] = static_cast<double>(shifts[2 * n]) + y;

@@ -181,7 +181,7 @@ __device__ T across_row(const T* row, const Taps<T>& taps, int64_t x, int64_t wi
 template <bool kWeigh, typename T>
 __device__ void refine_strips(const T* luma, const T* following, int64_t height, int64_t width,
                               const Overlap& rows, const Overlap& columns, double y, double x,
-                              T spread, T slack, double (&sums)[kRefineSums]) {
+                              T spread, T brighter, T slack, double (&sums)[kRefineSums]) {
   const Taps<T> down = Taps<T>::of(y), across = Taps<T>::of(x);
   const int64_t all_columns = columns.last - columns.first, all_rows = rows.last - rows.first;
   if (all_columns <= 0 || all_rows <= 0) return;
@@ -212,7 +212,7 @@ __device__ void refine_strips(const T* luma, const T* following, int64_t height,
 #pragma unroll
       for (int k = 0; k < 6; ++k) value += down.weight[k] * lines[k];
       const T below = here[width];
-      const T residual = value - centre;
+      const T residual = value - centre - brighter;
       T weight = rows.window<T>(row) * of_column;
       if (kWeigh) {
         const T gy = (below - above) / 2, gx = (here[1] - here[-1]) / 2;
@@ -228,6 +228,7 @@ __device__ void refine_strips(const T* luma, const T* following, int64_t height,
         sums[kY] += weight * gy * residual;
         sums[kX] += weight * gx * residual;
       }
+      sums[kResidual] += weight * residual;
       sums[kAbsolute] += weight * fabs(residual);
       sums[kKept] += weight;
       above = centre;
@@ -246,15 +247,16 @@ __global__ void __launch_bounds__(kThreads)
     const T* const following = followings + n * height * width;
     const Overlap rows = Overlap::of(height, shifts[2 * n]);
     const Overlap columns = Overlap::of(width, shifts[2 * n + 1]);
-    double y = 0, x = 0, all = 0;
+    double y = 0, x = 0, all = 0, brighter = 0;
     for (int turn = -1; turn < kRefineRounds; ++turn) {
       double sums[kRefineSums] = {};
       if (turn < 0) {
-        refine_strips<false, T>(luma, following, height, width, rows, columns, 0, 0, 0, 0, sums);
+        refine_strips<false, T>(luma, following, height, width, rows, columns, 0, 0, 0, 0, 0, sums);
       } else {
         const T spread = static_cast<T>(ratio(totals[kAbsolute], totals[kKept]));
+        brighter += ratio(totals[kResidual], totals[kKept]);
         refine_strips<true, T>(luma, following, height, width, rows, columns, y, x, spread,
-                               static_cast<T>(slack_of(turn)), sums);
+                               static_cast<T>(brighter), static_cast<T>(slack_of(turn)), sums);
       }
       const double total = reduce_block(sums);  // all have read the last totals when it returns
       if (threadIdx.x < kRefineSums) totals[threadIdx.x] = total;

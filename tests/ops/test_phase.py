@@ -83,7 +83,9 @@ def assert_oriented(found: tuple[Tensor, Tensor], frames: Tensor, window: bool) 
     assert field.shape == (len(frames), *frames.shape[2:], 2)
     for n, frame in enumerate(levels.numpy()):
         of_field, of_luma = orientation_oracle(frame, window)
-        np.testing.assert_allclose(field[n], of_field, rtol=0, atol=1e-5 if len(frame) == 1 else 5e-4)
+        np.testing.assert_allclose(
+            field[n], of_field, rtol=0, atol=1e-5 if len(frame) == 1 else 5e-4
+        )
         np.testing.assert_allclose(luma[n], of_luma, rtol=0, atol=1e-4)
 
 
@@ -102,7 +104,9 @@ def test_orientation(torch_or_op, shape, dtype, window, device):
 def test_orientation_of_any_layout(dtype, layout, device):
     frames = random_frames((3, 3, 18, 40), dtype).to(device)
     expected = edge_orientation(frames.contiguous(), True)
-    torch.testing.assert_close(edge_orientation(LAYOUTS[layout](frames), True), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        edge_orientation(LAYOUTS[layout](frames), True), expected, rtol=0, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -199,7 +203,9 @@ def test_refine_equals_its_torch_function(size, dtype, device):
     tolerance = 1e-3 if dtype == torch.float32 else 1e-9
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
     assert (expected[:, 2] > 0.05).all()
-    alone = torch.cat([shift_refine(*(x[n : n + 1] for x in (luma, following, shift))) for n in range(6)])
+    alone = torch.cat(
+        [shift_refine(*(x[n : n + 1] for x in (luma, following, shift))) for n in range(6)]
+    )
     torch.testing.assert_close(alone, found, rtol=0, atol=0)
 
 
@@ -364,7 +370,12 @@ def test_emulated_power_and_peak(emulated, size, dtype):
     for reach in ((50, 50), (2, 1)):
         shift, value = torch.full((2, 2), -99), torch.full((2,), torch.nan, dtype=dtype)
         error = library.wmscore_correlation_peak_cuda(
-            is_double, pointer(surface), *sizes(2, *size, *reach), pointer(shift), pointer(value), None
+            is_double,
+            pointer(surface),
+            *sizes(2, *size, *reach),
+            pointer(shift),
+            pointer(value),
+            None,
         )
         assert error == 0
         torch.testing.assert_close(

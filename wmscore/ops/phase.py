@@ -229,11 +229,12 @@ def _check_refine(luma: Tensor, following: Tensor, shift: Tensor) -> None:
 def shift_refine(luma: Tensor, following: Tensor, shift: Tensor) -> Tensor:
     """Sub-pixel shift near a whole one, by robust least squares over the part that both show.
 
-    Eight rounds of Gauss and Newton on `following(p + shift + d) - luma(p)`, with the gradient of
-    `luma`, six-point Lagrange interpolation of `following`, a Hann window over the overlap, and
-    Tukey's weights: a pixel has no say whose residual exceeds 3.75 mean absolute ones of the round
-    before plus what an edge of its strength shows when off by 0.25 (at first) to 0.05 pixels. So what moves
-    otherwise, or not at all, does not pull the result towards its own motion.
+    Eight rounds of Gauss and Newton on `following(p + shift + d) - luma(p) - o`, the offset o being
+    the mean of the round before, with the gradient of `luma`, six-point Lagrange interpolation of
+    `following`, a Hann window over the overlap, and Tukey's weights. A pixel has no say whose
+    residual exceeds 3.75 mean absolute ones of the round before plus what an edge of its strength
+    shows when off by 0.25 (at first) to 0.05 pixels. So what moves otherwise, or not at all, does
+    not pull the result towards its own motion.
 
     Args:
         luma: smoothed luma `[N, H, W]` in levels, float32 or float64.
@@ -276,9 +277,10 @@ def shift_refine(luma: Tensor, following: Tensor, shift: Tensor) -> Tensor:
     step = torch.zeros(shift.shape, dtype=torch.float64, device=luma.device)
     residual = torch.where(weight > 0, _sampled(b, shift, step) - a, 0)
     spread = _ratio((weight * residual.abs()).sum((1, 2)), all_weight)
+    offset = _ratio((weight * residual).sum((1, 2)), all_weight)
     for turn in range(_ROUNDS):
-        if turn > 0:
-            residual = torch.where(weight > 0, _sampled(b, shift, step) - a, 0)
+        residual = _sampled(b, shift, step) - a - offset[:, None, None]
+        residual = torch.where(weight > 0, residual, 0)
         slack = max(_LAST_SLACK, _FIRST_SLACK / 2**turn)
         bound = _TUKEY * spread[:, None, None] + slack * size + 1e-9
         kept = weight * (1 - (residual / bound).square()).clamp(min=0).square()
@@ -293,6 +295,7 @@ def shift_refine(luma: Tensor, following: Tensor, shift: Tensor) -> Tensor:
         step = (step + change.clamp(-_LONGEST_STEP, _LONGEST_STEP)).clamp(-_FARTHEST, _FARTHEST)
         all_kept = kept.sum((1, 2))
         spread = _ratio((kept * residual.abs()).sum((1, 2)), all_kept)
+        offset = offset + _ratio((kept * residual).sum((1, 2)), all_kept)
     return torch.cat([shift + step, _ratio(all_kept, all_weight)[:, None]], 1)
 
 

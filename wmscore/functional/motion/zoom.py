@@ -54,9 +54,7 @@ class ZoomRoll(NamedTuple):
     reason: Tensor
 
 
-def zoom_roll(
-    frames: Tensor, following: Tensor, *, min_peak: float | None = None
-) -> ZoomRoll:
+def zoom_roll(frames: Tensor, following: Tensor, *, min_peak: float | None = None) -> ZoomRoll:
     """Zoom, roll and shift of the whole picture between two frames.
 
     Fourier and Mellin: the sizes of the spectra of two frames do not depend on their shift, and on
@@ -179,8 +177,10 @@ def _log_polar_shift(luma: Tensor, following: Tensor) -> Tensor:
     height, width = luma.shape[1:]
     device, dtype = luma.device, luma.dtype
     window = torch.outer(
-        *(torch.hann_window(side + 2, False, dtype=dtype, device=device)[1:-1]
-          for side in (height, width))
+        *(
+            torch.hann_window(side + 2, False, dtype=dtype, device=device)[1:-1]
+            for side in (height, width)
+        )
     )
     angle = torch.arange(_ANGLES, dtype=dtype, device=device) * (pi / _ANGLES)
     step = log(_OUTER / _INNER) / (_RADII - 1)
@@ -188,8 +188,13 @@ def _log_polar_shift(luma: Tensor, following: Tensor) -> Tensor:
     fy, fx = torch.sin(angle)[:, None] * radius, torch.cos(angle)[:, None] * radius
     # Spectra of twice the size, so that between their values one can interpolate. Their centre is
     # at element `side`; the grid is -1..1 over 0..2 side - 1.
-    grid = torch.stack([(2 * width * (fx + 0.5)) / (2 * width - 1) * 2 - 1,
-                        (2 * height * (fy + 0.5)) / (2 * height - 1) * 2 - 1], -1)
+    grid = torch.stack(
+        [
+            (2 * width * (fx + 0.5)) / (2 * width - 1) * 2 - 1,
+            (2 * height * (fy + 0.5)) / (2 * height - 1) * 2 - 1,
+        ],
+        -1,
+    )
     maps = []
     for frames in (luma, following):
         mean = (frames * window).sum((1, 2), keepdim=True) / window.sum()
