@@ -92,7 +92,6 @@ def test_large_steps_and_closer_than_the_recipe(device) -> None:
     of_roll = (theirs[:, 1].abs() - truth[:, 1].abs()).abs()
     assert zoom.median() < of_zoom.median()
     assert roll.median() < of_roll.median()
-    assert of_roll.median() < 3  # it works on these pictures
 
 
 @pytest.mark.parametrize("device", DEVICES)
