@@ -519,5 +519,42 @@ int64_t wmscore_response_products_scratch(wmscore::Element element, wmscore::Res
 int32_t wmscore_response_products_cuda(wmscore::Element element, wmscore::Responses task,
                                        void* partials, double* products, double* statistics,
                                        void* stream);
+// Orientation of the edges of each frame, [N, height, width, 2], and its smoothed luma, [N, height,
+// width], both float or (for double frames) double. Frames have 1 or 3 channels and at least one
+// pixel. Computes the frames first <= n < last.
+void wmscore_edge_orientation_cpu(wmscore::Element element, wmscore::Images frames,
+                                  int64_t channels, int64_t height, int64_t width, bool window,
+                                  int64_t first, int64_t last, void* field, void* luma);
+int32_t wmscore_edge_orientation_cuda(wmscore::Element element, wmscore::Images frames,
+                                      int64_t images, int64_t channels, int64_t height,
+                                      int64_t width, bool window, void* field, void* luma,
+                                      void* stream);
+
+// The half spectrum [N, height, width / 2 + 1, 2] of the correlation of two contiguous spectra [N,
+// height, width, 2], and the sum of its size [N], float or double. CUDA functions compute all pairs
+// and return a cudaError_t, here and below.
+void wmscore_cross_power_cpu(bool is_double, const void* spectrum, const void* following,
+                             int64_t height, int64_t width, int64_t first, int64_t last,
+                             void* power, void* total);
+int32_t wmscore_cross_power_cuda(bool is_double, const void* spectrum, const void* following,
+                                 int64_t pairs, int64_t height, int64_t width, void* power,
+                                 void* total, void* stream);
+
+// Where contiguous surfaces [N, height, width] are largest, [N, 2], and how large, [N].
+void wmscore_correlation_peak_cpu(bool is_double, const void* surface, int64_t height,
+                                  int64_t width, int64_t reach_y, int64_t reach_x, int64_t first,
+                                  int64_t last, int64_t* shift, void* value);
+int32_t wmscore_correlation_peak_cuda(bool is_double, const void* surface, int64_t surfaces,
+                                      int64_t height, int64_t width, int64_t reach_y,
+                                      int64_t reach_x, int64_t* shift, void* value, void* stream);
+
+// Shifts to a fraction of a pixel and the share of the weight that was kept, [N, 3], of contiguous
+// smoothed luma [N, height, width] and whole shifts [N, 2].
+void wmscore_shift_refine_cpu(bool is_double, const void* luma, const void* following,
+                              const int64_t* shift, int64_t height, int64_t width, int64_t first,
+                              int64_t last, double* result);
+int32_t wmscore_shift_refine_cuda(bool is_double, const void* luma, const void* following,
+                                  const int64_t* shift, int64_t pairs, int64_t height,
+                                  int64_t width, double* result, void* stream);
 
 }  // extern "C"

@@ -6,6 +6,9 @@
 #define WMSCORE_CPU_OPS(OP) \
   OP(assignment) \
   OP(block_flow) \
+  OP(correlation_peak) \
+  OP(cross_power) \
+  OP(edge_orientation) \
   OP(feature_distance) \
   OP(feature_distance_backward) \
   OP(frame_errors) \
@@ -19,7 +22,8 @@
   OP(label_pool) \
   OP(label_present) \
   OP(label_propagate) \
-  OP(response_products)
+  OP(response_products) \
+  OP(shift_refine)
 // clang-format on
 
 #define DECLARE(op) void op##_cpu(StableIValue* stack, uint64_t inputs, uint64_t outputs);

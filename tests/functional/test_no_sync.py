@@ -21,6 +21,8 @@ from wmscore.functional import (
     flip,
     flip_map,
     frame_quality,
+    global_motion,
+    global_similarity,
     haarpsi,
     haarpsi_reason,
     label_overlap,
@@ -29,6 +31,7 @@ from wmscore.functional import (
     latent_reason,
     mse,
     object_identity,
+    phase_shift,
     psnr,
     quality_drift,
     recovered_share,
@@ -175,3 +178,13 @@ def test_action_recovery() -> None:
     values = fit_probe(features, features, groups).predict(features, groups)
     assert vector_recovery(values, features.double()).r2.shape == (3,)
     assert with_context(features).device.type == "meta"
+def test_motion() -> None:
+    for dtype in (torch.uint8, torch.float16, torch.float64):
+        rollouts = torch.empty(2, 4, 3, 32, 36, dtype=dtype, device="meta")
+        valid = torch.empty(2, 4, dtype=torch.bool, device="meta")
+        motion = global_motion(rollouts, valid=valid, max_shift=0.25)
+        assert motion.shift.shape == (2, 3, 2)
+        assert motion.reason.device.type == "meta"
+        assert phase_shift(rollouts, rollouts, window=None).peak.shape == (2, 4)
+        similarity = global_similarity(rollouts, valid=valid)
+        assert similarity.zoom.shape == similarity.reason.shape == (2, 3)

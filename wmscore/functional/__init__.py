@@ -125,12 +125,15 @@ from wmscore.functional.motion import (
     MotionByAction,
     MotionFeatures,
     PhaseShift,
+    ZoomRoll,
     block_flow,
     global_motion,
+    global_similarity,
     motion_agreement,
     motion_by_action,
     motion_features,
     phase_shift,
+    zoom_roll,
 )
 from wmscore.functional.onset import (
     ONSET_EVIDENCE,
@@ -309,6 +312,7 @@ __all__ = [
     "TrackingSummary",
     "UsableHorizon",
     "VectorRecovery",
+    "ZoomRoll",
     "action_recovery",
     "action_report",
     "adjacent_similarity",
@@ -344,6 +348,7 @@ __all__ = [
     "frechet_distance",
     "frechet_distance_from_features",
     "global_motion",
+    "global_similarity",
     "haarpsi",
     "haarpsi_name",
     "haarpsi_reason",
@@ -404,4 +409,5 @@ __all__ = [
     "windowed_distance",
     "windowed_response",
     "with_context",
+    "zoom_roll",
 ]

@@ -20,9 +20,9 @@ _TIE = 1e-4  # loss of a peak at the far corner, so that of equal peaks the near
 _ROUNDS = 8
 _MARGIN = 3  # pixels at the edge that the interpolation needs beside its own
 _TUKEY = 3.75  # of the mean absolute residual
-_FIRST_SLACK, _LAST_SLACK = 0.7, 0.05  # pixels by which an edge may be off and still count
+_FIRST_SLACK, _LAST_SLACK = 0.25, 0.05  # pixels by which an edge may be off and still count
 _DAMPING = 1e-4
-_FARTHEST = 1.5  # pixels
+_LONGEST_STEP, _FARTHEST = 0.7, 1.5  # pixels: of one round, of all
 
 
 def _check_orientation(frames: Tensor, window: bool) -> None:
@@ -229,11 +229,12 @@ def _check_refine(luma: Tensor, following: Tensor, shift: Tensor) -> None:
 def shift_refine(luma: Tensor, following: Tensor, shift: Tensor) -> Tensor:
     """Sub-pixel shift near a whole one, by robust least squares over the part that both show.
 
-    Eight rounds of Gauss and Newton on `following(p + shift + d) - luma(p)`, with the gradient of
-    `luma`, six-point Lagrange interpolation of `following`, a Hann window over the overlap, and
-    Tukey's weights: a pixel whose residual exceeds 3.75 mean absolute ones plus what an edge of its
-    strength shows when off by 0.7 (at first) to 0.05 pixels (at last) has no say. So what moves
-    otherwise, or not at all, does not pull the result towards its own motion.
+    Eight rounds of Gauss and Newton on `following(p + shift + d) - luma(p) - o`, the offset o being
+    the mean of the round before, with the gradient of `luma`, six-point Lagrange interpolation of
+    `following`, a Hann window over the overlap, and Tukey's weights. A pixel has no say whose
+    residual exceeds 3.75 mean absolute ones of the round before plus what an edge of its strength
+    shows when off by 0.25 (at first) to 0.05 pixels. So what moves otherwise, or not at all, does
+    not pull the result towards its own motion.
 
     Args:
         luma: smoothed luma `[N, H, W]` in levels, float32 or float64.
@@ -273,11 +274,13 @@ def shift_refine(luma: Tensor, following: Tensor, shift: Tensor) -> Tensor:
     gx = (edge[:, 1:-1, 2:] - edge[:, 1:-1, :-2]) / 2
     size = (gy * gy + gx * gx).sqrt()
     all_weight = weight.sum((1, 2))
-    kept, has_weight = weight, all_weight > 0
     step = torch.zeros(shift.shape, dtype=torch.float64, device=luma.device)
+    residual = torch.where(weight > 0, _sampled(b, shift, step) - a, 0)
+    spread = _ratio((weight * residual.abs()).sum((1, 2)), all_weight)
+    offset = _ratio((weight * residual).sum((1, 2)), all_weight)
     for turn in range(_ROUNDS):
-        residual = torch.where(weight > 0, _sampled(b, shift, step) - a, 0)
-        spread = _ratio((kept * residual.abs()).sum((1, 2)), kept.sum((1, 2)))
+        residual = _sampled(b, shift, step) - a - offset[:, None, None]
+        residual = torch.where(weight > 0, residual, 0)
         slack = max(_LAST_SLACK, _FIRST_SLACK / 2**turn)
         bound = _TUKEY * spread[:, None, None] + slack * size + 1e-9
         kept = weight * (1 - (residual / bound).square()).clamp(min=0).square()
@@ -289,9 +292,11 @@ def shift_refine(luma: Tensor, following: Tensor, shift: Tensor) -> Tensor:
         yy, xx = yy + damping, xx + damping
         det = yy * xx - yx * yx
         change = torch.stack([_ratio(yx * x - xx * y, det), _ratio(yx * y - yy * x, det)], 1)
-        step = (step + change.clamp(-_FIRST_SLACK, _FIRST_SLACK)).clamp(-_FARTHEST, _FARTHEST)
-    share = torch.where(has_weight, _ratio(kept.sum((1, 2)), all_weight), 0)
-    return torch.cat([shift + step, share[:, None]], 1)
+        step = (step + change.clamp(-_LONGEST_STEP, _LONGEST_STEP)).clamp(-_FARTHEST, _FARTHEST)
+        all_kept = kept.sum((1, 2))
+        spread = _ratio((kept * residual.abs()).sum((1, 2)), all_kept)
+        offset = offset + _ratio((kept * residual).sum((1, 2)), all_kept)
+    return torch.cat([shift + step, _ratio(all_kept, all_weight)[:, None]], 1)
 
 
 def _ratio(over: Tensor, under: Tensor) -> Tensor:
@@ -306,7 +311,7 @@ def _overlap(place: Tensor, shift: Tensor, side: int) -> Tensor:
     moved = place + shift
     inside = (place >= _MARGIN) & (place < side - _MARGIN)
     inside = inside & (moved >= _MARGIN) & (moved < side - _MARGIN)
-    angle = pi * (place - first + 1) / (length + 1)
+    angle = pi * (place - first + 1).double() / (length + 1)
     return torch.where(inside, torch.sin(angle).square(), 0)
 
 

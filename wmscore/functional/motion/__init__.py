@@ -16,6 +16,7 @@ from wmscore.functional.motion.flow import (
     block_flow,
 )
 from wmscore.functional.motion.shift import PhaseShift, global_motion, phase_shift
+from wmscore.functional.motion.zoom import ZoomRoll, global_similarity, zoom_roll
 
 __all__ = [
     "MIN_ISOTROPY",
@@ -28,10 +29,13 @@ __all__ = [
     "MotionByAction",
     "MotionFeatures",
     "PhaseShift",
+    "ZoomRoll",
     "block_flow",
     "global_motion",
+    "global_similarity",
     "motion_agreement",
     "motion_by_action",
     "motion_features",
     "phase_shift",
+    "zoom_roll",
 ]
