@@ -86,7 +86,8 @@ def test_a_mirrored_model() -> None:
 
 def test_a_frozen_model() -> None:
     target, actions, groups = reference()
-    for still in (torch.zeros_like(target), torch.full_like(target, 0.1)):
+    uneven = torch.tensor([0.1, 1e5 / 3, -7.7]).double().expand_as(target)  # rounds when averaged
+    for still in (torch.zeros_like(target), uneven):
         found = table(still, target, actions, groups)
         assert (found.preds_effect[:5] == 0).all()
         assert (found.preds_p[:5] == 1).all()
@@ -171,7 +172,8 @@ def test_effects_are_those_of_plain_loops() -> None:
     actions[2, 7] = -1
     valid = torch.rand(18, 12) < 0.9
     actions[1, 0], valid[1, 0], valid[0, :5] = NOOP, True, True
-    preds[5, 5, 1] = math.nan
+    preds[5, 5, 1], valid[5, 5] = math.nan, True
+    groups[17] = groups[14]  # scenarios of three rows and of one
     order = torch.randperm(18)
     found = table(
         preds[order], target[order], actions[order], 10 * groups[order] - 3, valid=valid[order]
@@ -315,7 +317,8 @@ def test_separation_is_that_of_plain_loops() -> None:
 
 def test_separation_of_long_scenarios_takes_evenly_spaced_steps() -> None:
     actions = torch.randint(2, (3, 900))
-    values = torch.randn(3, 900, 2, dtype=torch.float64) + actions[..., None]
+    late = 3 * (torch.arange(900) > 450)  # no effect before
+    values = torch.randn(3, 900, 2, dtype=torch.float64) + (late * actions)[..., None]
     kept = torch.rand(3, 900) < 0.8
     kept[2, 200:] = False  # fewer than the most
     member = (actions[..., None] == torch.arange(2)) & kept[..., None]
