@@ -36,9 +36,10 @@ using MarkOf = std::conditional_t<std::is_same_v<T, uint8_t>, int16_t, int64_t>;
 
 // Products of each two of four lines, of two lines, and of four lines with two others. Loops over
 // int16 become multiply-and-add-pairs (vpmaddwd), which the compiler does not see where it is told
-// to vectorise; loops over double are vectorised only where it is told to.
+// to vectorise; loops over double are vectorised only where it is told to. Functions of their own,
+// in which all sums stay in registers.
 #define WMSCORE_ADD_LINES(Wide, Sum, LOOP)                                                   \
-  WMSCORE_INLINE void add_four(const Wide* a, const Wide* b, const Wide* c, const Wide* d,   \
+  WMSCORE_CLONES void add_four(const Wide* a, const Wide* b, const Wide* c, const Wide* d,   \
                                int32_t count, Sum* sums) {                                   \
     Sum aa = 0, ab = 0, ac = 0, ad = 0, bb = 0, bc = 0, bd = 0, cc = 0, cd = 0, dd = 0;      \
     LOOP(aa, ab, ac, ad, bb, bc, bd, cc, cd, dd)                                             \
@@ -57,7 +58,7 @@ using MarkOf = std::conditional_t<std::is_same_v<T, uint8_t>, int16_t, int64_t>;
     const Sum all[] = {aa, ab, ac, ad, bb, bc, bd, cc, cd, dd};                              \
     std::copy(all, all + 10, sums);                                                          \
   }                                                                                          \
-  WMSCORE_INLINE void add_two(const Wide* a, const Wide* b, int32_t count, Sum* sums) {      \
+  WMSCORE_CLONES void add_two(const Wide* a, const Wide* b, int32_t count, Sum* sums) {      \
     Sum aa = 0, ab = 0, bb = 0;                                                              \
     LOOP(aa, ab, bb)                                                                         \
     for (int32_t i = 0; i < count; ++i) {                                                    \
@@ -68,7 +69,7 @@ using MarkOf = std::conditional_t<std::is_same_v<T, uint8_t>, int16_t, int64_t>;
     const Sum all[] = {aa, ab, bb};                                                          \
     std::copy(all, all + 3, sums);                                                           \
   }                                                                                          \
-  WMSCORE_INLINE void add_across(const Wide* a, const Wide* b, const Wide* c, const Wide* d, \
+  WMSCORE_CLONES void add_across(const Wide* a, const Wide* b, const Wide* c, const Wide* d, \
                                  const Wide* x, const Wide* y, int32_t count, Sum* sums) {   \
     Sum ax = 0, ay = 0, bx = 0, by = 0, cx = 0, cy = 0, dx = 0, dy = 0;                      \
     LOOP(ax, ay, bx, by, cx, cy, dx, dy)                                                     \
@@ -206,7 +207,8 @@ class Bands {
   static WMSCORE_INLINE void fetch([[maybe_unused]] const T* data, [[maybe_unused]] int64_t count) {
 #ifdef __GNUC__
     const char* const bytes = reinterpret_cast<const char*>(data);
-    for (int64_t i = 0; i < count * int64_t{sizeof(T)}; i += 64) __builtin_prefetch(bytes + i, 0, 2);
+    for (int64_t i = 0; i < count * int64_t{sizeof(T)}; i += 64)
+      __builtin_prefetch(bytes + i, 0, 2);
 #endif
   }
 

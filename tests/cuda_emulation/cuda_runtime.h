@@ -322,8 +322,8 @@ inline int __popcll(unsigned long long value) { return __builtin_popcountll(valu
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
 
-// What mma.m8n8k4.f64 and mma.m8n8k16.u8 do, sums += a b': lane l passes part l % 4 of row l / 4 of a
-// and of b, and has the sums in row l / 4 and columns 2 (l % 4) and the next.
+// What mma.m8n8k4.f64 and mma.m8n8k16.u8 do, sums += a b': lane l passes part l % 4 of row l / 4 of
+// a and of b, and has the sums in row l / 4 and columns 2 (l % 4) and the next.
 template <typename Value, typename Sum, typename AddProduct>
 void emulated_mma(Value a, Value b, Sum (&sums)[2], AddProduct add) {
   uint64_t* const first = &emulation::block.factors[emulation::block.current->rank / 32 * 64];
