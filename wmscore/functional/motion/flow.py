@@ -19,8 +19,12 @@ __all__ = ["MIN_MATCH", "MIN_TEXTURE", "BlockFlow", "block_flow"]
 MIN_TEXTURE = 1 / 255
 """Mean absolute difference, in data ranges, by which the match must be better than any other."""
 
-MIN_MATCH = 0.25
-"""The confidence below which a match is none."""
+MIN_MATCH = 0.3
+"""The confidence below which a match is none.
+
+On photographs moved by fractions of a pixel, 3 of 1,000 blocks of 8 x 8 above it are off by more
+than a pixel, of all blocks 55; with noise of 2 grey levels 2 of 1,000, of all 130.
+"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def block_flow(
     for costs one pixel before, at and one after the best d, the vertex of a cost that falls and
     rises linearly, and o the costs of the frame with itself one pixel away, so that it is exactly 0
     where content moves by whole pixels. A match must be better than all others more than a pixel
-    away by ``min_texture`` (an edge alone is like itself along its direction) and by
+    away by ``min_texture`` (an edge alone is like itself along its direction) and have the confidence
     ``min_confidence``, and all four displacements beside it must have been compared.
 
     Args:
