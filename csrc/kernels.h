@@ -205,7 +205,7 @@ struct BlockMatching {
   int64_t radius;
 };
 
-constexpr int64_t kBlockCosts = 14;  // columns of the costs, see wmscore/ops/block_flow.py
+constexpr int64_t kBlockCosts = 16;  // columns of the costs, see wmscore/ops/block_flow.py
 
 }  // namespace wmscore
 

@@ -33,7 +33,7 @@ constexpr int64_t kSlack = 48;  // that may be read after a packed row
 constexpr int64_t kMostSide = 33;
 constexpr int64_t kMostBlock = 32;
 constexpr int64_t kMostStride = 48;
-constexpr int64_t kMoves[4][2] = {{-1, 0}, {0, -1}, {0, 1}, {1, 0}};
+constexpr int64_t kMoves[6][2] = {{-1, 0}, {0, -1}, {0, 1}, {1, 0}, {1, -1}, {1, 1}};
 
 template <typename T>
 using PackedOf = decltype(wmscore::widen(std::declval<T>()));
@@ -434,7 +434,7 @@ template <typename P, typename Sum, typename Key, typename Real>
 WMSCORE_INLINE void own_costs(const Match<P>& match, bool in_vectors, Real* costs) {
   const BlockMatching& task = match.task;
   const int64_t block = task.block;
-  for (int k = 0; k < 4; ++k) {
+  for (int k = 0; k < 6; ++k) {
     const int64_t down = kMoves[k][0], right = kMoves[k][1];
     const int64_t first_y = std::max<int64_t>(0, -match.top - down);
     const int64_t last_y = std::min(block, task.height - match.top - down);

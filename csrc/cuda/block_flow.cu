@@ -29,7 +29,7 @@ using wmscore::kWarps;
 constexpr int kFar = 1 << 29;
 constexpr int kPad = 4;    // columns of the frame beside its blocks that are in shared memory
 constexpr int kQuad = 4;   // displacements of a thread, and pixels of a word
-constexpr int kMoves = 4;  // of the frame itself: up, left, right, down
+constexpr int kMoves = 6;  // of the frame itself: up, left, right, down, down left, down right
 constexpr size_t kShared = 40 * 1024;
 
 template <typename T>
@@ -57,7 +57,7 @@ struct Plan {
   __host__ __device__ int then_pixels() const { return then_rows() * then_step; }
   __host__ __device__ int of_block() const { return side * quads * kQuad; }  // sums
   __host__ __device__ int sums() const { return blocks * (of_block() + kMoves); }
-  __host__ __device__ int threads_of_block() const { return side * quads + kMoves; }
+  __host__ __device__ int threads_of_block() const { return side * quads; }
 
   template <typename T>
   size_t bytes() const {
@@ -110,6 +110,12 @@ __device__ inline int clamp(int value, int low, int high) {
 // How many pixels of a block at `place` are in a frame of that length.
 __device__ inline int inside(int place, int block, int length) {
   return clamp(length - place, 0, block) - clamp(-place, 0, block);
+}
+
+__device__ inline int down_of(int move) { return move == 0 ? -1 : move >= 3 ? 1 : 0; }
+
+__device__ inline int right_of(int move) {
+  return move == 1 || move == 4 ? -1 : move == 2 || move == 5 ? 1 : 0;
 }
 
 // --- to shared memory ----------------------------------------------------------------------------
@@ -306,8 +312,7 @@ __device__ void add_channels(const BlockMatching& task, const Plan& plan, const 
   for (int item = kThreads - 1 - static_cast<int>(threadIdx.x); item < place.count * kMoves;
        item += kThreads) {
     const int block = item / kMoves, move = item % kMoves;
-    const int down = move == 0 ? -1 : move == 3 ? 1 : 0;
-    const int right = move == 1 ? -1 : move == 2 ? 1 : 0;
+    const int down = down_of(move), right = right_of(move);
     const int y = place.top + down, x = place.left + block * plan.block + right;
     const int first = clamp(-y, 0, plan.block), last = clamp(height - y, 0, plan.block);
     const auto* const here = now + plan.now_step + kPad + block * plan.block;
@@ -432,8 +437,7 @@ __device__ void choose(const BlockMatching& task, const Plan& plan, const Place&
       cost = is_there ? cost_at(i, j) : none;
     } else if (lane > 9) {
       const int move = lane - 10;
-      const int down = move == 0 ? -1 : move == 3 ? 1 : 0;
-      const int right = move == 1 ? -1 : move == 2 ? 1 : 0;
+      const int down = down_of(move), right = right_of(move);
       const int pixels = inside(place.top + down, plan.block, height) *
                          inside(place.left + block * plan.block + right, plan.block, width);
       cost = Cost<Sum>::of(own_sums[move], pixels, 0, channels);

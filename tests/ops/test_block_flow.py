@@ -67,7 +67,7 @@ def by_numpy(
     grid = height // block, width // block
     top, left = (height - grid[0] * block) // 2, (width - grid[1] * block) // 2
     displacement = np.zeros((rows, steps, *grid, 2), np.int32)
-    costs = np.full((rows, steps, *grid, 14), np.nan)
+    costs = np.full((rows, steps, *grid, 16), np.nan)
 
     def cost(now: np.ndarray, then: np.ndarray, y: int, x: int, dy: int, dx: int, least: int):
         y0, y1 = max(0, -(y + dy)), min(block, height - y - dy)
@@ -93,7 +93,7 @@ def by_numpy(
             near = [(best[0] + v, best[1] + w) for v in (-1, 0, 1) for w in (-1, 0, 1)]
             out[:9] = [found.get(d, np.inf) for d in near]
             out[9] = min((found[d] for d in around if d not in near), default=np.inf)
-        own = ((-1, 0), (0, -1), (0, 1), (1, 0))
+        own = ((-1, 0), (0, -1), (0, 1), (1, 0), (1, -1), (1, 1))
         out[10:] = [cost(now, now, y, x, *move, 0) for move in own]
     costs[np.isinf(costs)] = np.nan
     return torch.from_numpy(displacement), torch.from_numpy(costs).to(real)
@@ -204,9 +204,15 @@ def test_columns_of_costs_are_where_their_names_say(run, device):
     across = BlockCosts(*run(frames.mT, following.mT, 8, 2)[1][0, 0, 0, 0].tolist())
     assert across.best == across.up == across.down == across.own_up == across.own_down == 0
     assert across.left == across.right == across.own_left == across.own_right == step
+    assert costs.own_down_left == costs.own_down_right == step
     ramp = torch.arange(24, device=device).mul(10).byte().expand(1, 1, 1, 24, 24)
     steps = BlockCosts(*run(ramp, ramp.mT, 8, 2)[1][0, 0, 1, 1].tolist())
     assert steps.best < steps.up_left  # up and left: darker than the block in both
+    slope = torch.arange(24, device=device).byte()
+    slope = (slope[:, None] + slope).mul(5)[None, None, None]
+    steps = BlockCosts(*run(slope, slope, 8, 2)[1][0, 0, 1, 1].tolist())
+    assert (steps.own_up, steps.own_down_left, steps.own_down_right) == (5, 0, 10)
+    assert (steps.up_right, steps.down_left, steps.up_left, steps.second) == (0, 0, 10, 0)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -272,7 +278,7 @@ def test_empty_sizes(run, device):
         frames = torch.zeros(shape, dtype=torch.uint8, device=device)
         displacement, costs = run(frames, frames, 8, 2)
         grid = (*shape[:2], shape[3] // 8, shape[4] // 8)
-        assert (displacement.shape, costs.shape) == ((*grid, 2), (*grid, 14))
+        assert (displacement.shape, costs.shape) == ((*grid, 2), (*grid, 16))
         assert (displacement.dtype, costs.dtype) == (torch.int32, torch.float32)
 
 
@@ -333,7 +339,7 @@ def test_compiles_whole(dynamic):
 def test_meta_knows_shape_and_dtype():
     frames = torch.empty(2, 3, 1, 100, 90, dtype=torch.float64, device="meta")
     displacement, costs = block_flow(frames, frames, 4, 1)
-    assert (displacement.shape, costs.shape) == ((2, 3, 25, 22, 2), (2, 3, 25, 22, 14))
+    assert (displacement.shape, costs.shape) == ((2, 3, 25, 22, 2), (2, 3, 25, 22, 16))
     assert (displacement.dtype, costs.dtype) == (torch.int32, torch.float64)
 
 
@@ -434,7 +440,7 @@ def run_kernel(
     grid = (*frames.shape[:2], frames.shape[3] // block, frames.shape[4] // block)
     real = torch.float64 if frames.dtype == torch.float64 else torch.float32
     displacement = torch.full((*grid, 2), -9, dtype=torch.int32)
-    costs = torch.full((*grid, 14), -9, dtype=real)
+    costs = torch.full((*grid, 16), -9, dtype=real)
     kernel(
         ctypes.c_int32(ELEMENTS.index(frames.dtype)),
         BlockMatching.of(frames, following, block, radius, start),

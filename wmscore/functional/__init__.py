@@ -97,6 +97,7 @@ from wmscore.functional.lpips import (
     lpips_map,
 )
 from wmscore.functional.motion import (
+    MIN_ISOTROPY,
     MIN_MATCH,
     MIN_MOTION,
     MIN_TEXTURE,
@@ -179,6 +180,7 @@ __all__ = [
     "APPEARANCE_MIN_SIDE",
     "DRIFT_SEGMENTS",
     "FLIP_PIXELS_PER_DEGREE",
+    "MIN_ISOTROPY",
     "MIN_MATCH",
     "MIN_MOTION",
     "MIN_RESPONSE",

@@ -24,7 +24,7 @@ class BlockCosts(NamedTuple):
 
     `best` is the cost of the displacement itself, the other eight those of its neighbours: `up` of
     (dy - 1, dx), `left` of (dy, dx - 1). `second` is the least cost further away than those.
-    The last four are those of the frame with itself, one pixel away.
+    The last six are those of the frame with itself, one pixel away.
     """
 
     up_left: Tensor
@@ -41,9 +41,11 @@ class BlockCosts(NamedTuple):
     own_left: Tensor
     own_right: Tensor
     own_down: Tensor
+    own_down_left: Tensor
+    own_down_right: Tensor
 
 
-_OWN = ((-1, 0), (0, -1), (0, 1), (1, 0))
+_OWN = ((-1, 0), (0, -1), (0, 1), (1, 0), (1, -1), (1, 1))
 
 
 def check_block_flow(
@@ -126,7 +128,7 @@ def block_flow(
     Returns:
         The displacements (dy, dx), int32 `[B, T, gh, gw, 2]` with `gh = H // block` and
         `gw = W // block`: down and right are positive, `following[y + dy, x + dx]` is most like
-        `frames[y, x]`; 0 where none counts. And the columns of `BlockCosts`, `[B, T, gh, gw, 14]`,
+        `frames[y, x]`; 0 where none counts. And the columns of `BlockCosts`, `[B, T, gh, gw, 16]`,
         in units of the frames, 0 or more; float32, or float64 for float64 frames. What does not
         count, or lies outside the range of the search, is NaN. Sums of uint8 are exact integers;
         those of floats add up channels, then rows, then columns, in float32, or float64 for float64
@@ -248,7 +250,7 @@ def _sums(
 def _own_costs(
     now: Tensor, grid: tuple[int, int], corner: tuple[int, int], block: int, key: torch.dtype
 ) -> Tensor:
-    """Mean difference of each block with the pixels beside it, `[N, gh, gw, 4]`."""
+    """Mean difference of each block with the pixels beside it, `[N, gh, gw, 6]`."""
     padded = torch.nn.functional.pad(now, (1, 1, 1, 1))
     inside = torch.nn.functional.pad(torch.ones_like(now[:1, :1], dtype=torch.bool), (1, 1, 1, 1))
     sums = torch.zeros((), dtype=now.dtype, device=now.device)

@@ -7,9 +7,16 @@ from wmscore.functional.motion.compare import (
     motion_agreement,
     motion_by_action,
 )
-from wmscore.functional.motion.flow import MIN_MATCH, MIN_TEXTURE, BlockFlow, block_flow
+from wmscore.functional.motion.flow import (
+    MIN_ISOTROPY,
+    MIN_MATCH,
+    MIN_TEXTURE,
+    BlockFlow,
+    block_flow,
+)
 
 __all__ = [
+    "MIN_ISOTROPY",
     "MIN_MATCH",
     "MIN_MOTION",
     "MIN_TEXTURE",

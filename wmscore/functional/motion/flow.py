@@ -14,10 +14,13 @@ from wmscore.functional.reasons import Reason
 from wmscore.ops import BlockCosts, has_kernel
 from wmscore.ops.block_flow import BLOCK_SIDES, MOST_RADIUS
 
-__all__ = ["MIN_MATCH", "MIN_TEXTURE", "BlockFlow", "block_flow"]
+__all__ = ["MIN_ISOTROPY", "MIN_MATCH", "MIN_TEXTURE", "BlockFlow", "block_flow"]
 
 MIN_TEXTURE = 1 / 255
 """Mean absolute difference, in data ranges, by which the match must be better than any other."""
+
+MIN_ISOTROPY = 0.15
+"""The least contrast of a block over the largest, of all directions: about 0 for a straight edge."""
 
 MIN_MATCH = 0.3
 """The confidence below which a match is none.
@@ -62,6 +65,7 @@ def block_flow(
     radius: int = 4,
     start: Tensor | None = None,
     min_texture: float = MIN_TEXTURE,
+    min_isotropy: float = MIN_ISOTROPY,
     min_confidence: float = MIN_MATCH,
     data_range: float | None = None,
 ) -> BlockFlow:
@@ -76,8 +80,9 @@ def block_flow(
     for costs one pixel before, at and one after the best d, the vertex of a cost that falls and
     rises linearly, and o the costs of the frame with itself one pixel away, so that it is exactly 0
     where content moves by whole pixels. A match must be better than all others more than a pixel
-    away by ``min_texture`` (an edge alone is like itself along its direction) and have the confidence
-    ``min_confidence``, and all four displacements beside it must have been compared.
+    away by ``min_texture`` and have the confidence ``min_confidence``, and all four displacements
+    beside it must have been compared. A block whose contrast in one direction is below
+    ``min_isotropy`` of that in another, as that of a straight edge, could be anywhere along it.
 
     Args:
         frames: ``[..., C, H, W]``, ``uint8`` or floating point, any strides.
@@ -89,6 +94,7 @@ def block_flow(
         start: where the search is centred, int64 ``[..., 2]``, (dy, dx) in whole pixels, say a
             global shift; None stands for 0.
         min_texture: in data ranges, 0 or more.
+        min_isotropy: 0..1.
         min_confidence: 0..1.
         data_range: ``None`` means 255 for ``uint8`` and 1.0 for floats.
 
@@ -107,6 +113,7 @@ def block_flow(
     check_frames(frames=frames, following=following)
     _check_options(frames, block, radius, start)
     check_number("min_texture", min_texture, low=0.0)
+    check_number("min_isotropy", min_isotropy, low=0.0, high=1.0)
     check_number("min_confidence", min_confidence, low=0.0, high=1.0)
     unit = data_range_of(frames.dtype, data_range)
     displacement, costs = _matched(frames, following, block, radius, start)
@@ -122,7 +129,8 @@ def block_flow(
     # Two costs of 0 are alike. So are, in the absence of a second one, all that there are.
     confidence = (1 - cost.best / cost.second).nan_to_num(0.0).clamp(0, 1)
     confidence = confidence.masked_fill(cost.best.isnan(), torch.nan)
-    plain = ~(cost.second - cost.best >= min_texture * unit) & ~cost.best.isnan()
+    plain = ~(cost.second - cost.best >= min_texture * unit) | ~(_isotropy(cost) >= min_isotropy)
+    plain = plain & ~cost.best.isnan()
     beside = torch.stack([cost.up, cost.left, cost.right, cost.down])
     matched = (confidence >= min_confidence) & beside.isfinite().all(0)
     reason = torch.zeros_like(confidence, dtype=torch.uint8)
@@ -203,6 +211,20 @@ def _fraction(
     rise = torch.maximum(before, after) - at
     fraction = ((before - after) - (own_before - own_after)) / (2 * rise)
     return fraction.masked_fill(rise == 0, 0.0).clamp(-0.5, 0.5)
+
+
+def _isotropy(cost: BlockCosts) -> Tensor:
+    """Root of the ratio of the eigenvalues of the structure tensor, 0..1; NaN for a plain block.
+
+    Squared mean differences stand for mean squared ones: for a straight edge, whose difference one
+    pixel away along u is proportional to that of u and its normal, that makes no difference.
+    """
+    yy = ((cost.own_up + cost.own_down) / 2).square()
+    xx = ((cost.own_left + cost.own_right) / 2).square()
+    yx = (cost.own_down_right.square() - cost.own_down_left.square()) / 4
+    mean = (yy + xx) / 2
+    apart = torch.hypot((yy - xx) / 2, yx)
+    return ((mean - apart).clamp(min=0) / (mean + apart)).sqrt()
 
 
 def _all_finite(frames: Tensor) -> Tensor:
