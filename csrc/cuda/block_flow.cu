@@ -56,7 +56,10 @@ struct Plan {
   __host__ __device__ int now_pixels() const { return now_rows() * now_step; }  // of a channel
   __host__ __device__ int then_pixels() const { return then_rows() * then_step; }
   __host__ __device__ int of_block() const { return side * quads * kQuad; }  // sums
-  __host__ __device__ int sums() const { return blocks * (of_block() + kMoves); }
+  // Of differences and of the frame itself, in whole quads: pixels come after them.
+  __host__ __device__ int sums() const {
+    return (blocks * (of_block() + kMoves) + kQuad - 1) / kQuad * kQuad;
+  }
   __host__ __device__ int threads_of_block() const { return side * quads; }
 
   template <typename T>
