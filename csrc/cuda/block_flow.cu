@@ -453,7 +453,7 @@ __device__ void choose(const BlockMatching& task, const Plan& plan, const Place&
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, sizeof(RealOf<T>) == 8 ? 2 : 4)
     match_blocks(BlockMatching task, Plan plan, int32_t* displacements, RealOf<T>* costs) {
   const int rows = static_cast<int>(task.height / plan.block);
   const int columns = static_cast<int>(task.width / plan.block);
