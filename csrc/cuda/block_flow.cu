@@ -56,7 +56,10 @@ struct Plan {
   __host__ __device__ int now_pixels() const { return now_rows() * now_step; }  // of a channel
   __host__ __device__ int then_pixels() const { return then_rows() * then_step; }
   __host__ __device__ int of_block() const { return side * quads * kQuad; }  // sums
-  __host__ __device__ int sums() const { return blocks * (of_block() + kMoves); }
+  // Of differences and of the frame itself, in whole quads: pixels come after them.
+  __host__ __device__ int sums() const {
+    return (blocks * (of_block() + kMoves) + kQuad - 1) / kQuad * kQuad;
+  }
   __host__ __device__ int threads_of_block() const { return side * quads; }
 
   template <typename T>
@@ -450,7 +453,7 @@ __device__ void choose(const BlockMatching& task, const Plan& plan, const Place&
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, sizeof(RealOf<T>) == 8 ? 2 : 4)
     match_blocks(BlockMatching task, Plan plan, int32_t* displacements, RealOf<T>* costs) {
   const int rows = static_cast<int>(task.height / plan.block);
   const int columns = static_cast<int>(task.width / plan.block);

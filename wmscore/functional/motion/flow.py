@@ -20,7 +20,7 @@ MIN_TEXTURE = 1 / 255
 """Mean absolute difference, in data ranges, by which the match must be better than any other."""
 
 MIN_ISOTROPY = 0.15
-"""The least contrast of a block over the largest, of all directions: about 0 for a straight edge."""
+"""The least contrast of a block over the largest, of all directions: near 0 for a straight edge."""
 
 MIN_MATCH = 0.3
 """The confidence below which a match is none.
