@@ -3,7 +3,7 @@
 Each provider starts from the same uint8 luma and pays for the conversion and the window that it
 needs. The pairs are cuts of one large picture (noise with the spectrum of photographs), moved by a
 phase ramp within 4 pixels; `error` is the median, `error_95` the 95th percentile of |dy| and |dx|.
-kornia has no phase correlation: its closest, the iterative `ImageRegistrator`, runs on fewer pairs.
+kornia has no phase correlation: its closest, the iterative `ImageRegistrator`, runs on one pair of the smallest size.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def by_kornia(registrator: type, frames: Tensor, following: Tensor) -> Tensor:
     found = []
     height, width = frames.shape[-2:]
     for a, b in zip(frames, following, strict=True):
-        model = registrator("similarity", num_iterations=40, pyramid_levels=3).to(a.device)
+        model = registrator("similarity", num_iterations=20, pyramid_levels=2).to(a.device)
         matrix = model.register(a[None].float() / 255, b[None].float() / 255).detach()[0]
         found.append((-matrix[1, 2] * (height - 1) / 2, -matrix[0, 2] * (width - 1) / 2))
     return torch.tensor(found, dtype=torch.float64)
@@ -112,7 +112,9 @@ def providers_of(frames: Tensor, following: Tensor) -> dict[str, Callable[[], Te
             continue
         call = peer if attribute is None else getattr(peer, attribute)
         if package == "kornia":
-            few = frames[:2], following[:2]
+            if frames.shape[-1] > 64:
+                continue  # seconds a pair
+            few = frames[:1], following[:1]
             providers[f"{name} {version}"] = partial(by_kornia, call, *few)
         else:
             by = by_scikit_image if package == "skimage" else by_opencv
@@ -134,7 +136,7 @@ def bench(height: int, width: int, pairs: int, device: str, rounds: int) -> list
     )
     for row in rows:
         if row["provider"].startswith("kornia"):
-            row["items_per_second"] = 2 / row["seconds"]
+            row["items_per_second"] = 1 / row["seconds"]
     kernel = rows[0]["items_per_second"]
     case = {"benchmark": "phase_shift", "size": f"{height} x {width}", "pairs": pairs}
     return [
