@@ -3,7 +3,8 @@
 Each provider starts from the same uint8 luma and pays for the conversion and the window that it
 needs. The pairs are cuts of one large picture (noise with the spectrum of photographs), moved by a
 phase ramp within 4 pixels; `error` is the median, `error_95` the 95th percentile of |dy| and |dx|.
-kornia has no phase correlation: its closest, the iterative `ImageRegistrator`, runs on one pair of the smallest size.
+kornia has no phase correlation: its closest, the iterative `ImageRegistrator`, runs on one pair of
+the smallest size.
 """
 
 from __future__ import annotations
