@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
+from torch.nn.functional import affine_grid, grid_sample, pad
 
 from wmscore.functional._check import check_channels, check_frames, check_mask, check_rollouts
 from wmscore.functional._chunks import frame_chunks
@@ -258,12 +258,12 @@ def _matrix(found: Tensor) -> Tensor:
 
 def _moved_back(fine: Tensor, found: Tensor, size: tuple[int, int]) -> Tensor:
     """A frame at ``c + shift + zoom R p`` for each pixel c + p, from its finer copy."""
-    matrix = _matrix(found)
+    (yy, yx), (xy, xx) = (row.unbind(1) for row in _matrix(found).unbind(1))
     # affine_grid takes (x, y) in units of half the picture.
-    half = matrix.new_tensor([(size[0] - 1) / 2, (size[1] - 1) / 2])
-    scaled = matrix * half / half[:, None]
-    theta = torch.cat([scaled, (found[:, 2:4] / half)[:, :, None]], 2)
-    theta = theta[:, [1, 0]][:, :, [1, 0, 2]].to(fine.dtype)
+    half_y, half_x = ((side - 1) / 2 for side in size)
+    of_x = [xx, xy * (half_y / half_x), found[:, 3] / half_x]
+    of_y = [yx * (half_x / half_y), yy, found[:, 2] / half_y]
+    theta = torch.stack([*of_x, *of_y], 1).reshape(-1, 2, 3).to(fine.dtype)
     grid = affine_grid(theta, [len(fine), 1, *size], align_corners=True)
     return grid_sample(fine[:, None], grid, padding_mode="border", align_corners=True)[:, 0]
 
@@ -273,17 +273,18 @@ def _finer(frames: Tensor) -> Tensor:
 
     Torch's own cubic interpolation takes small moves for half as much again.
     """
-    taps = frames.new_tensor([3.0, -25.0, 150.0, 150.0, -25.0, 3.0]) / 256
     for dim in (1, 2) * 2:
-        if dim == 1:
-            between = conv2d(pad(frames[:, None], (0, 0, 2, 2), "replicate"), taps.view(1, 1, 6, 1))
-        else:
-            between = conv2d(pad(frames[:, None], (2, 2, 0, 0), "replicate"), taps.view(1, 1, 1, 6))
+        padding = (0, 0, 2, 2) if dim == 1 else (2, 2, 0, 0)
+        padded = pad(frames[:, None], padding, "replicate")[:, 0]
+        count = frames.shape[dim] - 1
+        points = [padded.narrow(dim, k, count) for k in range(6)]
+        between = 150 * (points[2] + points[3]) - 25 * (points[1] + points[4])
+        between = (between + 3 * (points[0] + points[5])) / 256
         sides = list(frames.shape)
         sides[dim] = 2 * sides[dim] - 1
         both = frames.new_empty(sides)
         both.movedim(dim, 0)[::2] = frames.movedim(dim, 0)
-        both.movedim(dim, 0)[1::2] = between[:, 0].movedim(dim, 0)
+        both.movedim(dim, 0)[1::2] = between.movedim(dim, 0)
         frames = both
     return frames
 
@@ -323,8 +324,8 @@ def _refined(luma: Tensor, fine: Tensor, found: Tensor) -> Tensor:
         scale = normal.diagonal(dim1=1, dim2=2)
         normal = normal + eye * (_DAMPING * scale + 1e-9)[:, :, None]
         change = torch.linalg.solve_ex(normal, right)[0][:, :, 0]
-        limit = found.new_tensor([0.1, 0.1, 2.0, 2.0])
-        change = torch.where(change.isfinite(), change, 0).clamp(-limit, limit)
+        change = torch.where(change.isfinite(), change, 0)
+        change = torch.cat([change[:, :2].clamp(-0.1, 0.1), change[:, 2:].clamp(-2, 2)], 1)
         # What the frame would have to do is undone in the following one.
         moved = (_matrix(found) @ change[:, 2:, None])[:, :, 0]
         found = found - torch.cat([change[:, :2], moved], 1)
