@@ -15,18 +15,15 @@ from wmscore.testing import sprite_items
 from wmscore.worlds import SpriteWorld
 from wmscore.worlds.sprite_scene import MOVES
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.needs_cuda)]
-
 
 def errors(found: Tensor, shift: Tensor) -> Tensor:
-    return (found.cpu() - shift).abs().flatten()
+    return (found - shift).abs().flatten()
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed)).byte()
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     ("size", "reach", "bounds"),
     [
@@ -34,15 +31,15 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
         ((120, 160), 6, (0.002, 0.008, 0.04)),
         ((64, 64), 5, (0.004, 0.03, 0.25)),
         ((31, 47), 3, (0.01, 0.12, 0.6)),
-        ((16, 16), 1.5, (0.03, 0.6, 1.2)),
+        ((16, 16), 1.5, (0.03, 0.5, 3.0)),
     ],
 )
-def test_sub_pixel_shifts_of_photographs(size, reach, bounds, device) -> None:
+def test_sub_pixel_shifts_of_photographs(size, reach, bounds) -> None:
     frames, following, shift = crops(60, *size, reach)
-    found = phase_shift(frames.to(device), following.to(device))
-    defined = found.reason.cpu() == Reason.DEFINED
+    found = phase_shift(frames, following)
+    defined = found.reason == Reason.DEFINED
     assert defined.float().mean() > 0.94
-    error = (found.shift.cpu() - shift)[defined].abs().flatten()
+    error = (found.shift - shift)[defined].abs().flatten()
     for quantile, bound in zip((0.5, 0.95, 1.0), bounds, strict=True):
         assert error.quantile(quantile) <= bound
 
@@ -60,21 +57,19 @@ def test_closer_than_scikit_image() -> None:
     assert mine.quantile(0.95) < other.quantile(0.95)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32, torch.float64])
-def test_circular_shifts_are_exact(dtype, device) -> None:
+def test_circular_shifts_are_exact(dtype) -> None:
     frame = crops(4, 48, 60, 0)[0]
     frame = frame if dtype == torch.uint8 else (frame.double() / 255).to(dtype)
     for move in ((0, 0), (5, -7), (-20, 11), (1, 0)):
-        found = phase_shift(frame.to(device), frame.roll(move, (-2, -1)).to(device), window=None)
+        found = phase_shift(frame, frame.roll(move, (-2, -1)), window=None)
         assert found.shift.tolist() == [list(map(float, move))] * 4
         assert (found.peak > 1 - (1e-9 if dtype == torch.float64 else 1e-5)).all()
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_a_frozen_pair_does_not_move(device) -> None:
+def test_a_frozen_pair_does_not_move() -> None:
     for size in ((16, 16), (33, 64), (120, 160)):
-        frames = crops(6, *size, 0)[0].expand(-1, 3, -1, -1).to(device)
+        frames = crops(6, *size, 0)[0].expand(-1, 3, -1, -1)
         for each in (frames, frames // 6, frames.float() / 255, (frames / 255).half()):
             found = phase_shift(each, each)
             assert found.reason.tolist() == [0] * 6
@@ -82,18 +77,17 @@ def test_a_frozen_pair_does_not_move(device) -> None:
             assert (found.peak > 1 - 1e-5).all()
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_dark_and_bright_frames_move_alike(device) -> None:
+def test_dark_and_bright_frames_move_alike() -> None:
     frames, following, shift = crops(12, 64, 64, 4)
-    for a, b in (
-        (frames // 12, following // 12),  # levels 0..21
-        (frames // 2, 60 + following // 2),
-        (frames, (following * 0.9).byte()),
-        ((255 - frames), (255 - following)),
+    for a, b, bound in (
+        (frames // 12, following // 12, 0.2),  # levels 0..21
+        (frames // 2, 60 + following // 2, 0.08),
+        (frames, (following * 0.9).byte(), 0.5),  # a fade
+        (255 - frames, 255 - following, 0.05),
     ):
-        found = phase_shift(a.to(device), b.to(device))
+        found = phase_shift(a, b)
         assert found.reason.tolist() == [0] * 12
-        assert errors(found.shift, shift).quantile(0.9) < 0.15
+        assert errors(found.shift, shift).quantile(0.9) < bound
 
 
 def test_half_the_contrast_leaves_whole_pixels() -> None:
@@ -148,12 +142,11 @@ def world() -> tuple[Tensor, Tensor]:
     return frames, -3 * right_down.flip(-1)
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_the_camera_not_the_sprites(world, device) -> None:
+def test_the_camera_not_the_sprites(world) -> None:
     frames, shift = world
-    found = global_motion(frames.to(device))
+    found = global_motion(frames)
     assert (found.reason == Reason.DEFINED).all()
-    error = (found.shift.cpu() - shift).abs()
+    error = (found.shift - shift).abs()
     assert error.max() < 0.3
     assert error.quantile(0.95) < 0.02
 
@@ -175,9 +168,8 @@ def test_a_cut_has_no_peak(size) -> None:
     assert (still.reason == Reason.NO_PEAK).all()
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_undefined(device) -> None:
-    photo = crops(1, 40, 40, 0)[0].float().to(device) / 255
+def test_undefined() -> None:
+    photo = crops(1, 40, 40, 0)[0].float() / 255
     flat = torch.full_like(photo, 0.3)
     for a, b in ((flat, flat), (flat, photo), (photo, flat), (0 * flat, 0 * flat)):
         found = phase_shift(a, b)
@@ -214,9 +206,8 @@ def test_max_shift_and_min_peak() -> None:
     assert phase_shift(frame, moved, min_peak=1).reason.item() == Reason.NO_PEAK
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_consecutive_frames_equal_pairs(world, monkeypatch, device) -> None:
-    frames = world[0][:5].to(device)
+def test_consecutive_frames_equal_pairs(world, monkeypatch) -> None:
+    frames = world[0][:5]
     pairs = phase_shift(frames[:, :-1], frames[:, 1:])
     step_first = frames.transpose(0, 1).contiguous().transpose(0, 1)  # not one run in memory
     for size in (1, 4, 13, 1000):

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from wmscore.functional import Reason, global_similarity, zoom_roll
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.needs_cuda)]
 Case = tuple[float, float, tuple[float, float]]
 
 SMALL: list[Case] = [
@@ -43,18 +42,17 @@ def made(cases: list[Case], size: tuple[int, int]) -> tuple[Tensor, Tensor, Tens
     return frames, following, torch.tensor(truth, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     ("size", "zoom", "roll", "shift"), [((64, 64), 4e-3, 0.2, 0.12), ((120, 160), 1e-3, 0.06, 0.06)]
 )
-def test_small_steps(size, zoom, roll, shift, device) -> None:
+def test_small_steps(size, zoom, roll, shift) -> None:
     frames, following, truth = made(SMALL, size)
-    found = zoom_roll(frames.to(device), following.to(device))
+    found = zoom_roll(frames, following)
     assert (found.reason == Reason.DEFINED).all()
-    assert (found.zoom.cpu() / truth[:, 0] - 1).abs().max() < zoom
-    assert (found.roll_degrees.cpu() - truth[:, 1]).abs().max() < roll
-    assert (found.shift.cpu() - truth[:, 2:]).abs().max() < shift
-    assert (found.zoom.cpu() / truth[:, 0] - 1).abs().median() < zoom / 4
+    assert (found.zoom / truth[:, 0] - 1).abs().max() < zoom
+    assert (found.roll_degrees - truth[:, 1]).abs().max() < roll
+    assert (found.shift - truth[:, 2:]).abs().max() < shift
+    assert (found.zoom / truth[:, 0] - 1).abs().median() < zoom / 4
 
 
 def recipe(frame: Tensor, following: Tensor) -> tuple[float, float]:
@@ -74,16 +72,15 @@ def recipe(frame: Tensor, following: Tensor) -> tuple[float, float]:
     return float(np.exp(shift[1] * np.log(size // 2) / size)), float(shift[0])
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_large_steps_and_closer_than_the_recipe(device) -> None:
+def test_large_steps_and_closer_than_the_recipe() -> None:
     frames, following, truth = made(LARGE, (128, 128))
-    found = zoom_roll(frames.to(device), following.to(device))
+    found = zoom_roll(frames, following)
     assert (found.reason == Reason.DEFINED).all()
-    zoom = (found.zoom.cpu() / truth[:, 0] - 1).abs()
-    roll = (found.roll_degrees.cpu() - truth[:, 1]).abs()
+    zoom = (found.zoom / truth[:, 0] - 1).abs()
+    roll = (found.roll_degrees - truth[:, 1]).abs()
     assert zoom.max() < 0.01
     assert roll.max() < 0.5
-    assert (found.shift.cpu() - truth[:, 2:]).abs().max() < 0.3
+    assert (found.shift - truth[:, 2:]).abs().max() < 0.3
     theirs = torch.tensor([recipe(a, b) for a, b in zip(frames, following, strict=True)])
     # The gallery's signs: of zoom and of roll up to how it counts angles.
     of_zoom = torch.minimum(
@@ -94,9 +91,8 @@ def test_large_steps_and_closer_than_the_recipe(device) -> None:
     assert roll.median() < of_roll.median()
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_undefined(device) -> None:
-    photo = crops(2, 48, 48, 0)[0].float().to(device) / 255
+def test_undefined() -> None:
+    photo = crops(2, 48, 48, 0)[0].float() / 255
     still = zoom_roll(photo, photo)
     assert (still.zoom - 1).abs().max() < 1e-6
     assert still.roll_degrees.abs().max() < 1e-4

@@ -64,11 +64,12 @@ def phase_shift(
     robust least squares on the overlap alone find the rest. The overlap carries its own window, and
     pixels that do something else have no say, so neither the window nor what stands still on the
     screen (a weapon, a frame around the picture) pulls the result to zero, as long as most edges
-    belong to the scene. A change of brightness by an offset, or by a tenth, does not matter; where
-    contrast halves, the shift is that of whole pixels.
+    belong to the scene. An offset of brightness does not
+    matter; a fade by a tenth costs a twentieth of a pixel, and where the contrast halves the shift
+    is hardly better than one of whole pixels.
 
     Measured: sub-pixel shifts within 6 pixels of photographs, 8 bits, crops of 120 x 160: median
-    error 0.0005, 95 % within 0.004 pixels; of 64 x 64: 0.001 and 0.014. A textured, static tenth of
+    error 0.0005, 95 % within 0.004 pixels; of 64 x 64: 0.001 and 0.015. A textured, static tenth of
     the picture: median 0.002.
 
     Args:
