@@ -291,11 +291,11 @@ def test_panels_that_ignore_their_scripts(kind: str) -> None:
         commands, _, target = panel(16, 32, 0, seed=seed)
         preds = {
             "other scripts": lambda s: panel(16, 32, 2, seed=10_000 + s)[1],
-            "frozen": lambda s: rand(16, 32, 3, seed=s),  # but for noise
-            "wandering": lambda s: walking(16, 32, 3, 0.9, seed=s),
-            "walk": lambda s: rand(16, 32, 3, seed=s).cumsum(1),
+            "frozen": lambda s: rand(16, 32, 3, seed=20_000 + s),  # but for noise
+            "wandering": lambda s: walking(16, 32, 3, 0.9, seed=20_000 + s),
+            "walk": lambda s: rand(16, 32, 3, seed=20_000 + s).cumsum(1),
             "shared motion": lambda s: (
-                rand(16, 32, 3, seed=s) + 3 * walking(1, 32, 3, 0.9, seed=10_000 + s)
+                rand(16, 32, 3, seed=20_000 + s) + 3 * walking(1, 32, 3, 0.9, seed=10_000 + s)
             ),
         }[kind](seed)
         found = response_latency(commands, preds, target, draws=199, seed=seed)
