@@ -287,7 +287,7 @@ def test_rollouts_that_ignore_their_script(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["other scripts", "frozen", "wandering", "walk", "shared motion"])
 def test_panels_that_ignore_their_scripts(kind: str) -> None:
     p_values: dict[str, list[float]] = {"excess": [], "generated": [], "reference": []}
-    for seed in range(600):
+    for seed in range(1000):
         commands, _, target = panel(16, 32, 0, seed=seed)
         preds = {
             "other scripts": lambda s: panel(16, 32, 2, seed=10_000 + s)[1],
@@ -303,8 +303,8 @@ def test_panels_that_ignore_their_scripts(kind: str) -> None:
         p_values["generated"].append(found.generated.pooled.p_value.item())
         found = response_latency(commands, target, preds, draws=199, seed=seed)
         p_values["reference"].append(found.reference.pooled.p_value.item())
-    for values in p_values.values():
-        assert stats.kstest(values, "uniform").pvalue > 0.01
+    for values in p_values.values():  # 15 of them in all, so that each may be a little unlikely
+        assert stats.kstest(values, "uniform").pvalue > 0.01 / 15
         assert 0.03 <= np.mean(np.array(values) <= 0.05) <= 0.07
 
 
