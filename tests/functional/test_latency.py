@@ -287,24 +287,24 @@ def test_rollouts_that_ignore_their_script(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["other scripts", "frozen", "wandering", "walk", "shared motion"])
 def test_panels_that_ignore_their_scripts(kind: str) -> None:
     p_values: dict[str, list[float]] = {"excess": [], "generated": [], "reference": []}
-    for seed in range(600):
+    for seed in range(1000):
         commands, _, target = panel(16, 32, 0, seed=seed)
         preds = {
             "other scripts": lambda s: panel(16, 32, 2, seed=10_000 + s)[1],
-            "frozen": lambda s: rand(16, 32, 3, seed=s),  # but for noise
-            "wandering": lambda s: walking(16, 32, 3, 0.9, seed=s),
-            "walk": lambda s: rand(16, 32, 3, seed=s).cumsum(1),
+            "frozen": lambda s: rand(16, 32, 3, seed=20_000 + s),  # but for noise
+            "wandering": lambda s: walking(16, 32, 3, 0.9, seed=20_000 + s),
+            "walk": lambda s: rand(16, 32, 3, seed=20_000 + s).cumsum(1),
             "shared motion": lambda s: (
-                rand(16, 32, 3, seed=s) + 3 * walking(1, 32, 3, 0.9, seed=10_000 + s)
+                rand(16, 32, 3, seed=20_000 + s) + 3 * walking(1, 32, 3, 0.9, seed=10_000 + s)
             ),
         }[kind](seed)
-        found = response_latency(commands, preds, target, draws=199, seed=seed)
+        found = response_latency(commands, preds, target, draws=199, seed=50_000 + seed)
         p_values["excess"].append(found.excess.pooled.p_value.item())
         p_values["generated"].append(found.generated.pooled.p_value.item())
-        found = response_latency(commands, target, preds, draws=199, seed=seed)
+        found = response_latency(commands, target, preds, draws=199, seed=50_000 + seed)
         p_values["reference"].append(found.reference.pooled.p_value.item())
-    for values in p_values.values():
-        assert stats.kstest(values, "uniform").pvalue > 0.01
+    for values in p_values.values():  # 15 of them in all, so that each may be a little unlikely
+        assert stats.kstest(values, "uniform").pvalue > 0.01 / 15
         assert 0.03 <= np.mean(np.array(values) <= 0.05) <= 0.07
 
 

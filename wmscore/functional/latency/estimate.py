@@ -68,11 +68,13 @@ def estimate(
     covariance = covariances(source, response, lags)
     moments = moments_of(source, response, lags)
     weight = exchange.eligible.to(torch.float64)
-    together = pooled(moments, weight)
-    of_panel = scan_of(torch.einsum("pdbk,b->pdk", covariance, weight), together)
+    of_panel = scan_of(torch.einsum("pdbk,b->pdk", covariance, weight), pooled(moments, weight))
     of_rows = scan_of(covariance, moments)
+    tested = exchange.tested.to(torch.float64)
+    together = pooled(moments, tested)
+    of_tested = scan_of(torch.einsum("pdbk,b->pdk", covariance, tested), together)
     seen_panel, seen_rows = (
-        scan.evidence[..., : len(inside)].amax(-1) for scan in (of_panel, of_rows)
+        scan.evidence[..., : len(inside)].amax(-1) for scan in (of_tested, of_rows)
     )
     together, moments = (
         Moments(*(part[..., : len(inside)] for part in whole)) for whole in (together, moments)

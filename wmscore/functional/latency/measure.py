@@ -58,7 +58,8 @@ def response_latency(
     the response to one command may last, series are prewhitened instead: less :math:`\rho` times
     their previous value, :math:`\rho` the commands' lag-1 autocorrelation, if that is above 0.3.
     The commands are first multiplied with their effect in the reference, a ridge map (for the
-    reference's own lag one that was fitted to the other half of the panel).
+    reference's own lag one that was fitted to the other half of the panel; its pooled p-value is
+    that of one half).
 
     Chance is what the best lag's evidence would be if scripts were permuted across rollouts, which
     keeps how each response wanders; shifting scripts in time does not, and rejects too often.
@@ -154,8 +155,12 @@ def response_latency(
     expected = [_signals(answer, there_given, behind) for answer in effects]
     keys = () if groups is None else (groups,)
 
-    def exchange(stage: Tensor, *more: Tensor) -> Exchange:
-        return exchange_of(script, stage == len(STAGES) - 1, (*more, *keys))
+    last_stage = len(STAGES) - 1
+    # Each half explained by the other's effect would be the same coincidence twice: one is tested.
+    halved = exchange_of(script, of_target == last_stage, (halves, *keys), halves == 0)
+
+    def exchange(stage: Tensor) -> Exchange:
+        return exchange_of(script, stage == last_stage, keys)
 
     options = {"max_lag": max_lag, "draws": draws, "seed": seed}
     return ResponseLatency(
@@ -164,7 +169,7 @@ def response_latency(
             expected[1],
             reference_behind,
             of_target,
-            exchange(of_target, halves),
+            halved,
             level=level,
             **options,
         ),

@@ -30,24 +30,29 @@ class Exchange:
         keys: ``[B]`` each; rollouts that agree in all of them may exchange scripts.
         eligible: ``[B]`` bool, whether the rollout counts at all.
         script: ``[B]`` float64 fingerprint: rollouts with the same script have the same.
+        tested: ``[B]`` bool, whether it counts in the p-value of the panel.
         enough: ``[]`` bool, whether there are scripts enough for a verdict on the panel.
     """
 
     keys: tuple[Tensor, ...]
     eligible: Tensor
     script: Tensor
+    tested: Tensor
     enough: Tensor
 
 
-def exchange_of(script: Tensor, eligible: Tensor, keys: tuple[Tensor, ...]) -> Exchange:
+def exchange_of(
+    script: Tensor, eligible: Tensor, keys: tuple[Tensor, ...], tested: Tensor | None = None
+) -> Exchange:
     """Exchange within rollouts that are eligible and agree in all keys ``[B]``."""
+    tested = eligible if tested is None else eligible & tested
     keys = (*keys, (~eligible).to(torch.int64))
     order = _ordered(script.argsort(), keys)
     begins = _begins(order, keys)
     listed = script[order]
     differs = pad((listed[1:] - listed[:-1]).abs() > _SAME, (1, 0), value=False)
     freedom = (differs & ~begins & eligible[order]).sum()
-    return Exchange(keys, eligible, script, freedom >= LEAST_FREEDOM)
+    return Exchange(keys, eligible, script, tested, freedom >= LEAST_FREEDOM)
 
 
 def _ordered(order: Tensor, keys: tuple[Tensor, ...]) -> Tensor:
@@ -110,9 +115,9 @@ def chance_of(
     Args:
         source: of B rollouts, each of which follows a script.
         response: likewise.
-        together: of the eligible rollouts, ``[P, D, K]``.
+        together: of the rollouts that are tested, ``[P, D, K]``.
         moments: of each rollout, ``[P, D, B, K]``.
-        seen: evidence of the best lag, pooled ``[]`` and of each rollout ``[B]``.
+        seen: evidence of the best lag, of those together ``[]`` and of each rollout ``[B]``.
         lags: ``[K]``.
         exchange: which scripts may stand for which.
         draws: number of exchanges of the panel.
@@ -145,9 +150,10 @@ def chance_of(
         keys = torch.rand(draws, len(chunk), dtype=torch.float64, generator=generator)
         drawn = _exchanged(exchange, chunk, there, keys.to(lags.device))
         places = drawn * len(chunk) + torch.arange(len(chunk), device=lags.device)
+        counted = (there & exchange.tested[chunk])[:, None]  # of the response
         summed = [covariance] if alike else [covariance, *paired]
         for number, part in enumerate(summed):
-            table = (part * there[:, None]).permute(2, 3, 0, 1, 4).flatten(0, 1).flatten(1)
+            table = (part * counted).permute(2, 3, 0, 1, 4).flatten(0, 1).flatten(1)
             found = embedding_bag(places, table, mode="sum")  # [draws, P D K]
             if number < len(sums):
                 sums[number] += found
