@@ -22,7 +22,7 @@ class Counting:
     name = "counting"
 
     def __init__(self) -> None:
-        self.world, self.rows = SpriteWorld(), 0
+        self.world, self.rows = SPRITES.make(), 0
         self.capabilities = self.world.capabilities
 
     def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
@@ -97,7 +97,7 @@ def test_what_is_in_the_truth_is_not_played_again() -> None:
 def test_answers_are_those_of_the_models_alone() -> None:
     known = known_models(HORIZON)
     items = response_items(SPRITES, [5, 6], HORIZON, scripts="held", randoms=1)
-    first = SpriteWorld().rollout(items, 1)
+    first = SPRITES.make().rollout(items, 1)
     ((truth, answers),) = [
         (truth, dict(answers))
         for truth, answers in response_rollouts(
@@ -114,7 +114,7 @@ def test_answers_are_those_of_the_models_alone() -> None:
         for row, item in enumerate(items)
     ]
     for name, model in known.items():
-        alone = model.make(SpriteWorld()).rollout(given, HORIZON)
+        alone = model.make(SPRITES.make()).rollout(given, HORIZON)
         assert torch.equal(answers[name].frames, alone.frames), name
         assert torch.equal(answers[name].actions, truth.actions), name
         for key, value in alone.info.items():
@@ -134,6 +134,14 @@ def test_no_more_than_one_model_is_kept() -> None:
             assert name in models
             assert sum(ref() is not None for ref in kept) <= 1
     assert len(kept) == 8
+
+
+def test_gains_are_whole_pixels() -> None:
+    world = SPRITES.make()
+    assert isinstance(world, SpriteWorld)
+    for known in known_models().values():
+        if known.kind == "gain":
+            assert world.scaled(known.value).pan % 1 == 0
 
 
 def test_noise_does_not_depend_on_the_branch_but_actions_do() -> None:

@@ -63,6 +63,7 @@ def judge(measured: Mapping[str, Tensor], num_actions: int) -> dict[str, Tensor]
         measured["reference_motion"],
         valid=measured["present"],
         num_actions=num_actions,
+        draws=199,
     ).excess
     return {
         **{name: measured[name].nanmean(1) for name in SCORES},

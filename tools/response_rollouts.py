@@ -46,7 +46,7 @@ SCRIPTS = ("held", "iid")
 _WALK = ("left", "right", "forward", "back", "strafe_left", "strafe_right")
 _NAMES = ("noop", *_WALK)
 SETTINGS = {
-    "sprites-64": sprites(64),
+    "sprites-64": sprites(64, pan=4),  # of which all gains are whole pixels
     "my_way_home": doom("my_way_home", _WALK, names=_NAMES),
     "health_gathering": doom("health_gathering", _WALK, names=_NAMES),
 }

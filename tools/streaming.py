@@ -46,11 +46,12 @@ class Setting:
     reset: Mapping[str, object]
 
 
-def sprites(size: int) -> Setting:
-    """`SpriteWorld` with a square view."""
+def sprites(size: int, pan: float | None = None) -> Setting:
+    """`SpriteWorld` with a square view, whose camera moves `pan` pixels per action."""
     moves = ("left", "right", "up", "down")
     pairs = (("left", "right"), ("right", "left"), ("up", "down"), ("down", "up"))
-    return Setting(lambda: SpriteWorld(size, size), ("noop", *moves), ("noop", *moves), pairs, {})
+    names = ("noop", *moves)
+    return Setting(lambda: SpriteWorld(size, size, pan=pan), names, names, pairs, {})
 
 
 def doom(
