@@ -167,6 +167,8 @@ def test_latency_with_a_given_number_of_actions() -> None:
         found = response_latency(commands, response, response, num_actions=5, groups=ids, draws=9)
         assert found.excess.rollouts.gains.shape == (12, 3)
         assert found.excess.pooled.lag.device.type == "meta"
+
+
 def test_action_recovery() -> None:
     features = torch.empty(4, 6, 3, device="meta")
     actions = torch.empty(4, 6, dtype=torch.int64, device="meta")
@@ -178,6 +180,8 @@ def test_action_recovery() -> None:
     values = fit_probe(features, features, groups).predict(features, groups)
     assert vector_recovery(values, features.double()).r2.shape == (3,)
     assert with_context(features).device.type == "meta"
+
+
 def test_motion() -> None:
     for dtype in (torch.uint8, torch.float16, torch.float64):
         rollouts = torch.empty(2, 4, 3, 32, 36, dtype=dtype, device="meta")

@@ -14,8 +14,8 @@ from wmscore.ops.label_overlap import label_overlap
 from wmscore.ops.label_pool import label_pool
 from wmscore.ops.label_present import label_present
 from wmscore.ops.label_propagate import label_propagate
-from wmscore.ops.response_products import response_products
 from wmscore.ops.phase import correlation_peak, cross_power, edge_orientation, shift_refine
+from wmscore.ops.response_products import response_products
 
 __all__ = [
     "BlockCosts",

@@ -51,8 +51,7 @@ def _faults(rollouts: Rollouts) -> Tensor:
         Reason.OUT_OF_RANGE: _is_out_of_range(rollouts.frames),
         # Written so that a NaN in the initial frame counts as another frame.
         Reason.RESET_MISMATCH: ~((start - given).abs() <= slack).flatten(1).all(1),
-        Reason.CONSTANT: _is_flat(preds)
-        & ~is_flat,
+        Reason.CONSTANT: _is_flat(preds) & ~is_flat,
     }
     fault = torch.zeros(len(rollouts), dtype=torch.uint8, device=start.device)
     for reason, rows in found.items():

@@ -17,7 +17,7 @@ __all__ = [
     "reason_where",
 ]
 
-# The codes of `wmscore.functional.Reason`, which is on the same floor; a test compares them.
+# The codes of `wmscore.functional.Reason`, which is a floor above; a test compares them.
 DEFINED = 0
 TOO_FEW_SAMPLES = 24
 

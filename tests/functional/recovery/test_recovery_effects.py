@@ -15,10 +15,16 @@ from torch.testing import assert_close
 from wmscore.functional import ActionEffects, Reason, effect_table
 from wmscore.functional.recovery._responses import by_scenario
 from wmscore.functional.recovery._separation import separation
-from wmscore.functional.recovery._sign_flip import sign_flip_p
+from wmscore.stats import sign_flip_norm_test
 
 NOOP, LEFT, RIGHT, UP, DUD, RARE = range(6)
 MOVES = torch.tensor([[0, 0], [0, 3], [0, -3], [4, 0], [0, 0], [0, 1]], dtype=torch.float64)
+
+
+def sign_flip_p(differences: Tensor, present: Tensor, *, draws: int, seed: int) -> Tensor:
+    """P-values `[...]` of differences `[..., S, D]`, as `effect_table` asks for them."""
+    paired = differences.masked_fill(~present[..., None], torch.nan).movedim(-2, 0)
+    return sign_flip_norm_test(paired, draws=draws, seed=seed).p_value
 
 
 def reference(
@@ -334,7 +340,7 @@ def test_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     preds = target + torch.randn_like(target)
     whole = table(preds, target, actions, groups, draws=500)
     monkeypatch.setattr("wmscore.functional.recovery._separation._PIECE", 1)
-    monkeypatch.setattr("wmscore.functional.recovery._sign_flip._PIECE", 1000)
+    monkeypatch.setattr("wmscore.stats.sign_flip._PIECE", 1000)
     pieces = table(preds, target, actions, groups, draws=500)
     for name in ("target_p", "preds_p", "preds_separation"):
         assert_close(getattr(pieces, name), getattr(whole, name), equal_nan=True)

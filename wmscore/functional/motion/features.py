@@ -112,14 +112,14 @@ def _of_blocks(frames: Tensor, shift: Tensor, radius: int) -> Tensor:
     flow = (total / seen[..., None, :]).mT + shift[..., None, :]
 
     unit = 255.0 if frames.dtype == torch.uint8 else 1.0
-    change = _cells((after.float() - before.float()).abs()) / unit
-    brightness = _cells(frames)
+    pixels = frames.float()
+    brightness = _cells(pixels)
+    change = _cells((pixels[:, 1:] - pixels[:, :-1]).abs_()) / unit
     parts = (zoom[..., None], roll[..., None], flow.flatten(-2))
     return torch.cat([*parts, change, (brightness[:, 1:] - brightness[:, :-1]) / unit], -1)
 
 
-def _cells(frames: Tensor) -> Tensor:
-    """Mean of each cell of the grid, over channels: `[n, t, 9]` float64."""
-    flat = frames.flatten(0, 1).float().mean(1, keepdim=True)
-    pooled = torch.nn.functional.adaptive_avg_pool2d(flat, _GRID)
-    return pooled.double().flatten(1).view(*frames.shape[:2], -1)
+def _cells(pixels: Tensor) -> Tensor:
+    """Mean of each cell of the grid, over channels: `[n, t, C, H, W]` to `[n, t, 9]` float64."""
+    pooled = torch.nn.functional.adaptive_avg_pool2d(pixels.flatten(0, 1), _GRID)
+    return pooled.double().mean(1).flatten(1).view(*pixels.shape[:2], -1)

@@ -18,9 +18,11 @@ from wmscore.functional.recovery._inputs import (
 )
 from wmscore.functional.recovery._responses import Responses, by_scenario
 from wmscore.functional.recovery._separation import separation
-from wmscore.functional.recovery._sign_flip import MIN_SCENARIOS, sign_flip_p
+from wmscore.stats import sign_flip_norm_test
 
 __all__ = ["ActionEffects", "effect_table"]
+
+_MIN_SCENARIOS = 6  # below it, no two-sided p-value of 0.05 is possible
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -217,11 +219,11 @@ def effect_table(
     reference_mean = reference.mean_effect / unit
 
     def p_value(responses: Responses) -> Tensor:
-        differences = (responses.effect / unit).transpose(0, 1)
-        return sign_flip_p(differences, both.T, draws=draws, seed=seed)
+        paired = (responses.effect / unit).masked_fill(~both[..., None], torch.nan)
+        return sign_flip_norm_test(paired, draws=draws, seed=seed).p_value
 
     target_p = p_value(reference)
-    never, few = scenarios == 0, scenarios < MIN_SCENARIOS
+    never, few = scenarios == 0, scenarios < _MIN_SCENARIOS
     silent = ~(target_p < significance)  # the no-op, whose p is 1, and NaN too
     lengths = [e.square().sum(-1).sqrt() for e in (generated_mean, reference_mean)]
     confusion = generated_mean @ reference_mean.T / (lengths[0][:, None] * lengths[1])
