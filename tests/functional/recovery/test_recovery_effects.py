@@ -246,8 +246,8 @@ def test_random_sign_flips_are_near_the_exact_ones() -> None:
     differences = torch.randn(8, 16, 3, dtype=torch.float64) + 0.25
     present = torch.ones(8, 16, dtype=torch.bool)
     exact = sign_flip_p(differences, present, draws=1, seed=0)
-    more = torch.nn.functional.pad(differences, (0, 0, 0, 1))  # 17: drawn, the last one is absent
-    there = torch.nn.functional.pad(present, (0, 1))
+    more = torch.nn.functional.pad(differences, (0, 0, 0, 1))  # 17: drawn, the last one is 0
+    there = torch.nn.functional.pad(present, (0, 1), value=True)
     drawn = sign_flip_p(more, there, draws=10_000, seed=0)
     error = (exact * (1 - exact) / 10_000).sqrt()
     assert ((drawn - exact).abs() < 4 * error + 1e-4).all()
