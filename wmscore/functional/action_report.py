@@ -90,10 +90,14 @@ def action_report(
     sent, counted = actions.flatten(0, 1), mask.flatten(0, 1)
     of_row = scenario.to(preds.device).repeat_interleave(scripts)
 
+    # What a scenario shows under any script is no response: objects that move by themselves.
+    answers, expected = (
+        _beyond_scripts(value[..., :responses], there & mask) for value in (preds, target)
+    )
     each = response_latency(
         sent,
-        generated[..., :responses],
-        reference[..., :responses],
+        answers.flatten(0, 1),
+        expected.flatten(0, 1),
         valid=counted,
         num_actions=num_actions,
         draws=draws,
@@ -101,12 +105,12 @@ def action_report(
     )
     latency = each
     # Seeds share a script and a reference: one mean of each scenario's is one piece of evidence.
-    first, means, kept = _means_over_seeds(preds, target, mask, scenario)
+    first, means, kept = _means_over_seeds(answers, expected, mask, scenario)
     if len(first) < rows:
         pooled = response_latency(
             actions[first].flatten(0, 1),
-            means[..., :responses].flatten(0, 1),
-            target[first][..., :responses].flatten(0, 1),
+            means.flatten(0, 1),
+            expected[first].flatten(0, 1),
             valid=kept.flatten(0, 1),
             num_actions=num_actions,
             draws=draws,
@@ -154,6 +158,18 @@ def action_report(
         recovered=recovered,
         effects=effects,
     )
+
+
+def _beyond_scripts(values: Tensor, there: Tensor) -> Tensor:
+    """Responses `[R, K, T, D]` less their mean over the scripts of the row; as they are for one.
+
+    NaN where fewer than two scripts have the step.
+    """
+    if values.shape[1] == 1:
+        return values.double()
+    known = values.double().masked_fill(~there[..., None], torch.nan)
+    several = (there.sum(1, keepdim=True) >= 2)[..., None]
+    return (known - known.nanmean(1, keepdim=True)).where(several, torch.nan)
 
 
 def _means_over_seeds(
