@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from wmscore.functional._check import check_tensor
+from wmscore.functional._check import check_mask, check_tensor
 from wmscore.functional.latency import ResponseLatency, response_latency
 from wmscore.functional.motion.compare import MotionByAction, motion_by_action
 from wmscore.functional.recovery import (
@@ -73,7 +74,9 @@ def action_report(
         scenario: ``[R]`` int64, rows of one scenario share a number (its place among scenarios).
         num_actions: of discrete actions; required for them.
         noop: the action that does nothing; None where there is none.
-        valid: bool, broadcasts to ``[R, K, T]``, steps that count.
+        valid: bool, broadcasts to ``[R, K, T]``, steps that count. A step that counts and has no
+            generated features, though the reference has, is an action that was not recognised:
+            leave out what was never generated.
         responses: the first so many features are the response that a lag is found by.
         draws: permutations behind each p-value.
         seed: of the permutations.
@@ -84,8 +87,10 @@ def action_report(
     """
     _check(preds, target, actions, scenario, num_actions)
     rows, scripts = preds.shape[:2]
-    there = preds.isfinite().all(-1) & target.isfinite().all(-1)
-    mask = torch.ones_like(there) if valid is None else valid.expand_as(there)
+    mask = torch.ones(preds.shape[:3], dtype=torch.bool, device=preds.device)
+    if valid is not None:
+        check_mask("valid", valid, tuple(mask.shape), preds.device, like="preds")
+        mask = mask & valid
     generated, reference = (value.flatten(0, 1) for value in (preds, target))
     sent, counted = actions.flatten(0, 1), mask.flatten(0, 1)
     of_row = scenario.to(preds.device).repeat_interleave(scripts)
@@ -101,13 +106,14 @@ def action_report(
     )
     latency = each
     # Seeds share a script and a reference: one mean of each scenario's is one piece of evidence.
-    first, means, kept = _means_over_seeds(preds, target, mask, scenario)
-    if len(first) < rows:
+    once = _means_over_seeds(preds, target, mask, scenario)
+    told, truth = actions[once.row].flatten(0, 1), target[once.row].flatten(0, 1)
+    if len(once.row) < rows:
         pooled = response_latency(
-            actions[first].flatten(0, 1),
-            means[..., :responses].flatten(0, 1),
-            target[first][..., :responses].flatten(0, 1),
-            valid=kept.flatten(0, 1),
+            told,
+            once.preds[..., :responses].flatten(0, 1),
+            truth[..., :responses],
+            valid=once.counted.flatten(0, 1),
             num_actions=num_actions,
             draws=draws,
             seed=seed,
@@ -121,13 +127,12 @@ def action_report(
         motion = motion_by_action(
             generated[..., :2], reference[..., :2], sent, num_actions, valid=counted
         )
-        there_once = mask[first].flatten(0, 1)
-        fold = scenario.to(preds.device)[first].repeat_interleave(scripts)
-        truth, told = target[first].flatten(0, 1), actions[first].flatten(0, 1)
-        probe = fit_probe(truth, told, fold, num_actions, folds=_FOLDS, valid=there_once)
+        counted_once = once.counted.flatten(0, 1)
+        fold = of_row.view(rows, scripts)[once.row].flatten()
+        probe = fit_probe(truth, told, fold, num_actions, folds=_FOLDS, valid=counted_once)
         known = truth.isfinite().all(-1) & probe.can_judge(fold, len(fold))[:, None]
         ceiling = action_recovery(
-            probe.predict(truth, fold), told, num_actions, valid=there_once & known
+            probe.predict(truth, fold), told, num_actions, valid=counted_once & known
         )
         known = reference.isfinite().all(-1) & probe.can_judge(of_row, len(of_row))[:, None]
         recovery = action_recovery(
@@ -156,20 +161,35 @@ def action_report(
     )
 
 
-def _means_over_seeds(
-    preds: Tensor, target: Tensor, mask: Tensor, scenario: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The first row of each scenario, features meaned over its rows `[S, K, T, D]`, and where."""
-    scenario = scenario.to(preds.device)
-    names, place = torch.unique(scenario, return_inverse=True)
-    first = torch.full_like(names, len(scenario)).scatter_reduce(
-        0, place, torch.arange(len(scenario), device=preds.device), "amin"
-    )
+class _Once(NamedTuple):
+    """Each scenario once.
+
+    Attributes:
+        row: `[S]` int64, of each scenario the row whose reference has the most steps.
+        preds: `[S, K, T, D]` float64, mean of the rows' features; NaN where no row has any.
+        counted: `[S, K, T]` bool, steps that count in some row.
+    """
+
+    row: Tensor
+    preds: Tensor
+    counted: Tensor
+
+
+def _means_over_seeds(preds: Tensor, target: Tensor, mask: Tensor, scenario: Tensor) -> _Once:
+    names, place = torch.unique(scenario.to(preds.device), return_inverse=True)
+    rows = torch.arange(len(scenario), device=preds.device)
+    known = (mask & target.isfinite().all(-1)).flatten(1).sum(1)
+    most = known.new_zeros(len(names)).scatter_reduce(0, place, known, "amax")
+    best = torch.where(known == most[place], rows, len(rows))
+    row = torch.full_like(most, len(rows)).scatter_reduce(0, place, best, "amin")
     here = mask & preds.isfinite().all(-1)
     values = preds.double().masked_fill(~here[..., None], 0.0)
     total = values.new_zeros(len(names), *values.shape[1:]).index_add_(0, place, values)
-    count = values.new_zeros(len(names), *here.shape[1:]).index_add_(0, place, here.double())
-    return first, total / count[..., None], count > 0
+    count, counted = (
+        values.new_zeros(len(names), *here.shape[1:]).index_add_(0, place, which.double())
+        for which in (here, mask)
+    )
+    return _Once(row=row, preds=total / count[..., None], counted=counted > 0)
 
 
 def _check(
@@ -189,10 +209,13 @@ def _check(
         )
     for name, value, dims in (("actions", actions, 3), ("scenario", scenario, 1)):
         check_tensor(name, value)
-        if value.shape[:dims] != preds.shape[:dims]:
+        most = dims + 1 if name == "actions" else dims  # continuous ones have components
+        if value.shape[:dims] != preds.shape[:dims] or value.ndim > most:
             raise ValueError(
                 f"{name} must have the shape {tuple(preds.shape[:dims])} of preds, "
                 f"got {tuple(value.shape)}"
             )
+    if scenario.dtype != torch.int64:
+        raise TypeError(f"scenario must be int64, got {scenario.dtype}")
     if actions.dim() == 3 and num_actions is None:
         raise ValueError("num_actions must be given for discrete actions [R, K, T]")
