@@ -271,7 +271,7 @@ def _lpips_weights() -> Iterator[str]:
 
 
 def _print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
-    from wmscore.evidence import horizon_table, summary_table
+    from wmscore.evidence import action_table, horizon_table, summary_table
 
     table, box = require("rich.table", "harness"), require("rich.box", "harness")
     escape = require("rich.markup", "harness").escape
@@ -282,9 +282,12 @@ def _print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
             "Matched metrics (axes: median [quartiles] over rows of the mean score)",
             summary_table(results, roles),
         ),
+        ("Response to actions (agreement: mean over scenarios)", action_table(results, roles)),
         ("Usable horizon, median over seeds (>= : never failed)", horizon_table(results)),
     ]
     for title, (head, body) in parts:
+        if not body:
+            continue
         grid = table.Table(
             title=escape(title),
             title_justify="left",

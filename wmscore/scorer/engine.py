@@ -26,7 +26,7 @@ from wmscore.rollouts import Rollouts
 from wmscore.scorer.axes import Curves
 from wmscore.scorer.distances import check_measure
 from wmscore.scorer.faults import evaluation_faults
-from wmscore.scorer.groups import Groups
+from wmscore.scorer.groups import Groups, shown_steps
 from wmscore.scorer.identity import LABEL_WARNINGS, identity_persistence, join_identity
 from wmscore.scorer.latent import latent_drift
 from wmscore.scorer.learned import Learned, describe_network
@@ -250,6 +250,7 @@ class Scorer:
                     groups, spec, self._scripts, self._learned.encoder, motion
                 )
                 part["motion"] = motion[0]
+                part["motion_shown"] = groups.of_scripts(shown_steps(groups.batch), 0)
                 score, reason, curves = response.score, response.reason, response.curves
                 part |= {f"cross.{k}": v for k, v in response.cross._asdict().items()}
             part |= {f"axes.{spec.axis}.values": score, f"axes.{spec.axis}.reason": reason}
@@ -363,8 +364,10 @@ class Scorer:
     ) -> tuple[ActionReport | None, ScriptTest]:
         """What all rows say about actions, and whether the response is more than chance."""
         part = self._parts[0]
+        size = (rows, *part["motion"].shape[1:])
         report = self._motion.report(
-            gather("motion", part["motion"].new_full((rows, *part["motion"].shape[1:]), torch.nan))
+            gather("motion", part["motion"].new_full(size, torch.nan)),
+            gather("motion_shown", torch.zeros(size[:3], dtype=torch.bool)),
         )
         cross = ScriptCross(
             *(

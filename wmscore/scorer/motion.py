@@ -49,9 +49,14 @@ class PanelMotion:
         self._target[scenario] = reference
         return generated, reference
 
-    def report(self, preds: Tensor) -> ActionReport | None:
-        """What the features `[R, K, T, D]` of all panel rows say; None where nothing came."""
-        if not bool(preds.isfinite().any()):
+    def report(self, preds: Tensor, shown: Tensor) -> ActionReport | None:
+        """What the features `[R, K, T, D]` of all panel rows say; None where nothing came.
+
+        Args:
+            preds: NaN where the picture has dissolved, or was never generated.
+            shown: `[R, K, T]` bool, steps that were generated.
+        """
+        if not bool(shown.any()):
             return None
         seeds = len(self._panel.seeds)
         scenario = torch.arange(len(self._panel.scenarios)).repeat_interleave(seeds)
@@ -65,6 +70,7 @@ class PanelMotion:
             scenario,
             num_actions=len(space.names) if discrete else None,
             noop=noop,
+            valid=shown,
         )
 
 
