@@ -84,8 +84,8 @@ def action_report(
         valid: bool, broadcasts to ``[R, K, T]``, steps that count. A step that counts and has no
             generated features, though the reference has, is an action that was not recognised:
             leave out what was never generated.
-        recognised: int64 ``[R, K, T]`` twice, the actions that a network of the user's recognises in
-            the generated and in the reference rollouts (:func:`recognise_actions`), -1 = none;
+        recognised: int64 ``[R, K, T]`` twice, the actions that a network recognises in the
+            generated and in the reference rollouts (:func:`recognise_actions`), -1 = none;
             ``None``: a linear probe on the features recognises them.
         responses: the first so many features are the response that a lag is found by.
         draws: permutations behind each p-value.
@@ -111,7 +111,8 @@ def action_report(
     fold = of_row.view(rows, scripts)[once.row].flatten()
 
     latency = _latency(
-        *(value[..., :responses] for value in (preds, target)),
+        preds[..., :responses],
+        target[..., :responses],
         actions,
         mask,
         scenario,
