@@ -79,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--encoder", metavar="MODULE:FACTORY", help="encoder of feature_ measures")
     score.add_argument("--latent-encoder", metavar="MODULE:FACTORY", help="encodes the reference")
     score.add_argument(
+        "--inverse-dynamics", metavar="MODULE:FACTORY", help="recognises actions in frames"
+    )
+    score.add_argument(
         "--oracle", metavar="FOLDER", help="recorded re-run that a skill takes for 1"
     )
 
@@ -193,7 +196,7 @@ def _networks(args: argparse.Namespace, panel: Panel) -> dict[str, Any]:
             trunk=args.lpips_trunk,
             device=args.device,
         )
-    for role in ("encoder", "latent_encoder"):
+    for role in ("encoder", "latent_encoder", "inverse_dynamics"):
         if name := getattr(args, role):
             networks[role] = call_factory(name, f"--{role.replace('_', '-')}")
     return networks

@@ -93,6 +93,11 @@ class Scorer:
     ) -> None:
         """Start with no rows."""
         self.panel = panel
+        if inverse_dynamics is not None and not isinstance(inverse_dynamics, InverseDynamics):
+            raise TypeError(
+                "inverse_dynamics: expected a name and recognise(frames) (see "
+                f"functional.InverseDynamics), got {type(inverse_dynamics).__name__}"
+            )
         if inverse_dynamics is not None and panel.contract.actions.kind != "discrete":
             raise ValueError("inverse_dynamics: expected a panel of discrete actions")
         self._inverse_dynamics = inverse_dynamics
