@@ -1,4 +1,4 @@
-"""A panel's report on actions: synthetic motion whose delay, gain, direction and order are known."""
+"""A panel's report on actions, of motion whose delay, gain, direction and order are known."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def test_a_known_delay(delay: int):
     found = report(respond(actions, delay=delay, seed=9), target, actions).latency
     for part, lag in ((found.excess, delay), (found.reference, 0), (found.generated, delay)):
         assert part.pooled.lag == lag
-        assert part.pooled.reason == Reason.DEFINED
+    assert found.excess.pooled.reason == Reason.DEFINED
+    assert found.excess.pooled.p_value == 0.01
     rows = found.excess.rollouts
     assert len(rows.lag) == SCENARIOS * SCRIPTS
     script = torch.arange(SCRIPTS).repeat(SCENARIOS)
@@ -108,6 +109,48 @@ def test_a_frozen_model_recovers_nothing():
     assert found.recovered.value == 0
     assert (found.motion.ratio[1:] == 0).all()
     assert (found.effects.reason[1:] == Reason.NO_GENERATED_RESPONSE).all()
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_what_moves_by_itself_is_no_response(delay: int):
+    """A model that is blind to actions shows it as well as any."""
+    actions, target = panel()
+    generator = torch.Generator().manual_seed(5)
+    own = 5 * torch.randn(SCENARIOS, 1, STEPS, 4, dtype=torch.float64, generator=generator)
+    blind = report((own + target[:, 1:2]).expand_as(target), own + target, actions)
+    assert blind.latency.excess.pooled.reason == Reason.NO_GENERATED_RESPONSE
+    assert (blind.latency.excess.rollouts.lag.isnan()).all()
+    follows = report(own + respond(actions, delay=delay, seed=9), own + target, actions)
+    assert follows.latency.excess.pooled.lag == delay
+    assert abs(follows.latency.excess.pooled.gain - 1) < 0.05
+    # A world that does not react to actions has nothing to follow.
+    deaf = report(own + target, own.expand_as(target), actions)
+    assert deaf.latency.excess.pooled.reason == Reason.NO_RESPONSE
+
+
+def test_the_response_to_another_script_is_not_above_chance():
+    actions, target = panel(scenarios=12)
+    order = torch.rand(12, SCRIPTS, generator=torch.Generator().manual_seed(3)).argsort(1)
+    shuffled = target.gather(1, order[..., None, None].expand_as(target))
+    lag = report(shuffled, target, actions).latency.excess.pooled
+    assert lag.p_value > 0.05
+    assert lag.lag.isnan()
+    assert lag.reason == Reason.NO_LAG
+
+
+def test_a_lone_script_is_judged_by_the_motion_itself():
+    actions, target = panel(scenarios=12)
+    actions, target = actions[:, :1], target[:, :1]
+    lag = report(respond(actions, delay=2, seed=9), target, actions).latency.excess.pooled
+    assert lag.lag == 2
+    assert lag.p_value == 0.01
+    # Where only some scenarios have other scripts, one without tells nothing.
+    actions, target = panel()
+    preds = respond(actions, delay=2, seed=9)
+    preds[0, 1:] = torch.nan
+    rows = report(preds, target, actions).latency.excess.rollouts
+    assert (rows.reason[:SCRIPTS] == Reason.TOO_FEW_STEPS).all()
+    assert rows.lag[SCRIPTS] == 2
 
 
 def test_copies_of_one_rollout_are_no_evidence():
@@ -164,8 +207,10 @@ def test_the_order_of_rows_does_not_matter():
     )
     assert a.recovery.confusion.equal(b.recovery.confusion)
     assert a.ceiling.confusion.equal(b.ceiling.confusion)
-    assert a.recovery.per_row.confusion.view(-1, SCRIPTS, 5, 5)[order].flatten(0, 1).equal(
-        b.recovery.per_row.confusion
+    assert (
+        a.recovery.per_row.confusion.view(-1, SCRIPTS, 5, 5)[order]
+        .flatten(0, 1)
+        .equal(b.recovery.per_row.confusion)
     )
 
 
@@ -241,7 +286,11 @@ def test_steps_without_features_are_missed_actions_and_steps_that_do_not_count_a
 def test_rows_that_never_arrived_are_left_out():
     actions, target = panel()
     place = torch.arange(SCENARIOS).repeat_interleave(2)
-    preds, known, valid = respond(actions, delay=1, seed=9)[place], target[place], actions[place] > -1
+    preds, known, valid = (
+        respond(actions, delay=1, seed=9)[place],
+        target[place],
+        actions[place] > -1,
+    )
     preds[0::2], known[0::2], valid[0::2] = torch.nan, torch.nan, False
     found = report(preds, known, actions[place], scenario=place, valid=valid)
     alone = report(preds[1::2], target, actions)

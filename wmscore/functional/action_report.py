@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -66,6 +66,10 @@ def action_report(
 ) -> ActionReport:
     """Latency, recovery of actions and their effects, from motion features of a whole panel.
 
+    The latency is that of the response to the *script*: features less their mean over the scripts
+    of a row, which is all that a model blind to actions shows. Scripts are exchanged for its
+    p-value within scenarios. Recovery and effects are those of the features themselves.
+
     Args:
         preds: features of generated rollouts ``[R, K, T, D]`` floating point, such as those of
             :func:`motion_features`; NaN where there is no step.
@@ -95,32 +99,15 @@ def action_report(
     sent, counted = actions.flatten(0, 1), mask.flatten(0, 1)
     of_row = scenario.to(preds.device).repeat_interleave(scripts)
 
-    each = response_latency(
-        sent,
-        generated[..., :responses],
-        reference[..., :responses],
-        valid=counted,
-        num_actions=num_actions,
-        draws=draws,
-        seed=seed,
-    )
-    latency = each
-    # Seeds share a script and a reference: one mean of each scenario's is one piece of evidence.
-    once = _means_over_seeds(preds, target, mask, scenario)
+    once = _once(target, mask, scenario)
     told, truth = actions[once.row].flatten(0, 1), target[once.row].flatten(0, 1)
-    if len(once.row) < rows:
-        pooled = response_latency(
-            told,
-            once.preds[..., :responses].flatten(0, 1),
-            truth[..., :responses],
-            valid=once.counted.flatten(0, 1),
-            num_actions=num_actions,
-            draws=draws,
-            seed=seed,
-        )
-        latency = ResponseLatency(
-            *(one._replace(pooled=other.pooled) for one, other in zip(each, pooled, strict=True))
-        )
+    fold = of_row.view(rows, scripts)[once.row].flatten()
+    latency = _latency(
+        *_beyond_shared(preds[..., :responses], target[..., :responses], mask),
+        actions,
+        once,
+        {"num_actions": num_actions, "draws": draws, "seed": seed},
+    )
     discrete = actions.dim() == 3
     motion = recovery = ceiling = recovered = effects = None
     if discrete and num_actions is not None:
@@ -128,7 +115,6 @@ def action_report(
             generated[..., :2], reference[..., :2], sent, num_actions, valid=counted
         )
         counted_once = once.counted.flatten(0, 1)
-        fold = of_row.view(rows, scripts)[once.row].flatten()
         probe = fit_probe(truth, told, fold, num_actions, folds=_FOLDS, valid=counted_once)
         known = truth.isfinite().all(-1) & probe.can_judge(fold, len(fold))[:, None]
         ceiling = action_recovery(
@@ -165,31 +151,79 @@ class _Once(NamedTuple):
     """Each scenario once.
 
     Attributes:
+        place: `[R]` int64, scenario of each row.
         row: `[S]` int64, of each scenario the row whose reference has the most steps.
-        preds: `[S, K, T, D]` float64, mean of the rows' features; NaN where no row has any.
         counted: `[S, K, T]` bool, steps that count in some row.
     """
 
+    place: Tensor
     row: Tensor
-    preds: Tensor
     counted: Tensor
 
 
-def _means_over_seeds(preds: Tensor, target: Tensor, mask: Tensor, scenario: Tensor) -> _Once:
-    names, place = torch.unique(scenario.to(preds.device), return_inverse=True)
-    rows = torch.arange(len(scenario), device=preds.device)
+def _once(target: Tensor, mask: Tensor, scenario: Tensor) -> _Once:
+    names, place = torch.unique(scenario.to(target.device), return_inverse=True)
+    rows = torch.arange(len(scenario), device=target.device)
     known = (mask & target.isfinite().all(-1)).flatten(1).sum(1)
     most = known.new_zeros(len(names)).scatter_reduce(0, place, known, "amax")
     best = torch.where(known == most[place], rows, len(rows))
     row = torch.full_like(most, len(rows)).scatter_reduce(0, place, best, "amin")
-    here = mask & preds.isfinite().all(-1)
-    values = preds.double().masked_fill(~here[..., None], 0.0)
-    total = values.new_zeros(len(names), *values.shape[1:]).index_add_(0, place, values)
-    count, counted = (
-        values.new_zeros(len(names), *here.shape[1:]).index_add_(0, place, which.double())
-        for which in (here, mask)
+    count = known.new_zeros(len(names), *mask.shape[1:]).index_add_(0, place, mask.long())
+    return _Once(place=place, row=row, counted=count > 0)
+
+
+def _beyond_shared(preds: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Features less their mean over the scripts of a row, float64, NaN where one of both is absent.
+
+    What moves by itself moves under all scripts alike, in a model that is blind to actions too: it
+    is no response. A lone script has nothing to be held against, and stays as it is.
+    """
+    there = mask & preds.isfinite().all(-1) & target.isfinite().all(-1)
+    count = there.sum(1, keepdim=True)[..., None]
+    first = there.int().argmax(1, keepdim=True)[..., None]  # argmax takes the first of equals
+    found = []
+    for values in (preds.double(), target.double()):
+        known = values.masked_fill(~there[..., None], 0.0)
+        if preds.shape[1] > 1:
+            # From the first script, so that equal ones leave exactly nothing.
+            known = known - known.gather(1, first.expand_as(known[:, :1]))
+            known = known.masked_fill(~there[..., None], 0.0)
+            known = known - known.sum(1, keepdim=True) / count
+            known = known.masked_fill(count < 2, torch.nan)
+        found.append(known.masked_fill(~there[..., None], torch.nan))
+    return found[0], found[1]
+
+
+def _latency(
+    preds: Tensor, target: Tensor, actions: Tensor, once: _Once, options: dict[str, Any]
+) -> ResponseLatency:
+    """Of each rollout, and of all together, seeds averaged."""
+    scripts = preds.shape[1]
+
+    def found(generated: Tensor, reference: Tensor, told: Tensor, names: Tensor) -> ResponseLatency:
+        return response_latency(
+            told.flatten(0, 1),
+            generated.flatten(0, 1),
+            reference.flatten(0, 1),
+            # Scripts of one scenario, centred, depend on each other.
+            groups=names.repeat_interleave(scripts) if scripts > 1 else None,
+            **options,
+        )
+
+    each = found(preds, target, actions, once.place)
+    if len(once.row) == len(preds):
+        return each
+    # Seeds share a script and a reference: one mean of each scenario's is one piece of evidence.
+    here = preds.isfinite().all(-1)
+    size = (len(once.row), *preds.shape[1:])
+    total = preds.new_zeros(size).index_add_(0, once.place, preds.nan_to_num(0.0))
+    count = preds.new_zeros(size[:3]).index_add_(0, once.place, here.double())
+    names = torch.arange(len(once.row), device=preds.device)
+    whole = total / count[..., None]
+    pooled = found(whole, target[once.row], actions[once.row], names)
+    return ResponseLatency(
+        *(one._replace(pooled=other.pooled) for one, other in zip(each, pooled, strict=True))
     )
-    return _Once(row=row, preds=total / count[..., None], counted=counted > 0)
 
 
 def _check(
