@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -105,20 +105,15 @@ def action_report(
     sent, counted = actions.flatten(0, 1), mask.flatten(0, 1)
     of_row = scenario.to(preds.device).repeat_interleave(scripts)
 
-    once = _means_over_seeds(preds, target, mask, scenario)
+    once = _once(target, mask, scenario)
     told, truth = actions[once.row].flatten(0, 1), target[once.row].flatten(0, 1)
     counted_once = once.counted.flatten(0, 1)
     fold = of_row.view(rows, scripts)[once.row].flatten()
-
     latency = _latency(
-        preds[..., :responses],
-        target[..., :responses],
+        *_beyond_shared(preds[..., :responses], target[..., :responses], mask),
         actions,
-        mask,
-        scenario,
-        num_actions=num_actions,
-        draws=draws,
-        seed=seed,
+        once,
+        {"num_actions": num_actions, "draws": draws, "seed": seed},
     )
     probe = fit_probe(truth, told, fold, num_actions, folds=_FOLDS, valid=counted_once)
     able, able_once = (probe.can_judge(of, len(of))[:, None] for of in (of_row, fold))
@@ -162,62 +157,6 @@ def action_report(
     )
 
 
-def _latency(
-    preds: Tensor,
-    target: Tensor,
-    actions: Tensor,
-    mask: Tensor,
-    scenario: Tensor,
-    *,
-    num_actions: int | None,
-    draws: int,
-    seed: int,
-) -> ResponseLatency:
-    """Of responses `[R, K, T, D]` beyond what a row shows under any script; pooled over scenarios.
-
-    What moves by itself in a scenario moves alike in both videos, and is no response.
-    """
-    there = mask & preds.isfinite().all(-1) & target.isfinite().all(-1)
-    answers, expected = (_beyond_scripts(value, there) for value in (preds, target))
-    each = response_latency(
-        actions.flatten(0, 1),
-        answers.flatten(0, 1),
-        expected.flatten(0, 1),
-        valid=mask.flatten(0, 1),
-        num_actions=num_actions,
-        draws=draws,
-        seed=seed,
-    )
-    # Seeds share a script and a reference: one mean of each scenario's is one piece of evidence.
-    once = _means_over_seeds(answers, expected, mask, scenario)
-    if len(once.row) == len(scenario):
-        return each
-    pooled = response_latency(
-        actions[once.row].flatten(0, 1),
-        once.preds.flatten(0, 1),
-        expected[once.row].flatten(0, 1),
-        valid=once.counted.flatten(0, 1),
-        num_actions=num_actions,
-        draws=draws,
-        seed=seed,
-    )
-    return ResponseLatency(
-        *(one._replace(pooled=other.pooled) for one, other in zip(each, pooled, strict=True))
-    )
-
-
-def _beyond_scripts(values: Tensor, there: Tensor) -> Tensor:
-    """Less their mean over the scripts of the row; as they are where a row has but one.
-
-    NaN where fewer than two scripts have the step.
-    """
-    if values.shape[1] == 1:
-        return values.double()
-    known = values.double().masked_fill(~there[..., None], torch.nan)
-    several = (there.sum(1, keepdim=True) >= 2)[..., None]
-    return (known - known.nanmean(1, keepdim=True)).where(several, torch.nan)
-
-
 def _vectors(recognised: Tensor, commanded: Tensor, valid: Tensor) -> VectorRecovery:
     return vector_recovery(recognised.double(), commanded.double(), valid=valid)
 
@@ -226,31 +165,79 @@ class _Once(NamedTuple):
     """Each scenario once.
 
     Attributes:
+        place: `[R]` int64, scenario of each row.
         row: `[S]` int64, of each scenario the row whose reference has the most steps.
-        preds: `[S, K, T, D]` float64, mean of the rows' features; NaN where no row has any.
         counted: `[S, K, T]` bool, steps that count in some row.
     """
 
+    place: Tensor
     row: Tensor
-    preds: Tensor
     counted: Tensor
 
 
-def _means_over_seeds(preds: Tensor, target: Tensor, mask: Tensor, scenario: Tensor) -> _Once:
-    names, place = torch.unique(scenario.to(preds.device), return_inverse=True)
-    rows = torch.arange(len(scenario), device=preds.device)
+def _once(target: Tensor, mask: Tensor, scenario: Tensor) -> _Once:
+    names, place = torch.unique(scenario.to(target.device), return_inverse=True)
+    rows = torch.arange(len(scenario), device=target.device)
     known = (mask & target.isfinite().all(-1)).flatten(1).sum(1)
     most = known.new_zeros(len(names)).scatter_reduce(0, place, known, "amax")
     best = torch.where(known == most[place], rows, len(rows))
     row = torch.full_like(most, len(rows)).scatter_reduce(0, place, best, "amin")
-    here = mask & preds.isfinite().all(-1)
-    values = preds.double().masked_fill(~here[..., None], 0.0)
-    total = values.new_zeros(len(names), *values.shape[1:]).index_add_(0, place, values)
-    count, counted = (
-        values.new_zeros(len(names), *here.shape[1:]).index_add_(0, place, which.double())
-        for which in (here, mask)
+    count = known.new_zeros(len(names), *mask.shape[1:]).index_add_(0, place, mask.long())
+    return _Once(place=place, row=row, counted=count > 0)
+
+
+def _beyond_shared(preds: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Features less their mean over the scripts of a row, float64, NaN where one of both is absent.
+
+    What moves by itself moves under all scripts alike, in a model that is blind to actions too: it
+    is no response. A lone script has nothing to be held against, and stays as it is.
+    """
+    there = mask & preds.isfinite().all(-1) & target.isfinite().all(-1)
+    count = there.sum(1, keepdim=True)[..., None]
+    first = there.int().argmax(1, keepdim=True)[..., None]  # argmax takes the first of equals
+    found = []
+    for values in (preds.double(), target.double()):
+        known = values.masked_fill(~there[..., None], 0.0)
+        if preds.shape[1] > 1:
+            # From the first script, so that equal ones leave exactly nothing.
+            known = known - known.gather(1, first.expand_as(known[:, :1]))
+            known = known.masked_fill(~there[..., None], 0.0)
+            known = known - known.sum(1, keepdim=True) / count
+            known = known.masked_fill(count < 2, torch.nan)
+        found.append(known.masked_fill(~there[..., None], torch.nan))
+    return found[0], found[1]
+
+
+def _latency(
+    preds: Tensor, target: Tensor, actions: Tensor, once: _Once, options: dict[str, Any]
+) -> ResponseLatency:
+    """Of each rollout, and of all together, seeds averaged."""
+    scripts = preds.shape[1]
+
+    def found(generated: Tensor, reference: Tensor, told: Tensor, names: Tensor) -> ResponseLatency:
+        return response_latency(
+            told.flatten(0, 1),
+            generated.flatten(0, 1),
+            reference.flatten(0, 1),
+            # Scripts of one scenario, centred, depend on each other.
+            groups=names.repeat_interleave(scripts) if scripts > 1 else None,
+            **options,
+        )
+
+    each = found(preds, target, actions, once.place)
+    if len(once.row) == len(preds):
+        return each
+    # Seeds share a script and a reference: one mean of each scenario's is one piece of evidence.
+    here = preds.isfinite().all(-1)
+    size = (len(once.row), *preds.shape[1:])
+    total = preds.new_zeros(size).index_add_(0, once.place, preds.nan_to_num(0.0))
+    count = preds.new_zeros(size[:3]).index_add_(0, once.place, here.double())
+    names = torch.arange(len(once.row), device=preds.device)
+    whole = total / count[..., None]
+    pooled = found(whole, target[once.row], actions[once.row], names)
+    return ResponseLatency(
+        *(one._replace(pooled=other.pooled) for one, other in zip(each, pooled, strict=True))
     )
-    return _Once(row=row, preds=total / count[..., None], counted=counted > 0)
 
 
 def _check(
