@@ -48,6 +48,8 @@ _NAMES = ("noop", *_WALK)
 SETTINGS = {
     "sprites-64": sprites(64, pan=4),  # of which all gains are whole pixels
     "my_way_home": doom("my_way_home", _WALK, names=_NAMES),
+    # The view only turns, so that one shift says all of its motion.
+    "my_way_home-turns": doom("my_way_home", _WALK[:2], names=_NAMES[:3]),
     "health_gathering": doom("health_gathering", _WALK, names=_NAMES),
 }
 DELAYS = (1, 2, 3, 4, 5, 6)

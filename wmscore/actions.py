@@ -19,6 +19,9 @@ _CURVES = (
     *("motion", "motion_cosine", "motion_ratio", "flow_agreement"),
 )
 
+# What the panel lacks, not the model.
+_NOT_ASKED = ("too_few_steps", "no_excitation", "no_response")
+
 
 def action_summary(scores: Scores) -> dict[str, Any] | None:
     """Numbers of a whole panel, ready for JSON; None where it has no axis action_response.
@@ -128,14 +131,20 @@ def action_sentences(scores: Scores) -> list[str]:
                     "more scenarios or scripts would"
                 )
         lines.append(text)
+    else:
+        lines.append(f"agreement with the reference's response: n/a, {_why_undefined(scores)}")
     if "latency" not in summary:
-        return lines or ["n/a: no rollout has a step to judge"]
+        return lines
     lines.append(_latency_text(summary["latency"]))
     recovery = summary.get("recovery")
     if recovery is None:
         lines.append("recovery of actions: n/a, actions are not discrete")
     elif recovery["score"] is None:
-        lines.append("recovery of actions: n/a, fewer than two actions are commanded")
+        judged = sum(map(sum, recovery["confusion"])) + sum(recovery["unrecognised"])
+        why = "fewer than two actions are commanded"
+        if not judged:
+            why = "no other scenario to learn from shows two actions"
+        lines.append(f"recovery of actions: n/a, {why}")
     else:
         ceiling = recovery["ceiling"]["score"]
         lines.append(
@@ -164,20 +173,40 @@ def action_sentences(scores: Scores) -> list[str]:
 def _latency_text(latency: dict[str, Any]) -> str:
     excess, own = latency["excess"], latency["reference"]
     if excess["steps"] is None:
-        text = f"latency: undefined, {excess['why']}"
-        return text + (", or lies beyond the longest lag tried" if excess["at_edge"] else "")
+        known = "n/a" if excess["reason"] in _NOT_ASKED else "undefined"
+        text = f"latency: {known}, {excess['why']}"
+        return text + (", or it lies beyond the longest lag tried" if excess["at_edge"] else "")
     steps = int(excess["steps"])
-    when = f"{steps} steps late" if steps > 0 else f"{-steps} steps early" if steps else "in time"
+    when = f"{_steps(abs(steps))} {'late' if steps > 0 else 'early'}" if steps else "in time"
     text = f"latency: {when} against the reference"
-    text += "" if excess["p_value"] is None else f" (p = {_p(excess['p_value'])})"
+    if excess["p_value"] is None:
+        text += " (too few different scripts for a p-value)"
+    else:
+        text += f" (p = {_p(excess['p_value'])})"
     if excess["polarity"] == -1:
         text += ", the wrong way round"
     text += f", gain {excess['gain']:.2f}"
     if own["steps"] is not None:
-        text += f"; the reference itself answers {int(own['steps'])} steps after a command"
+        text += f"; the reference itself answers {_after(int(own['steps']))} a command"
     if excess["ambiguous"]:
         text += "; another lag is nearly as likely"
     return text + ("; at the longest lag tried" if excess["at_edge"] else "")
+
+
+def _steps(count: int) -> str:
+    return f"{count} step" if count == 1 else f"{count} steps"
+
+
+def _after(lag: int) -> str:
+    return f"{_steps(abs(lag))} {'after' if lag > 0 else 'before'}" if lag else "in the step of"
+
+
+def _why_undefined(scores: Scores) -> str:
+    """Why most steps have no agreement."""
+    found = scores.measures["agreement"].undefined() if "agreement" in scores.measures else {}
+    if not found:
+        return "no rollout has a step to judge"
+    return Reason[max(found, key=lambda kind: found[kind]).upper()].description
 
 
 def _of_scenarios(scores: Scores, values: Tensor) -> Tensor:

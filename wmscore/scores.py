@@ -226,6 +226,8 @@ class Scores:
             values["actions_recovered"] = recovery.per_row.score[index]
         reason = Reason(int(lag.reason[index]))
         record: dict[str, Any] = {k: "" if v.isnan() else float(v) for k, v in values.items()}
+        for name in ("latency_steps", "latency_polarity"):  # whole numbers
+            record[name] = "" if record[name] == "" else int(record[name])
         return record | {"latency_reason": reason.name.lower() if reason else ""}
 
     def table(self) -> str:

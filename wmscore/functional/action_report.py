@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from wmscore.functional._check import check_tensor
+from wmscore.functional._check import check_mask, check_tensor
 from wmscore.functional.latency import ResponseLatency, response_latency
 from wmscore.functional.motion.compare import MotionByAction, motion_by_action
 from wmscore.functional.recovery import (
     ActionEffects,
     ActionRecovery,
     RecoveredShare,
+    VectorRecovery,
     action_recovery,
     effect_table,
     fit_probe,
     recovered_share,
+    vector_recovery,
 )
 
 __all__ = ["ActionReport", "action_report"]
@@ -33,20 +36,24 @@ class ActionReport:
 
     Attributes:
         latency: pooled over scenarios (seeds averaged), and of each rollout ``[R * K]``.
-        motion: per action, direction and size of the picture's motion.
-        recovery: actions as a linear inverse-dynamics probe recognises them in the generated
-            rollouts ``[R * K]``; None for continuous actions.
-        ceiling: the same of the reference rollouts, by a probe that has not seen their scenario.
+        motion: per discrete action, direction and size of the picture's motion.
+        recovery: discrete actions as they are recognised in the generated rollouts ``[R * K]``, by
+            a linear inverse-dynamics probe or by the user's network.
+        ceiling: the same of the reference rollouts; the probe has not seen their scenario.
         recovered: score of the first relative to that of the second.
-        effects: per action against no-op; None for continuous actions or without a no-op.
+        vectors: values of continuous actions as the probe recognises them, over all rollouts.
+        vectors_ceiling: the same of the reference rollouts.
+        effects: per discrete action against no-op; None without a no-op.
     """
 
     latency: ResponseLatency
-    motion: MotionByAction | None
-    recovery: ActionRecovery | None
-    ceiling: ActionRecovery | None
-    recovered: RecoveredShare | None
-    effects: ActionEffects | None
+    motion: MotionByAction | None = None
+    recovery: ActionRecovery | None = None
+    ceiling: ActionRecovery | None = None
+    recovered: RecoveredShare | None = None
+    vectors: VectorRecovery | None = None
+    vectors_ceiling: VectorRecovery | None = None
+    effects: ActionEffects | None = None
 
 
 @torch.no_grad()
@@ -59,6 +66,7 @@ def action_report(
     num_actions: int | None = None,
     noop: int | None = None,
     valid: Tensor | None = None,
+    recognised: tuple[Tensor, Tensor] | None = None,
     responses: int = 4,
     draws: int = 999,
     seed: int = 0,
@@ -73,7 +81,12 @@ def action_report(
         scenario: ``[R]`` int64, rows of one scenario share a number (its place among scenarios).
         num_actions: of discrete actions; required for them.
         noop: the action that does nothing; None where there is none.
-        valid: bool, broadcasts to ``[R, K, T]``, steps that count.
+        valid: bool, broadcasts to ``[R, K, T]``, steps that count. A step that counts and has no
+            generated features, though the reference has, is an action that was not recognised:
+            leave out what was never generated.
+        recognised: int64 ``[R, K, T]`` twice, the actions that a network recognises in the
+            generated and in the reference rollouts (:func:`recognise_actions`), -1 = none;
+            ``None``: a linear probe on the features recognises them.
         responses: the first so many features are the response that a lag is found by.
         draws: permutations behind each p-value.
         seed: of the permutations.
@@ -84,92 +97,160 @@ def action_report(
     """
     _check(preds, target, actions, scenario, num_actions)
     rows, scripts = preds.shape[:2]
-    there = preds.isfinite().all(-1) & target.isfinite().all(-1)
-    mask = torch.ones_like(there) if valid is None else valid.expand_as(there)
+    mask = torch.ones(preds.shape[:3], dtype=torch.bool, device=preds.device)
+    if valid is not None:
+        check_mask("valid", valid, tuple(mask.shape), preds.device, like="preds")
+        mask = mask & valid
     generated, reference = (value.flatten(0, 1) for value in (preds, target))
     sent, counted = actions.flatten(0, 1), mask.flatten(0, 1)
     of_row = scenario.to(preds.device).repeat_interleave(scripts)
 
-    each = response_latency(
-        sent,
-        generated[..., :responses],
-        reference[..., :responses],
-        valid=counted,
+    once = _means_over_seeds(preds, target, mask, scenario)
+    told, truth = actions[once.row].flatten(0, 1), target[once.row].flatten(0, 1)
+    counted_once = once.counted.flatten(0, 1)
+    fold = of_row.view(rows, scripts)[once.row].flatten()
+
+    latency = _latency(
+        preds[..., :responses],
+        target[..., :responses],
+        actions,
+        mask,
+        scenario,
         num_actions=num_actions,
         draws=draws,
         seed=seed,
     )
-    latency = each
-    # Seeds share a script and a reference: one mean of each scenario's is one piece of evidence.
-    first, means, kept = _means_over_seeds(preds, target, mask, scenario)
-    if len(first) < rows:
-        pooled = response_latency(
-            actions[first].flatten(0, 1),
-            means[..., :responses].flatten(0, 1),
-            target[first][..., :responses].flatten(0, 1),
-            valid=kept.flatten(0, 1),
-            num_actions=num_actions,
-            draws=draws,
-            seed=seed,
+    probe = fit_probe(truth, told, fold, num_actions, folds=_FOLDS, valid=counted_once)
+    able, able_once = (probe.can_judge(of, len(of))[:, None] for of in (of_row, fold))
+    able = able & counted & reference.isfinite().all(-1)
+    able_once = able_once & counted_once & truth.isfinite().all(-1)
+    if actions.dim() == 4 or num_actions is None:
+        return ActionReport(
+            latency=latency,
+            vectors=_vectors(probe.predict(generated, of_row), sent, able),
+            vectors_ceiling=_vectors(probe.predict(truth, fold), told, able_once),
         )
-        latency = ResponseLatency(
-            *(one._replace(pooled=other.pooled) for one, other in zip(each, pooled, strict=True))
-        )
-    discrete = actions.dim() == 3
-    motion = recovery = ceiling = recovered = effects = None
-    if discrete and num_actions is not None:
-        motion = motion_by_action(
-            generated[..., :2], reference[..., :2], sent, num_actions, valid=counted
-        )
-        there_once = mask[first].flatten(0, 1)
-        fold = scenario.to(preds.device)[first].repeat_interleave(scripts)
-        truth, told = target[first].flatten(0, 1), actions[first].flatten(0, 1)
-        probe = fit_probe(truth, told, fold, num_actions, folds=_FOLDS, valid=there_once)
-        known = truth.isfinite().all(-1) & probe.can_judge(fold, len(fold))[:, None]
-        ceiling = action_recovery(
-            probe.predict(truth, fold), told, num_actions, valid=there_once & known
-        )
-        known = reference.isfinite().all(-1) & probe.can_judge(of_row, len(of_row))[:, None]
-        recovery = action_recovery(
-            probe.predict(generated, of_row), sent, num_actions, valid=counted & known
-        )
-        recovered = recovered_share(recovery, ceiling)
-        if noop is not None:
-            effects = effect_table(
-                generated,
-                reference,
-                sent,
-                noop,
-                of_row,
-                num_actions=num_actions,
-                valid=counted,
-                draws=draws,
-                seed=seed,
-            )
+    if recognised is None:
+        answers = probe.predict(generated, of_row), probe.predict(truth, fold)
+    else:
+        _check_recognised(recognised, actions)
+        answers = recognised[0].flatten(0, 1), recognised[1][once.row].flatten(0, 1)
+        able, able_once = counted, counted_once
+    recovery = action_recovery(answers[0], sent, num_actions, valid=able)
+    ceiling = action_recovery(answers[1], told, num_actions, valid=able_once)
     return ActionReport(
         latency=latency,
-        motion=motion,
+        motion=motion_by_action(
+            generated[..., :2], reference[..., :2], sent, num_actions, valid=counted
+        ),
         recovery=recovery,
         ceiling=ceiling,
-        recovered=recovered,
-        effects=effects,
+        recovered=recovered_share(recovery, ceiling),
+        effects=None
+        if noop is None
+        else effect_table(
+            generated,
+            reference,
+            sent,
+            noop,
+            of_row,
+            num_actions=num_actions,
+            valid=counted,
+            draws=draws,
+            seed=seed,
+        ),
     )
 
 
-def _means_over_seeds(
-    preds: Tensor, target: Tensor, mask: Tensor, scenario: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The first row of each scenario, features meaned over its rows `[S, K, T, D]`, and where."""
-    scenario = scenario.to(preds.device)
-    names, place = torch.unique(scenario, return_inverse=True)
-    first = torch.full_like(names, len(scenario)).scatter_reduce(
-        0, place, torch.arange(len(scenario), device=preds.device), "amin"
+def _latency(
+    preds: Tensor,
+    target: Tensor,
+    actions: Tensor,
+    mask: Tensor,
+    scenario: Tensor,
+    *,
+    num_actions: int | None,
+    draws: int,
+    seed: int,
+) -> ResponseLatency:
+    """Of responses `[R, K, T, D]` beyond what a row shows under any script; pooled over scenarios.
+
+    What moves by itself in a scenario moves alike in both videos, and is no response.
+    """
+    there = mask & preds.isfinite().all(-1) & target.isfinite().all(-1)
+    answers, expected = (_beyond_scripts(value, there) for value in (preds, target))
+    each = response_latency(
+        actions.flatten(0, 1),
+        answers.flatten(0, 1),
+        expected.flatten(0, 1),
+        valid=mask.flatten(0, 1),
+        num_actions=num_actions,
+        draws=draws,
+        seed=seed,
     )
+    # Seeds share a script and a reference: one mean of each scenario's is one piece of evidence.
+    once = _means_over_seeds(answers, expected, mask, scenario)
+    if len(once.row) == len(scenario):
+        return each
+    pooled = response_latency(
+        actions[once.row].flatten(0, 1),
+        once.preds.flatten(0, 1),
+        expected[once.row].flatten(0, 1),
+        valid=once.counted.flatten(0, 1),
+        num_actions=num_actions,
+        draws=draws,
+        seed=seed,
+    )
+    return ResponseLatency(
+        *(one._replace(pooled=other.pooled) for one, other in zip(each, pooled, strict=True))
+    )
+
+
+def _beyond_scripts(values: Tensor, there: Tensor) -> Tensor:
+    """Less their mean over the scripts of the row; as they are where a row has but one.
+
+    NaN where fewer than two scripts have the step.
+    """
+    if values.shape[1] == 1:
+        return values.double()
+    known = values.double().masked_fill(~there[..., None], torch.nan)
+    several = (there.sum(1, keepdim=True) >= 2)[..., None]
+    return (known - known.nanmean(1, keepdim=True)).where(several, torch.nan)
+
+
+def _vectors(recognised: Tensor, commanded: Tensor, valid: Tensor) -> VectorRecovery:
+    return vector_recovery(recognised.double(), commanded.double(), valid=valid)
+
+
+class _Once(NamedTuple):
+    """Each scenario once.
+
+    Attributes:
+        row: `[S]` int64, of each scenario the row whose reference has the most steps.
+        preds: `[S, K, T, D]` float64, mean of the rows' features; NaN where no row has any.
+        counted: `[S, K, T]` bool, steps that count in some row.
+    """
+
+    row: Tensor
+    preds: Tensor
+    counted: Tensor
+
+
+def _means_over_seeds(preds: Tensor, target: Tensor, mask: Tensor, scenario: Tensor) -> _Once:
+    names, place = torch.unique(scenario.to(preds.device), return_inverse=True)
+    rows = torch.arange(len(scenario), device=preds.device)
+    known = (mask & target.isfinite().all(-1)).flatten(1).sum(1)
+    most = known.new_zeros(len(names)).scatter_reduce(0, place, known, "amax")
+    best = torch.where(known == most[place], rows, len(rows))
+    row = torch.full_like(most, len(rows)).scatter_reduce(0, place, best, "amin")
     here = mask & preds.isfinite().all(-1)
     values = preds.double().masked_fill(~here[..., None], 0.0)
     total = values.new_zeros(len(names), *values.shape[1:]).index_add_(0, place, values)
-    count = values.new_zeros(len(names), *here.shape[1:]).index_add_(0, place, here.double())
-    return first, total / count[..., None], count > 0
+    count, counted = (
+        values.new_zeros(len(names), *here.shape[1:]).index_add_(0, place, which.double())
+        for which in (here, mask)
+    )
+    return _Once(row=row, preds=total / count[..., None], counted=counted > 0)
 
 
 def _check(
@@ -189,10 +270,23 @@ def _check(
         )
     for name, value, dims in (("actions", actions, 3), ("scenario", scenario, 1)):
         check_tensor(name, value)
-        if value.shape[:dims] != preds.shape[:dims]:
+        most = dims + 1 if name == "actions" else dims  # continuous ones have components
+        if value.shape[:dims] != preds.shape[:dims] or value.ndim > most:
             raise ValueError(
                 f"{name} must have the shape {tuple(preds.shape[:dims])} of preds, "
                 f"got {tuple(value.shape)}"
             )
+    if scenario.dtype != torch.int64:
+        raise TypeError(f"scenario must be int64, got {scenario.dtype}")
     if actions.dim() == 3 and num_actions is None:
         raise ValueError("num_actions must be given for discrete actions [R, K, T]")
+
+
+def _check_recognised(recognised: tuple[Tensor, Tensor], actions: Tensor) -> None:
+    for name, value in zip(("recognised[0]", "recognised[1]"), recognised, strict=True):
+        check_tensor(name, value)
+        if value.dtype != torch.int64 or value.shape != actions.shape:
+            raise ValueError(
+                f"{name} must be int64 of the shape of actions, {tuple(actions.shape)}, got "
+                f"{value.dtype} {tuple(value.shape)}"
+            )

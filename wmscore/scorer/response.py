@@ -102,7 +102,10 @@ def action_response(
             few = torch.where(delta.reason == 0, few, delta.reason)
             curves["delta_psnr_error"] = frames.curve(delta.standard_error, few)
             curves["delta_psnr_oracle"] = frames.curve(delta.oracle, delta.reason)
-            curves["controllability"] = frames.curve(delta.controllability, delta.reason)
+            # No error under random scripts: nothing that the commanded one could explain.
+            none = delta.controllability.isnan() & (delta.reason == 0)
+            why = delta.reason.masked_fill(none, int(Reason.NO_GENERATED_RESPONSE))
+            curves["controllability"] = frames.curve(delta.controllability, why)
     if spec.measure == "agreement_windowed":
         frames.add(curves, frames.windowed(), "_windowed")
     elif spec.measure == "agreement_aligned":

@@ -26,7 +26,8 @@ class DeltaPsnr:
         oracle: float64 in dB, what the reference itself gains: the most that there is to have. It
             depends on the cap and on how far random scripts wander; say it beside ``delta``.
         controllability: float64 up to 1, ``1 - MSE / MSE'`` with the mean MSE' of the random
-            scripts: 1 = perfect, 0 = blind to actions, below 0 = the true actions harm.
+            scripts: 1 = perfect, 0 = blind to actions, below 0 = the true actions harm. NaN also
+            where the frames under the random scripts are the reference's.
         scripts: int64, random scripts that were there.
         reason: uint8, a :class:`Reason`: NO_FRAME, NO_BRANCH (no random script), NO_RESPONSE (the
             reference is the same under the random scripts) or NON_FINITE.
@@ -104,7 +105,8 @@ def script_delta_psnr(
     reason.masked_fill_(~candidates[:, 1:].any(1), int(Reason.NO_BRANCH))
     reason.masked_fill_(~products.present[:, 0], int(Reason.NO_FRAME))
     lack = reason != 0
-    share = 1 - errors[:, 0] / mean(errors)
+    rivals = mean(errors)
+    share = (1 - errors[:, 0] / rivals).masked_fill(rivals == 0, torch.nan)
     return DeltaPsnr(
         delta=delta.masked_fill(lack, torch.nan),
         standard_error=(spread / count).sqrt().masked_fill(lack | (count < 2), torch.nan),
