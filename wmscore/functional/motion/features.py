@@ -76,13 +76,15 @@ def motion_features(
         check_mask("valid", valid, (rows, count), frames.device, like="the frames")
     motion = global_motion(frames, valid=valid)
     defined = motion.reason == int(Reason.DEFINED)
-    size = max(1, 8 * piece_elements(frames.device) // max(1, frames[0, :1].numel() * (count - 1)))
-    parts = [
-        _of_blocks(frames[start : start + size], motion.shift[start : start + size], radius)
-        for start in range(0, rows, size)
-    ]
-    blank = torch.zeros(0, count - 1, len(MOTION_FEATURES) - 2, dtype=torch.float64)
-    rest = torch.cat(parts) if parts else blank.to(frames.device)
+    of_row = max(1, frames.shape[2:].numel() * (count - 1))
+    size = max(1, 8 * piece_elements(frames.device) // of_row)
+    # Filled in: small results that stay between large temporaries would scatter the heap.
+    rest = torch.empty(
+        rows, count - 1, len(MOTION_FEATURES) - 2, dtype=torch.float64, device=frames.device
+    )
+    for start in range(0, rows, size):
+        part = slice(start, start + size)
+        rest[part] = _of_blocks(frames[part], motion.shift[part], radius)
     values = torch.cat([motion.shift, rest], -1).masked_fill(~defined[..., None], torch.nan)
     return MotionFeatures(values, values[..., :2], values[..., :4], motion.peak, motion.reason)
 
