@@ -73,6 +73,10 @@ def action_report(
 ) -> ActionReport:
     """Latency, recovery of actions and their effects, from motion features of a whole panel.
 
+    The latency is that of the response to the *script*: features less their mean over the scripts
+    of a row, which is all that a model blind to actions shows. Scripts are exchanged for its
+    p-value within scenarios. Recovery and effects are those of the features themselves.
+
     Args:
         preds: features of generated rollouts ``[R, K, T, D]`` floating point, such as those of
             :func:`motion_features`; NaN where there is no step.
