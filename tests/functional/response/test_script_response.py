@@ -224,3 +224,23 @@ def test_errors() -> None:
         script_response(script_products(frames, frames), min_response=-1.0)
     with pytest.raises(TypeError, match="one dtype"):
         script_products(frames, frames.float())
+
+
+def test_windows_of_a_group_do_not_depend_on_the_other_groups():
+    target = random_scripts(7, 3, 12, side=16)
+    preds = torch.where(torch.arange(16) < 9, target, random_scripts(7, 3, 12, side=16, seed=1))
+
+    def found(groups: slice) -> F.ScriptResponse:
+        rows = torch.arange(len(preds[groups]) * 3).view(-1, 3)
+        return F.windowed_response(
+            preds[groups].flatten(0, 1),
+            target[groups].flatten(0, 1),
+            preds_rows=rows,
+            target_rows=rows,
+        )
+
+    whole = found(slice(0, 7))
+    for group in range(7):
+        alone = found(slice(group, group + 1))
+        for name, values in vars(whole).items():
+            assert getattr(alone, name)[0].equal(values[group]), name
