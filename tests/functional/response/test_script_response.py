@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from tests.functional.response.scripts import random_scripts, shuffled
 from wmscore.functional import (
     Reason,
+    ScriptResponse,
     counterfactual_response,
     script_products,
     script_response,
@@ -230,9 +231,9 @@ def test_windows_of_a_group_do_not_depend_on_the_other_groups():
     target = random_scripts(7, 3, 12, side=16)
     preds = torch.where(torch.arange(16) < 9, target, random_scripts(7, 3, 12, side=16, seed=1))
 
-    def found(groups: slice) -> F.ScriptResponse:
+    def found(groups: slice) -> ScriptResponse:
         rows = torch.arange(len(preds[groups]) * 3).view(-1, 3)
-        return F.windowed_response(
+        return windowed_response(
             preds[groups].flatten(0, 1),
             target[groups].flatten(0, 1),
             preds_rows=rows,
