@@ -140,10 +140,10 @@ def action_sentences(scores: Scores) -> list[str]:
     if recovery is None:
         lines.append("recovery of actions: n/a, actions are not discrete")
     elif recovery["score"] is None:
-        judged = sum(map(sum, recovery["confusion"])) + sum(recovery["unrecognised"])
-        why = "fewer than two actions are commanded"
-        if not judged:
-            why = "no other scenario to learn from shows two actions"
+        motion = scores.actions.motion if scores.actions is not None else None
+        several = motion is not None and int((motion.steps > 0).sum()) >= 2
+        why = "no other scenario to learn from shows two actions"
+        why = why if several else "fewer than two actions are commanded"
         lines.append(f"recovery of actions: n/a, {why}")
     else:
         ceiling = recovery["ceiling"]["score"]

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from tests.functional.response.scripts import random_scripts, shuffled
 from wmscore.functional import (
     Reason,
+    ScriptResponse,
     counterfactual_response,
     script_products,
     script_response,
@@ -224,3 +225,25 @@ def test_errors() -> None:
         script_response(script_products(frames, frames), min_response=-1.0)
     with pytest.raises(TypeError, match="one dtype"):
         script_products(frames, frames.float())
+
+
+def test_windows_of_a_group_do_not_depend_on_the_other_groups():
+    target = random_scripts(7, 3, 12, side=16)
+    preds = torch.where(torch.arange(16) < 9, target, random_scripts(7, 3, 12, side=16, seed=1))
+
+    def found(groups: slice) -> ScriptResponse:
+        rows = torch.arange(len(preds[groups]) * 3).view(-1, 3)
+        return windowed_response(
+            preds[groups].flatten(0, 1),
+            target[groups].flatten(0, 1),
+            preds_rows=rows,
+            target_rows=rows,
+        )
+
+    whole = found(slice(0, 7))
+    for group in range(7):
+        alone = found(slice(group, group + 1))
+        for name, values in vars(whole).items():
+            assert_close(
+                getattr(alone, name)[0], values[group], rtol=0, atol=0, equal_nan=True, msg=name
+            )

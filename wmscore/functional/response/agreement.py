@@ -177,7 +177,10 @@ def windowed_response(
             parts.append(script_response(products, min_response=min_response))
 
     def mean(name: str) -> Tensor:
-        return torch.stack([getattr(part, name) for part in parts]).nanmean(0)
+        values = torch.stack([getattr(part, name) for part in parts])
+        # One after the other: the order of a plain sum depends on how many groups there are.
+        total = values.nan_to_num(0.0).cumsum(0)[-1]
+        return total / (~values.isnan()).sum(0)
 
     reasons = torch.stack([part.reason for part in parts])
     quiet = reasons == int(Reason.NO_RESPONSE)
