@@ -14,6 +14,9 @@ from wmscore.functional import (
     Reason,
     ScriptResponse,
     counterfactual_response,
+    script_cross,
+    script_delta_psnr,
+    script_match,
     script_products,
     script_response,
     windowed_response,
@@ -61,6 +64,29 @@ def test_the_reference_is_one_and_nothing_is_zero() -> None:
     assert found.cosine.isnan().all()
     assert found.leak.isnan().all()
     assert (found.reason == Reason.NO_GENERATED_RESPONSE).all()
+
+
+@pytest.mark.parametrize("scripts", [2, 3, 7, 11, 16])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_equal_floats_do_not_respond_by_rounding(scripts: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(scripts)
+    target = torch.rand(4, scripts, 6, 3, 11, 13, generator=generator, dtype=torch.float64)
+    target = target.to(dtype)
+    frozen = target[:, :1].expand_as(target)
+    products = script_products(frozen, target)
+    found = script_response(products)
+    assert (found.reason == Reason.NO_GENERATED_RESPONSE).all()
+    assert not found.agreement.any()
+    assert not found.gain.any()
+    assert found.cosine.isnan().all()
+    assert not script_cross(products).table.any()
+    assert not script_match(products).match.any()
+    for features in (frozen, frozen.flatten(3)[:, :, :, None, None]):
+        silent = script_products(target.view_as(features), features)
+        assert (script_response(silent, min_response=0.0).reason == Reason.NO_RESPONSE).all()
+        assert (script_match(silent).reason == Reason.NO_RESPONSE).all()
+        random = torch.ones(scripts, dtype=torch.bool)
+        assert (script_delta_psnr(silent, random).reason == Reason.NO_RESPONSE).all()
 
 
 def test_drift_that_all_scripts_share_is_no_matter_of_the_response() -> None:

@@ -93,13 +93,16 @@ def script_response(
         count * block.diagonal(dim1=-2, dim2=-1).sum(-1) - block.sum((-2, -1))
         for block in (both, preds, target)
     )
+    # Of floats, frames that are equal may differ by the rounding of these sums.
+    slack = products.rounding() * count.square()
     few = count < 2
     finite = shared.isfinite() & generated.isfinite() & reference.isfinite()
     # Mean over pairs of scripts: the sum over pairs of |g_k - g_l|^2 is n times the energy.
     pairs = (count * (count - 1) / 2).clamp_min(1)
     unit = products.values * products.data_range**2
-    silent = (reference / (pairs * unit) < min_response) | (reference <= 0)
-    nothing = generated <= 0
+    silent = (reference / (pairs * unit) < min_response) | (reference <= slack)
+    nothing = generated <= slack
+    generated, shared = (value.masked_fill(nothing, 0) for value in (generated, shared))
     commanded = products.present[:, 0]
 
     reason = torch.zeros_like(count, dtype=torch.uint8)
@@ -116,7 +119,7 @@ def script_response(
     return ScriptResponse(
         agreement=(2 * shared / (generated + reference)).masked_fill(undefined, torch.nan),
         cosine=cosine.masked_fill(undefined | nothing, torch.nan),
-        gain=(generated.clamp_min(0) / reference).sqrt().masked_fill(undefined, torch.nan),
+        gain=(generated / reference).sqrt().masked_fill(undefined, torch.nan),
         leak=leak.masked_fill(undefined | nothing, torch.nan),
         reason=reason,
     )
