@@ -181,6 +181,7 @@ class _Frames:
             preds_rows=self.preds_rows,
             target_rows=self.target_rows,
             present=self.present,
+            still=_STILL,
         )
 
     def curve(self, values: Tensor, reason: Tensor) -> tuple[Tensor, Tensor]:

@@ -215,6 +215,34 @@ def test_windows_let_a_small_part_count() -> None:
         windowed_response(preds, target, windows=17)
 
 
+def test_a_window_that_is_not_finite_is_not_left_out() -> None:
+    target = random_scripts(groups=3, side=16).double() / 255
+    preds = target[:, :1].expand_as(target).clone()
+    preds[0] = target[0]
+    preds[0, 1, 2, 0, 0, 0] = preds[1, 1, 3, 0, 15, 15] = float("nan")
+    found = windowed_response(preds, target)
+    wanted = torch.full((3, 5), int(Reason.NO_GENERATED_RESPONSE), dtype=torch.uint8)
+    wanted[0] = 0
+    wanted[0, 2] = wanted[1, 3] = int(Reason.NON_FINITE)
+    assert found.reason.equal(wanted)
+    for values in (found.agreement, found.gain):
+        assert values.isnan().equal(wanted == Reason.NON_FINITE)
+    assert found.cosine.isnan().equal(wanted != 0)
+
+
+def test_windows_know_what_is_still() -> None:
+    target = random_scripts(groups=1, side=16)
+    target[..., :4, :] = 90
+    target[:, 0, :, :, :4] += 2  # rounding
+    leaking = target.clone()
+    leaking[:, 1, :, :, :2] += 60
+    found = windowed_response(leaking, target, windows=1, still=2 / 255)
+    whole = script_response(script_products(leaking, target, still=2 / 255))
+    assert_close(found.leak, whole.leak)
+    assert (found.leak > 0).all()
+    assert windowed_response(leaking, target, windows=1).leak.isnan().all()
+
+
 def test_features_go_in_as_frames_of_one_row() -> None:
     generator = torch.Generator().manual_seed(3)
     target = torch.randn(2, 3, 4, 10, generator=generator)[:, :, :, None, None]
