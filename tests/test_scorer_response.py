@@ -300,6 +300,13 @@ def test_references_that_begin_apart_are_a_fault(scene):
     assert scores.fault.equal(wanted)
     assert scores.horizon.defined.tolist() == [row != 3 for row in range(8)]
     assert scores.faults() == {"branch_apart": 1}
+    for name in ("agreement", "cosine", "gain", "leak", "script_match", "delta_psnr"):
+        curve = scores.measures[name]
+        assert (curve.reason[3] == Reason.BRANCH_APART).all(), name
+        assert curve.values[3].isnan().all()
+        assert not (curve.reason[:3] == Reason.BRANCH_APART).any()
+    assert scores.chance.scenarios == 7
+    assert not (scores.measures["motion"].reason == Reason.BRANCH_APART).any()
 
 
 def test_rows_that_never_arrived_say_nothing_of_actions(scene):
