@@ -219,8 +219,9 @@ WMSCORE_INLINE void find_peaks(const T* surfaces, int64_t height, int64_t width,
 // One pass over the overlap; without `weigh`, all pixels count wholly and no step is prepared.
 template <bool kWeigh, typename T>
 WMSCORE_INLINE void refine_pass(const T* luma, const T* following, int64_t height, int64_t width,
-                                const Overlap& rows, const Overlap& columns, const T* wx, double y,
-                                double x, T spread, T offset, T slack, T* line, double* sums) {
+                                const SharedSide& rows, const SharedSide& columns, const T* wx,
+                                double y, double x, T spread, T offset, T slack, T* line,
+                                double* sums) {
   constexpr int64_t kPad = 4;
   const Taps<T> down = Taps<T>::of(y), across = Taps<T>::of(x);
   for (int64_t row = rows.first; row < rows.last; ++row) {
@@ -280,8 +281,8 @@ WMSCORE_INLINE void refine_pairs(const T* lumas, const T* followings, const int6
   for (int64_t n = first; n < last; ++n) {
     const T* const luma = lumas + n * height * width;
     const T* const following = followings + n * height * width;
-    const Overlap rows = Overlap::of(height, shifts[2 * n]);
-    const Overlap columns = Overlap::of(width, shifts[2 * n + 1]);
+    const SharedSide rows = SharedSide::of(height, shifts[2 * n]);
+    const SharedSide columns = SharedSide::of(width, shifts[2 * n + 1]);
     for (int64_t i = columns.first; i < columns.last; ++i) wx[i] = columns.window<T>(i);
     double y = 0, x = 0, offset = 0;
     double sums[kRefineSums] = {};
