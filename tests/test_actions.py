@@ -244,10 +244,23 @@ def test_the_metric_table_has_the_latency(found):
             assert line["latency_p_value"] == ""
     for line in found["half"].records():
         assert 0.4 < line["latency_gain"] < 0.6
+        assert line["latency_ambiguous"] == 0
     for line in found["frozen"].records():
         assert line["latency_steps"] == line["latency_gain"] == ""
         assert line["latency_reason"] == "no_generated_response"
         assert line["actions_recovered"] <= 0
+
+
+def test_a_rollout_has_no_lag_where_the_panel_has_none_above_chance(scene):
+    """Half speed falls behind more and more: each rollout's best lag is another."""
+    scores = score(scene, faults.Faulty(WORLD, faults.HalfSpeed()))
+    lag = scores.actions.latency.excess
+    assert lag.pooled.reason == Reason.NO_LAG
+    assert not lag.rollouts.lag[0::3].isnan().all()  # of three scripts none has its own p-value
+    for line in scores.records():
+        values = [line[f"latency_{n}"] for n in ("steps", "polarity", "gain", "ambiguous")]
+        assert values == [""] * 4
+        assert line["latency_reason"] == "no_lag"
 
 
 def test_scores_with_actions_survive_the_file(found, tmp_path: Path):

@@ -48,10 +48,11 @@ __all__ = ["Scorer"]
 class Scorer:
     """Score rollouts of one model on one panel, batch by batch.
 
-    Memory is bounded by the batch: of each batch only `[rows, T]` curves are kept. Rollouts that
-    wait for the other branches of their counterfactual group are held until those arrive, so
-    batches that keep groups together hold nothing. The result does not depend on batch size or
-    order.
+    Memory is bounded by the batch: of each batch only `[rows, T]` curves are kept, and with the
+    axis action_response 40 numbers of each script and step that tell of its motion (`PanelMotion`)
+    and what the test against chance needs. Rollouts that wait for the other branches of their
+    counterfactual group are held until those arrive, so batches that keep groups together hold
+    nothing. The result does not depend on batch size or order.
 
     Args:
         panel: the contract; every batch must carry its fingerprint.

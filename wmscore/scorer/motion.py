@@ -65,7 +65,7 @@ class PanelMotion:
                 of_reference(batch, F.recognise_actions(self._network, batch.reference, count)),
             )
         )
-        self._recognised[groups.commanded.scenario.to(batch.device)] = reference
+        self._recognised[groups.commanded.scenario.to(batch.device, non_blocking=True)] = reference
         return generated
 
     def report(
