@@ -116,6 +116,14 @@ def test_mirrored_and_late(found):
     assert "gain 0.5" in sentence(found["half"], "latency")
 
 
+def test_a_confusion_that_chance_explains_is_not_told(found):
+    mirrored = found["mirrored"]
+    effects = mirrored.actions.effects
+    unsure = replace(effects, preds_p=torch.full_like(effects.preds_p, 0.06))
+    scores = replace(mirrored, actions=replace(mirrored.actions, effects=unsure))
+    assert not any(line.startswith("confused") for line in action_sentences(scores))
+
+
 def change_lag(scores: Scores, part: str, **changes: object) -> Scores:
     """The same scores with another pooled lag."""
     assert scores.actions is not None
@@ -133,6 +141,10 @@ def test_doubts_about_the_lag_are_said(found):
         ({"ambiguous": True}, "; another lag is nearly as likely"),
         ({"at_edge": True}, "; at the longest lag tried"),
         ({"p_value": nan}, "(too few different scripts for a p-value)"),
+        (
+            {"lag": 8.0, "correlation": 0.2},
+            "no one lag explains the response; at the best, 8 steps late, the correlation is 0.20",
+        ),
     ]
     for changes, text in said:
         assert text in sentence(change_lag(true, "excess", **changes), "latency")
