@@ -335,6 +335,30 @@ def test_a_branch_that_ends_is_not_a_missed_action(scene):
     assert scores.actions.recovered.value > 0.9
 
 
+class Shares(PatchMeans):
+    """Mean colours relative to the brightest: 0 / 0 for a black frame."""
+
+    name = "shares"
+
+    def encode(self, frames: Tensor) -> list[Tensor]:
+        (means,) = super().encode(frames)
+        return [means / means.amax(1, keepdim=True)]
+
+
+def test_features_that_are_not_finite_are_a_fault_and_no_passed_gate(scene):
+    panel, truth = with_measure(scene, "agreement_features", encoder="shares")
+    (whole,) = replay(panel, WORLD, truth, batch_size=64)
+    frames = whole.frames.clone()
+    frames[(whole.scenario == 2) & (whole.branch == 1), 5:] = 0
+    scores = score_all(panel, [replace(whole, frames=frames)], encoder=Shares())
+    assert scores.faults() == {"non_finite_features": 1}
+    curve = scores.axes["action_response"]
+    assert (curve.reason[2, 4:] == Reason.NON_FINITE_FEATURES).all()
+    assert curve.values[2, 4:].isnan().all()
+    assert not (curve.reason[2, :4] == Reason.NON_FINITE_FEATURES).any()
+    assert (scores.measures["agreement"].reason[2] != Reason.NON_FINITE).all()
+
+
 # ---- known models ----------------------------------------------------------------------------
 
 

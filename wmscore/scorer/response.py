@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -236,4 +236,7 @@ def _of_features(frames: _Frames, encoder: Encoder) -> ScriptResponse:
         target_rows=frames.target_rows,
         present=frames.present,
     )
-    return F.script_response(products, min_response=0.0)
+    found = F.script_response(products, min_response=0.0)
+    # Frames that are not finite are absent already.
+    broken = found.reason == int(Reason.NON_FINITE)
+    return replace(found, reason=found.reason.masked_fill(broken, int(Reason.NON_FINITE_FEATURES)))
