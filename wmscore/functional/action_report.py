@@ -32,7 +32,9 @@ class ActionReport:
     `R` rows of a panel, `K` scripts each, row-major: rollout ``r * K + k`` is script k of row r.
 
     Attributes:
-        latency: pooled over scenarios (seeds averaged), and of each rollout ``[R * K]``.
+        latency: pooled over scenarios (seeds averaged), and of each rollout ``[R * K]``. The
+            p-value of the pooled excess lag is of exchanges of scripts within scenarios, wherever
+            one has several that vary; below 7 such exchanges it is NaN (TOO_FEW_SAMPLES).
         motion: per action, direction and size of the picture's motion.
         recovery: actions as a linear inverse-dynamics probe recognises them in the generated
             rollouts ``[R * K]``; None for continuous actions.
@@ -94,30 +96,32 @@ def action_report(
     answers, expected = (
         _beyond_scripts(value[..., :responses], there & mask) for value in (preds, target)
     )
-    each = response_latency(
-        sent,
-        answers.flatten(0, 1),
-        expected.flatten(0, 1),
-        valid=counted,
-        num_actions=num_actions,
-        draws=draws,
-        seed=seed,
-    )
-    latency = each
-    # Seeds share a script and a reference: one mean of each scenario's is one piece of evidence.
-    first, means, kept = _means_over_seeds(answers, expected, mask, scenario)
-    if len(first) < rows:
-        pooled = response_latency(
-            actions[first].flatten(0, 1),
-            means.flatten(0, 1),
-            expected[first].flatten(0, 1),
-            valid=kept.flatten(0, 1),
+
+    def lags(commands: Tensor, *values: Tensor, groups: Tensor | None = None) -> ResponseLatency:
+        generated, reference, there = (value.flatten(0, 1) for value in values)
+        return response_latency(
+            commands.flatten(0, 1),
+            generated,
+            reference,
+            valid=there,
+            groups=groups,
             num_actions=num_actions,
             draws=draws,
             seed=seed,
         )
-        latency = ResponseLatency(
-            *(one._replace(pooled=other.pooled) for one, other in zip(each, pooled, strict=True))
+
+    latency = lags(actions, answers, expected, mask)
+    # Seeds share a script and a reference: one mean of each scenario's is one piece of evidence.
+    first, means, kept = _means_over_seeds(answers, expected, mask, scenario)
+    pooled = actions[first], means, expected[first], kept
+    if len(first) < rows:
+        latency = _with_pooled(latency, lags(*pooled))
+    # Responses of a scenario sum to 0 over its scripts, so that chance is larger than exchanges
+    # over the panel, which break the sum, would have it: at K = 3 they reject 22 of 100 at 5 %.
+    if _several_scripts(actions[first]):
+        within = torch.arange(len(first), device=preds.device).repeat_interleave(scripts)
+        latency = latency._replace(
+            excess=_with_pooled(latency, lags(*pooled, groups=within)).excess
         )
     discrete = actions.dim() == 3
     motion = recovery = ceiling = recovered = effects = None
@@ -170,6 +174,19 @@ def _beyond_scripts(values: Tensor, there: Tensor) -> Tensor:
     known = values.double().masked_fill(~there[..., None], torch.nan)
     several = (there.sum(1, keepdim=True) >= 2)[..., None]
     return (known - known.nanmean(1, keepdim=True)).where(several, torch.nan)
+
+
+def _with_pooled(latency: ResponseLatency, other: ResponseLatency) -> ResponseLatency:
+    return ResponseLatency(
+        *(one._replace(pooled=two.pooled) for one, two in zip(latency, other, strict=True))
+    )
+
+
+def _several_scripts(actions: Tensor) -> bool:
+    """Whether a scenario has two scripts that vary, so that it can exchange them."""
+    steps = actions.flatten(3) if actions.dim() > 3 else actions[..., None]
+    varies = (steps != steps[:, :, :1]).flatten(2).any(-1)
+    return bool((varies.sum(1) > 1).any())
 
 
 def _means_over_seeds(
