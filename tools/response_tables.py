@@ -19,7 +19,7 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
     models = list(dict.fromkeys(row["model"] for row in rows if row["model"]))
     made = {}
     for name, columns, chosen in (
-        ("models", [_score("agreement"), _score("match"), *_OF_LATENCY], lambda row: True),
+        ("models", [*map(_score, SCORES), *_OF_PANEL], lambda row: True),
         ("delays", _OF_DELAY, lambda row: row["kind"] in ("truth", "delay")),
         ("gains", _OF_GAIN, lambda row: row["kind"] in ("truth", "gain")),
         ("wrong", _OF_WRONG, lambda row: row["kind"] in ("truth", "wrong")),
@@ -78,15 +78,19 @@ def _below(score: str) -> tuple[str, Any]:
     return f"{score} below that of the ceiling", lambda row: _part(*row[score]["below the ceiling"])
 
 
-_OF_LATENCY = [
+_OF_PANEL = [
+    ("of the ceiling", lambda row: _show(row["recovered"])),
+    ("effects right", lambda row: _show(row["effects"], 2)),
     ("delay", lambda row: _show(row["delay"]["pooled"], 0)),
     ("polarity", lambda row: _show(row["polarity"], 0)),
     ("gain", lambda row: _show(row["gain"]["pooled"])),
-    ("p of a response", lambda row: _show(row["p_value"])),
+    ("p of a lag", lambda row: _show(row["p_value"])),
+    ("p of the scripts", lambda row: _show(row["script_p"])),
 ]
 _OF_DELAY = [
     ("pooled", lambda row: _show(row["delay"]["pooled"], 0)),
-    ("exact, of rollouts", lambda row: _part(row["delay"]["exact"], row["delay"]["defined"])),
+    ("found", lambda row: _part(row["delay"]["defined"], row["rollouts"])),
+    ("exact, of those found", lambda row: _part(row["delay"]["exact"], row["delay"]["defined"])),
     _score("agreement"),
 ]
 _OF_GAIN = [
@@ -98,6 +102,8 @@ _OF_GAIN = [
 _OF_WRONG = [
     *((head, cell) for s in SCORES for head, cell in (_score(s), _below(s))),
     ("polarity", lambda row: _show(row["polarity"], 0)),
+    ("of rollouts", lambda row: _part(row["turned"], row["delay"]["defined"])),
+    ("effects right", lambda row: _show(row["effects"], 2)),
 ]
 _OF_FLOOR = [
     column

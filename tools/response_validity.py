@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 from document_tables import with_table
-from response_measures import SCORES, judge, measure
+from response_measures import SCORES, features_of, judge, measure
 from response_rollouts import SCRIPTS, SETTINGS, Known, known_models, response_rollouts
 from response_tables import Row, tables
 from torch import Tensor
@@ -64,9 +64,10 @@ def study(
         horizon=horizon,
         batch_size=batch_size,
     ):
+        target = features_of(truth)
         for name, answer in answers:
             spend("generate")
-            for key, value in measure(answer).items():
+            for key, value in measure(answer, target).items():
                 kept[name].setdefault(key, []).append(value)
             rollouts += len(truth)
             spend("measure")
@@ -89,7 +90,8 @@ def summaries(found: Mapping[str, Mapping[str, Tensor]], known: Mapping[str, Kno
     ceiling = found.get("other-seed", found.get("truth"))
     for name, values in found.items():
         row: Row = {"model": name, "kind": known[name].kind, "value": known[name].value}
-        row["scenarios"] = len(values["delay"])
+        row["scenarios"] = len(values["agreement"])
+        row["rollouts"] = len(values["delay"])  # whose script varies
         for score in SCORES:
             mean = mean_interval(values[score])
             row[score] = {
@@ -118,8 +120,9 @@ def summaries(found: Mapping[str, Mapping[str, Tensor]], known: Mapping[str, Kno
             "median": _number(values["gain"].nanmedian()),
             "pooled": _number(values["pooled_gain"]),
         }
-        row["polarity"] = _number(values["polarity"])
-        row["p_value"] = _number(values["p_value"])
+        row["turned"] = int((values["turned"] < 0).sum())
+        for what in ("polarity", "p_value", "script_p", "recovered", "ceiling", "effects"):
+            row[what] = _number(values[what])
         rows.append(row)
     return rows
 

@@ -35,7 +35,9 @@ class ActionReport:
     `R` rows of a panel, `K` scripts each, row-major: rollout ``r * K + k`` is script k of row r.
 
     Attributes:
-        latency: pooled over scenarios (seeds averaged), and of each rollout ``[R * K]``.
+        latency: pooled over scenarios (seeds averaged), and of each rollout ``[R * K]``. The
+            p-value of the pooled excess lag is of exchanges of scripts within scenarios, wherever
+            one has several that vary; below 7 such exchanges it is NaN (TOO_FEW_SAMPLES).
         motion: per discrete action, direction and size of the picture's motion.
         recovery: discrete actions as they are recognised in the generated rollouts ``[R * K]``, by
             a linear inverse-dynamics probe or by the user's network.
@@ -74,8 +76,7 @@ def action_report(
     """Latency, recovery of actions and their effects, from motion features of a whole panel.
 
     The latency is that of the response to the *script*: features less their mean over the scripts
-    of a row, which is all that a model blind to actions shows. Scripts are exchanged for its
-    p-value within scenarios. Recovery and effects are those of the features themselves.
+    of a row, which is all that a model blind to actions shows. Recovery and effects are those of the features themselves.
 
     Args:
         preds: features of generated rollouts ``[R, K, T, D]`` floating point, such as those of
@@ -216,32 +217,46 @@ def _latency(
     preds: Tensor, target: Tensor, actions: Tensor, once: _Once, options: dict[str, Any]
 ) -> ResponseLatency:
     """Of each rollout, and of all together, seeds averaged."""
-    scripts = preds.shape[1]
 
-    def found(generated: Tensor, reference: Tensor, told: Tensor, names: Tensor) -> ResponseLatency:
+    def lags(
+        told: Tensor, generated: Tensor, reference: Tensor, groups: Tensor | None = None
+    ) -> ResponseLatency:
         return response_latency(
-            told.flatten(0, 1),
-            generated.flatten(0, 1),
-            reference.flatten(0, 1),
-            # Scripts of one scenario, centred, depend on each other.
-            groups=names.repeat_interleave(scripts) if scripts > 1 else None,
+            *(value.flatten(0, 1) for value in (told, generated, reference)),
+            groups=groups,
             **options,
         )
 
-    each = found(preds, target, actions, once.place)
-    if len(once.row) == len(preds):
-        return each
-    # Seeds share a script and a reference: one mean of each scenario's is one piece of evidence.
-    here = preds.isfinite().all(-1)
-    size = (len(once.row), *preds.shape[1:])
-    total = preds.new_zeros(size).index_add_(0, once.place, preds.nan_to_num(0.0))
-    count = preds.new_zeros(size[:3]).index_add_(0, once.place, here.double())
-    names = torch.arange(len(once.row), device=preds.device)
-    whole = total / count[..., None]
-    pooled = found(whole, target[once.row], actions[once.row], names)
+    found = lags(actions, preds, target)
+    pooled = actions[once.row], preds, target[once.row]
+    if len(once.row) < len(preds):
+        # Seeds share a script and a reference: their mean is one piece of evidence.
+        here = preds.isfinite().all(-1)
+        size = (len(once.row), *preds.shape[1:])
+        total = preds.new_zeros(size).index_add_(0, once.place, preds.nan_to_num(0.0))
+        count = preds.new_zeros(size[:3]).index_add_(0, once.place, here.double())
+        pooled = actions[once.row], total / count[..., None], target[once.row]
+        found = _with_pooled(found, lags(*pooled))
+    # Responses of a scenario sum to 0 over its scripts, so that chance is larger than exchanges
+    # over the panel, which break the sum, would have it: at K = 3 they reject 22 of 100 at 5 %.
+    if _several_scripts(pooled[0]):
+        names = torch.arange(len(once.row), device=preds.device)
+        within = lags(*pooled, groups=names.repeat_interleave(preds.shape[1]))
+        found = found._replace(excess=_with_pooled(found, within).excess)
+    return found
+
+
+def _with_pooled(latency: ResponseLatency, other: ResponseLatency) -> ResponseLatency:
     return ResponseLatency(
-        *(one._replace(pooled=other.pooled) for one, other in zip(each, pooled, strict=True))
+        *(one._replace(pooled=two.pooled) for one, two in zip(latency, other, strict=True))
     )
+
+
+def _several_scripts(actions: Tensor) -> bool:
+    """Whether a scenario has two scripts that vary, so that it can exchange them."""
+    steps = actions.flatten(3) if actions.dim() > 3 else actions[..., None]
+    varies = (steps != steps[:, :, :1]).flatten(2).any(-1)
+    return bool((varies.sum(1) > 1).any())
 
 
 def _check(

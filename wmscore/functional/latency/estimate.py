@@ -120,6 +120,10 @@ def _lag(
         return values.gather(-2, index)[..., 0, :]
 
     weights, correlations, gains = map(at_best, (scan.weights, scan.correlations, scan.gains))
+    # Slopes by the inverse of their relative variance, (1 - r^2) / (n r^2): noise in the source
+    # flattens the slope of a dim that holds more of it.
+    exact = torch.expm1(2 * weights / own.clamp(min=1))
+    gain = (exact * gains).sum(-1) / exact.sum(-1).clamp(min=1e-300)
     weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-300)
     polarity = torch.where((weights * correlations.sign()).sum(-1) < 0, -1.0, 1.0)
 
@@ -146,7 +150,7 @@ def _lag(
         standing(margin),
         standing(polarity),
         standing((weights * correlations).sum(-1)),
-        standing((weights * gains).sum(-1)),
+        standing(gain),
         standing(correlations),
         standing(gains),
         stands & (margin < CLEAR),

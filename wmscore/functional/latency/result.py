@@ -24,7 +24,8 @@ class Lag(NamedTuple):
         polarity: float64, 1, or -1 where the response goes the other way than its source: mirrored
             controls. The sign of most of the evidence: see `gains` for single dims.
         correlation: float64 in [-1, 1], at the lag: mean over dims, weighted by their evidence.
-        gain: float64, size of the response at the lag relative to its source, weighted likewise.
+        gain: float64, size of the response at the lag relative to its source: mean over dims,
+            weighted by the inverse of their relative variance, (1 - r^2) / r^2.
         correlations: float64 ``[..., D]``, of each dim.
         gains: float64 ``[..., D]``, of each dim.
         ambiguous: bool, whether `margin` is below log 20 (a twentieth as likely would be clear):
