@@ -76,7 +76,8 @@ def action_report(
     """Latency, recovery of actions and their effects, from motion features of a whole panel.
 
     The latency is that of the response to the *script*: features less their mean over the scripts
-    of a row, which is all that a model blind to actions shows. Recovery and effects are those of the features themselves.
+    of a row, which is all that a model blind to actions shows. Recovery and effects are those of
+    the features themselves.
 
     Args:
         preds: features of generated rollouts ``[R, K, T, D]`` floating point, such as those of
