@@ -111,9 +111,10 @@ def test_the_world_itself(panel: Panel) -> None:
     assert min(recovery["r2"]) > 0.95
     assert recovery["r2"] == recovery["ceiling"]["r2"]
     assert action_records(scores) == []  # there are no actions to list
-    assert any(
-        line.startswith("R2 of recovered actions: right 0.9") for line in action_sentences(scores)
-    )
+    said = [line for line in action_sentences(scores) if line.startswith("R2")]
+    assert said == [
+        "R2 of recovered actions: right 1.00 (reference 1.00), down 1.00 (reference 1.00)"
+    ]
 
 
 @pytest.mark.parametrize("lag", [1, 3])
