@@ -226,6 +226,23 @@ def test_continuous_actions_have_a_latency_only():
         assert getattr(found, name) is None
 
 
+def test_values_that_are_not_recognised_are_not_left_out():
+    actions, target = panel()
+    commands = EFFECT[actions] / 4
+    scenario = torch.arange(SCENARIOS)
+    dissolved = target.clone()
+    dissolved[:, :, STEPS // 2 :] = torch.nan
+    whole = F.action_report(target, target, commands, scenario, draws=9)
+    found = F.action_report(dissolved, target, commands, scenario, draws=9)
+    assert (whole.vectors.r2 > 0.99).all()
+    assert found.vectors.steps.equal(whole.vectors.steps)
+    assert ((found.vectors.r2 > 0.3) & (found.vectors.r2 < 0.7)).all()
+    assert found.vectors_ceiling.r2.equal(whole.vectors_ceiling.r2)
+    gone = torch.full_like(target, torch.nan)
+    none = F.action_report(gone, target, commands, scenario, draws=9).vectors
+    torch.testing.assert_close(none.r2, torch.zeros(2, dtype=torch.float64))
+
+
 def test_one_scenario_has_no_probe_that_has_not_seen_it():
     actions, target = panel(scenarios=1)
     found = report(respond(actions, delay=1, seed=9), target, actions)

@@ -43,7 +43,8 @@ class ActionReport:
             a linear inverse-dynamics probe or by the user's network.
         ceiling: the same of the reference rollouts; the probe has not seen their scenario.
         recovered: score of the first relative to that of the second.
-        vectors: values of continuous actions as the probe recognises them, over all rollouts.
+        vectors: values of continuous actions as the probe recognises them, over all rollouts. A step
+            without generated features counts as one at which nothing is recognised: the mean value.
         vectors_ceiling: the same of the reference rollouts.
         effects: per discrete action against no-op; None without a no-op.
     """
@@ -164,7 +165,13 @@ def action_report(
 
 
 def _vectors(recognised: Tensor, commanded: Tensor, valid: Tensor) -> VectorRecovery:
-    return vector_recovery(recognised.double(), commanded.double(), valid=valid)
+    """Where nothing is recognised, the mean of what was commanded: what knows nothing would say."""
+    told = commanded.double()
+    asked = valid[..., None] & told.isfinite().all(-1, keepdim=True)
+    mean = told.where(asked, 0.0).sum((0, 1)) / asked.sum((0, 1)).clamp(min=1)
+    answer = recognised.double()
+    answer = answer.where(answer.isfinite().all(-1, keepdim=True), mean)
+    return vector_recovery(answer, told, valid=valid)
 
 
 class _Once(NamedTuple):
