@@ -284,6 +284,8 @@ def test_steps_without_features_are_missed_actions_and_steps_that_do_not_count_a
     assert dissolved.recovery.score < whole.recovery.score - 0.1
     assert dissolved.ceiling.confusion.equal(whole.ceiling.confusion)
     assert dissolved.latency.excess.pooled.lag == 0
+    assert dissolved.motion.steps.equal(whole.motion.steps)
+    assert ((dissolved.motion.ratio[1:] > 0.6) & (dissolved.motion.ratio[1:] < 0.9)).all()
     valid[:, :, 15:] = False
     ended = report(preds, target, actions, valid=valid)
     short = report(target[:, :, :15], target[:, :, :15], actions[:, :, :15])

@@ -38,7 +38,8 @@ class ActionReport:
         latency: pooled over scenarios (seeds averaged), and of each rollout ``[R * K]``. The
             p-value of the pooled excess lag is of exchanges of scripts within scenarios, wherever
             one has several that vary; below 7 such exchanges it is NaN (TOO_FEW_SAMPLES).
-        motion: per discrete action, direction and size of the picture's motion.
+        motion: per discrete action, direction and size of the picture's motion. A step without
+            generated features counts as one that stands still.
         recovery: discrete actions as they are recognised in the generated rollouts ``[R * K]``, by
             a linear inverse-dynamics probe or by the user's network.
         ceiling: the same of the reference rollouts; the probe has not seen their scenario.
@@ -143,7 +144,12 @@ def action_report(
     return ActionReport(
         latency=latency,
         motion=motion_by_action(
-            generated[..., :2], reference[..., :2], sent, num_actions, valid=counted
+            # What has dissolved stands still.
+            generated[..., :2].nan_to_num(0.0),
+            reference[..., :2],
+            sent,
+            num_actions,
+            valid=counted,
         ),
         recovery=recovery,
         ceiling=ceiling,
