@@ -44,8 +44,8 @@ class ActionReport:
             a linear inverse-dynamics probe or by the user's network.
         ceiling: the same of the reference rollouts; the probe has not seen their scenario.
         recovered: score of the first relative to that of the second.
-        vectors: values of continuous actions as the probe recognises them, over all rollouts. A step
-            without generated features counts as one at which nothing is recognised: the mean value.
+        vectors: values of continuous actions as the probe recognises them, over all rollouts. At a
+            step without generated features nothing is recognised: it counts as the mean value.
         vectors_ceiling: the same of the reference rollouts.
         effects: per discrete action against no-op; None without a no-op.
     """
