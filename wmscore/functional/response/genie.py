@@ -201,8 +201,8 @@ def delta_metric(
         true: a metric of the frames under the commanded actions against the reference under the
             commanded actions, ``[..., T]`` floating point: of LPIPS, SSIM, FLIP, ...
         random: the same metric of frames under random actions, against the same reference, with
-            one more dim ``R`` at ``dim``: ``[G, R, T]`` beside ``[G, T]``. NaN = no such script, and so
-            is infinite less infinite: cap a PSNR first.
+            one more dim ``R`` at ``dim``: ``[G, R, T]`` beside ``[G, T]``. NaN = no such script;
+            so is infinite less infinite: cap a PSNR first.
         higher_is_better: whether the metric is a similarity.
         dim: of the random scripts.
 
