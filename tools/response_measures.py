@@ -33,6 +33,7 @@ SCORES = ("agreement", "match", "motion", "recovery")
 
 _NOOP = 0
 _DRAWS = 999
+_LEVEL = 0.05
 
 
 def features_of(truth: Rollouts) -> Tensor:
@@ -93,7 +94,8 @@ def judge(measured: Mapping[str, Tensor], num_actions: int, **options: int) -> d
         Besides, of all scenarios together ``[]``: ``pooled_delay``, ``pooled_gain`` and
         ``polarity``, the ``p_value`` of there being a lag, ``script_p`` that frames follow their
         own script, ``recovered`` (share of the ceiling), ``ceiling``, and of the actions that do
-        something in the reference the share that looks most like itself (``effects``).
+        something in the reference the share that significantly do something, most like
+        themselves (``effects``).
     """
     scenario = torch.arange(len(measured["actions"]))
     report = action_report(
@@ -103,6 +105,7 @@ def judge(measured: Mapping[str, Tensor], num_actions: int, **options: int) -> d
         scenario,
         num_actions=num_actions,
         noop=_NOOP,
+        valid=measured["present"],
         **{"draws": _DRAWS, **options},
     )
     cross = ScriptCross(*(measured[f"cross_{name}"] for name in ScriptCross._fields))
@@ -137,7 +140,7 @@ def _recovery(report: ActionReport, scenarios: int) -> dict[str, Tensor]:
     )
     named = report.effects.confused_with
     shown = ~report.effects.excluded
-    own = named == torch.arange(len(named))
+    own = (named == torch.arange(len(named))) & (report.effects.preds_p <= _LEVEL)
     return {
         "recovery": each.score,
         "recovered": report.recovered.value,
