@@ -455,6 +455,8 @@ class Panel(_Frozen):
         Uniform over the action names, no-op included (Genie, arXiv:2402.15391 §3). Discrete
         action spaces only.
         """
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"count: expected an integer of at least 1, got {count!r}")
         space, horizon = self.contract.actions, self.contract.horizon
         if space.kind != "discrete":
             raise ValueError("contract.actions.kind: random scripts need 'discrete' actions")

@@ -26,7 +26,6 @@ __all__ = [
     "check_number",
     "check_per_axis",
     "check_per_curve",
-    "check_products",
     "check_rollouts",
     "check_side",
     "check_vectors",
@@ -276,15 +275,6 @@ def check_per_axis(name: str, value: Tensor, axes: int) -> None:
         raise ValueError(
             f"{name} must have shape [A] = ({axes},), one value per axis, got {tuple(value.shape)}"
         )
-
-
-def check_products(products: Tensor) -> None:
-    """Inner products ``[..., 3]`` in float64."""
-    check_tensor("products", products)
-    if products.dtype != torch.float64:
-        raise TypeError(f"products must be float64, got {products.dtype}")
-    if products.ndim < 1 or products.shape[-1] != 3:
-        raise ValueError(f"products must have shape [..., 3], got {tuple(products.shape)}")
 
 
 def check_vectors(**vectors: Tensor) -> None:

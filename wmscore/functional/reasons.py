@@ -70,7 +70,7 @@ _DESCRIPTIONS = {
     Reason.NO_LABELS: "no label maps were given for the rollout or for its reference",
     Reason.NO_BRANCH: "the counterfactual branch of this rollout or of its reference is absent",
     Reason.NO_RESPONSE: "the reference does not react to the change of actions at this step",
-    Reason.NO_GENERATED_RESPONSE: "the generated frames are the same under both action scripts, "
+    Reason.NO_GENERATED_RESPONSE: "the generated frames are the same under all action scripts, "
     "so their response has no direction",
     Reason.MISSING: "the row that the panel asks for never arrived",
     Reason.DUPLICATE_ROW: "the row arrived more than once",

@@ -196,7 +196,7 @@ def motion_by_action(
     preds: Tensor,
     target: Tensor,
     actions: Tensor,
-    count: int,
+    num_actions: int,
     *,
     valid: Tensor | None = None,
     min_motion: float = MIN_MOTION,
@@ -214,8 +214,8 @@ def motion_by_action(
             shift, more for a flattened field or for several measures in one unit.
         target: the reference's, of the same shape, dtype and device. A step at which either holds
             NaN does not count.
-        actions: int64 ``[B, T]``, the action of each step, in 0..count - 1.
-        count: A, how many actions there are.
+        actions: int64 ``[B, T]``, the action of each step, in 0..num_actions - 1.
+        num_actions: A, how many actions there are.
         valid: bool, broadcasts to ``[B, T]``, steps that count; None: all.
         min_motion: length in pixels below which a step does not move.
 
@@ -240,13 +240,13 @@ def motion_by_action(
     check_vectors(preds=preds, target=target)
     if preds.ndim != 3:
         raise ValueError(f"preds must have shape [B, T, D], got {tuple(preds.shape)}")
-    check_count("count", count)
+    check_count("num_actions", num_actions)
     check_number("min_motion", min_motion, low=0.0)
     usable = torch.ones(preds.shape[:2], dtype=torch.bool, device=preds.device)
     if valid is not None:
         check_mask("valid", valid, tuple(preds.shape[:2]), preds.device, like="preds")
         usable = valid.expand(preds.shape[:2])
-    _check_actions(actions, usable, preds, count)
+    _check_actions(actions, usable, preds, num_actions)
 
     p, g = preds.double(), target.double()
     usable = usable & p.isfinite().all(-1) & g.isfinite().all(-1)
@@ -269,7 +269,7 @@ def motion_by_action(
         -1,
     )
     # A product with one column for each action: in one order, where adding by index has none.
-    of_action = actions[..., None] == torch.arange(count, device=actions.device)
+    of_action = actions[..., None] == torch.arange(num_actions, device=actions.device)
     sums = of_action.flatten(0, 1).double().T @ terms.flatten(0, 1)
     steps, moving, both_moving, agree, cosines, products, energy = sums.unbind(-1)
     reason = torch.zeros_like(steps, dtype=torch.uint8)

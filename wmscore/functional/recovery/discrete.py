@@ -35,7 +35,7 @@ def action_recovery(
     ``score`` beside the recogniser's own on the reference: see :func:`recovered_share`.
 
     Args:
-        recognised: ``[..., B, T]`` int64, the recogniser's answers. Negative: no action was
+        recognised: ``[..., B, T]`` int64, the recogniser's answers. -1: no action was
             recognised, which counts as a miss; mask a step by ``valid`` to leave it out.
         commanded: ``[..., B, T]`` int64 in 0..num_actions - 1; -1 = none, such as padding.
         num_actions: number of actions A, the no-op included.
@@ -63,7 +63,7 @@ def action_recovery(
         raise ValueError(f"commanded must have shape [..., B, T], got {tuple(commanded.shape)}")
     shape = tuple(commanded.shape)
     check_action_ids("commanded", commanded, num_actions, shape, least=-1)
-    check_action_ids("recognised", recognised, num_actions, shape, least=-(2**63))
+    check_action_ids("recognised", recognised, num_actions, shape, least=-1)
     if recognised.device != commanded.device:
         raise ValueError(
             f"recognised and commanded must be on one device, got {recognised.device} and "

@@ -207,6 +207,11 @@ def fit_probe(
     """
     check_features("features", features)
     width: dict[str, int | None] = {"num_actions": num_actions}
+    if num_actions is None and not actions.is_floating_point():
+        raise TypeError(
+            "num_actions must be given for discrete actions; continuous ones must be floating "
+            f"point, got {actions.dtype}"
+        )
     if num_actions is None:
         check_action_vectors("actions", actions, tuple(features.shape[:2]))
         width["dimensions"] = actions.shape[-1]

@@ -9,7 +9,11 @@ from torch import Tensor
 
 from wmscore.functional._check import check_count, check_frames, check_number
 from wmscore.functional.reasons import Reason
-from wmscore.functional.response.products import ScriptProducts, script_products
+from wmscore.functional.response.products import (
+    ScriptProducts,
+    check_products,
+    script_products,
+)
 
 __all__ = [
     "MIN_RESPONSE",
@@ -85,6 +89,7 @@ def script_response(
         (1989), for the form; the oracle-relative response ratio as in WorldSimProbe,
         arXiv:2608.09298.
     """
+    check_products(products)
     check_number("min_response", min_response, low=0.0)
     preds, both, target = products.blocks()
     count = products.present.sum(1)

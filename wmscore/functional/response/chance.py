@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wmscore.functional._check import check_count, check_whole
+from wmscore.functional._check import check_count, check_tensor, check_whole
 from wmscore.functional.reasons import Reason
 from wmscore.functional.response.agreement import script_response
-from wmscore.functional.response.products import ScriptProducts
+from wmscore.functional.response.products import ScriptProducts, check_products
 
 __all__ = [
     "ScriptCross",
@@ -54,6 +54,7 @@ def script_match(products: ScriptProducts) -> ScriptMatch:
     Args:
         products: of `script_products`.
     """
+    check_products(products)
     preds, both, target = products.centred()
     own, other = (block.diagonal(dim1=-2, dim2=-1) for block in (preds, target))
     there = products.present.movedim(1, -1)  # [G, T, K]
@@ -132,6 +133,9 @@ def script_test(
     device = cross.table.device
     if scenario is None:
         scenario = torch.arange(groups, device=device)
+    check_tensor("scenario", scenario)
+    if scenario.dtype != torch.int64:
+        raise TypeError(f"scenario must be int64, got {scenario.dtype}")
     if scenario.shape != (groups,):
         raise ValueError(f"scenario must have shape [G] = ({groups},), got {tuple(scenario.shape)}")
     names, place = torch.unique(scenario.to(device), return_inverse=True)
@@ -165,7 +169,8 @@ def script_test(
     none = total == 0
     return ScriptTest(
         agreement=(found / total).masked_fill(none, torch.nan),
-        p_value=((1 + better).double() / (1 + draws)).masked_fill(none, torch.nan),
+        # Draws may fall short of the few ways that there are.
+        p_value=((1 + better).double() / (1 + draws)).maximum(smallest).masked_fill(none, torch.nan),
         scenarios=total,
         smallest=smallest.masked_fill(none, torch.nan),
     )
@@ -192,6 +197,7 @@ def script_cross(products: ScriptProducts) -> ScriptCross:
     Args:
         products: of `script_products`.
     """
+    check_products(products)
     has = products.present.any(-1)
     whole = ~(has[..., None] & ~products.present).any(1)  # [G, T]
     preds, both, target = products.centred()

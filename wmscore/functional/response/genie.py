@@ -10,7 +10,7 @@ from torch import Tensor
 from wmscore.functional._check import check_frames, check_mask, check_number, check_tensor
 from wmscore.functional.perceptual import PSNR_QUANTISATION_DB, mse, psnr
 from wmscore.functional.reasons import Reason
-from wmscore.functional.response.products import ScriptProducts
+from wmscore.functional.response.products import ScriptProducts, check_products
 
 __all__ = ["DeltaPsnr", "controllability", "delta_metric", "delta_psnr", "script_delta_psnr"]
 
@@ -74,6 +74,7 @@ def script_delta_psnr(
         (there at t = 4, one random script, actions inferred from the reference by its own latent
         action model; here they are the reference's own).
     """
+    check_products(products)
     check_number("cap_db", cap_db, low=0.0, low_is_allowed=False)
     check_number("min_response", min_response, low=0.0)
     check_tensor("random", random)

@@ -11,7 +11,7 @@ from wmscore import ops
 from wmscore.functional._check import check_mask, check_number, check_tensor, data_range_of
 from wmscore.ops.response_products import MOST_SCRIPTS
 
-__all__ = ["MOST_SCRIPTS", "ScriptProducts", "script_products"]
+__all__ = ["MOST_SCRIPTS", "ScriptProducts", "check_products", "script_products"]
 
 _ROUNDING = 1e-12
 
@@ -150,15 +150,16 @@ def script_products(
         preds, target = preds.flatten(0, 1), target.flatten(0, 1)
     check_number("still", still, low=0.0)
     full = data_range_of(preds.dtype, data_range)
-    found, quiet = ops.response_products(
-        preds, target, preds_rows, target_rows, present, shift, still * full
-    )
-    here = (preds_rows >= 0) & (preds_rows < preds.shape[0])
-    here &= (target_rows >= 0) & (target_rows < target.shape[0])
-    shown = here[..., None].expand(-1, -1, preds.shape[1])
+    _check_rows("preds_rows", preds_rows, "preds", preds)
+    _check_rows("target_rows", target_rows, "target", target)
+    # A script is there with both of its frames, or not at all.
+    shown = ((preds_rows >= 0) & (target_rows >= 0))[..., None].expand(-1, -1, preds.shape[1])
     if present is not None:
         check_mask("present", present, tuple(shown.shape), shown.device, like="preds")
         shown = shown & present
+    found, quiet = ops.response_products(
+        preds, target, preds_rows, target_rows, shown.contiguous(), shift, still * full
+    )
     return ScriptProducts(
         gram=found,
         still=quiet,
@@ -167,3 +168,29 @@ def script_products(
         data_range=full,
         exact=preds.dtype == torch.uint8,
     )
+
+
+def _check_rows(name: str, rows: Tensor, of: str, frames: Tensor) -> None:
+    """Rows of frames, or -1."""
+    check_tensor(name, rows)
+    if rows.dtype != torch.int64:
+        raise TypeError(f"{name} must be int64, got {rows.dtype}")
+    if rows.ndim != 2:
+        raise ValueError(f"{name} must have shape [G, K], got {tuple(rows.shape)}")
+    # Reading values is free on the CPU only; elsewhere it would stall the device.
+    if rows.device.type == "cpu" and rows.numel():
+        low, high = (int(value) for value in rows.aminmax())
+        if low < -1 or high >= len(frames):
+            raise ValueError(
+                f"{name} must be -1 (absent) or a row of {of}, 0..{len(frames) - 1}, "
+                f"got {low}..{high}"
+            )
+
+
+def check_products(products: object) -> None:
+    """What `script_products` returns, and not the frames themselves."""
+    if not isinstance(products, ScriptProducts):
+        raise TypeError(
+            "products must be what script_products returns of the frames, got "
+            f"{type(products).__name__}"
+        )
