@@ -205,6 +205,34 @@ def test_latency_is_that_of_all_rollouts():
     assert_same(door.compute(), wanted)
 
 
+def test_latency_exchanges_scripts_within_scenarios():
+    """What all scripts of a scenario show moves alike in both, and is no response."""
+    commands, _, target = motion()
+    scenario = torch.arange(len(commands)) // 8
+    generator = torch.Generator().manual_seed(7)
+    shape = (int(scenario.max()) + 1, *target.shape[1:])
+    scroll = 20 * torch.randn(shape, generator=generator)[scenario].to(target)
+    preds = scroll + torch.randn(target.shape, generator=generator).to(target)
+    options = {"draws": 99, "max_lag": 4}
+    whole, grouped = (ActionLatency(num_actions=3, options=options) for _ in range(2))
+    for part in (slice(0, 8), slice(8, len(commands))):
+        rows = commands[part], preds[part], (target + scroll)[part]
+        whole.update(*rows)
+        grouped.update(*rows, scenario[part])
+    assert whole.compute().excess.pooled.lag == 0
+    found = grouped.compute()
+    assert found.excess.pooled.p_value > 0.05
+    wanted = F.response_latency(
+        commands, preds, target + scroll, num_actions=3, groups=scenario, **options
+    )
+    assert_same(found, wanted)
+    grouped.update(*rows)
+    with pytest.raises(ValueError, match="scenario: expected it in all updates or in none, got"):
+        grouped.compute()
+    with pytest.raises(ValueError, match=r"scenario must have shape"):
+        grouped.update(*rows, scenario[:1])
+
+
 def test_what_does_not_fit_is_refused():
     preds, target = frames()
     door = ActionResponse()

@@ -157,7 +157,7 @@ class ActionResponse(Metric):
 
 
 def _scenarios(scenario: Tensor | None, groups: int, device: torch.device) -> Tensor:
-    """`[G]` int64 on the device, `_OWN` without."""
+    """`[G]` int64 on the device, `_OWN` without; for rollouts `[B]` likewise."""
     if scenario is None:
         return torch.full((groups,), _OWN, device=device)
     if not isinstance(scenario, Tensor) or scenario.dtype != torch.int64:
@@ -175,7 +175,7 @@ class ActionLatency(Metric):
     """How many steps generated motion lags behind the reference's under the same commands.
 
     See `wmscore.functional.response_latency`; all rollouts must have one number of steps. State is
-    `8 T (2 D + 1)` bytes a rollout, of discrete actions.
+    `8 T (2 D + 1) + 8` bytes a rollout, of discrete actions.
 
     Args:
         num_actions: of discrete commands; ``None`` for continuous ones.
@@ -203,6 +203,7 @@ class ActionLatency(Metric):
     preds: list[Tensor]
     target: list[Tensor]
     valid: list[Tensor]
+    scenario: list[Tensor]
 
     def __init__(
         self,
@@ -215,7 +216,7 @@ class ActionLatency(Metric):
         self.num_actions = num_actions
         self.options = dict(options or {})
         self._last: dict[str, torch.Size] | None = None
-        for name in ("commands", "preds", "target", "valid"):
+        for name in ("commands", "preds", "target", "valid", "scenario"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(
@@ -223,6 +224,7 @@ class ActionLatency(Metric):
         commands: Tensor,
         preds_motion: Tensor,
         target_motion: Tensor,
+        scenario: Tensor | None = None,
         *,
         valid: Tensor | None = None,
     ) -> None:
@@ -233,11 +235,15 @@ class ActionLatency(Metric):
             preds_motion: generated `[B, T, D]`, floating point, such as the `response` of
                 `motion_features`; NaN where undefined.
             target_motion: the reference's, likewise.
+            scenario: int64 `[B]`, 0 or more; for the p-value scripts are exchanged among rollouts
+                of one scenario only, so that what a scenario shows under any script is no evidence.
+                In all updates or in none. ``None``: among all rollouts.
             valid: bool, broadcasts to `[B, T]`, steps that count.
 
         Raises:
             ValueError: steps or dims differ from those of earlier updates, `commands` are ids and
                 there is no `num_actions`, or shapes do not fit.
+            TypeError: `scenario` is not an int64 tensor.
         """
         shapes = {
             "commands": commands,
@@ -252,10 +258,12 @@ class ActionLatency(Metric):
         if commands.ndim == 2 and self.num_actions is None:
             raise ValueError("num_actions must be given for discrete commands [B, T]")
         mask = torch.ones(preds_motion.shape[:2], dtype=torch.bool, device=preds_motion.device)
+        own = _scenarios(scenario, len(preds_motion), preds_motion.device)
         self.commands.append(commands)
         self.preds.append(preds_motion.double())
         self.target.append(target_motion.double())
         self.valid.append(mask if valid is None else mask & valid)
+        self.scenario.append(own)
         self._last = now
 
     def reset(self) -> None:
@@ -267,15 +275,24 @@ class ActionLatency(Metric):
         """The lags of all rollouts together, and of each `[N]` in the order of the updates.
 
         Raises:
-            ValueError: there is no rollout, or what came does not fit.
+            ValueError: there is no rollout, some have a scenario and others not, or what came does
+                not fit.
         """
         if isinstance(self.preds, list) and not self.preds:  # a tensor once ranks are joined
             raise ValueError("compute: expected at least one rollout, got none")
+        scenario = dim_zero_cat(self.scenario)
+        alone = int((scenario == _OWN).sum())
+        if 0 < alone < len(scenario):
+            raise ValueError(
+                f"scenario: expected it in all updates or in none, got {len(scenario) - alone} "
+                f"rollouts with and {alone} without"
+            )
         return F.response_latency(
             dim_zero_cat(self.commands),
             dim_zero_cat(self.preds),
             dim_zero_cat(self.target),
             valid=dim_zero_cat(self.valid),
+            groups=None if alone else scenario,
             num_actions=self.num_actions,
             **self.options,
         )
