@@ -47,11 +47,11 @@ WMSCORE_HOST_DEVICE inline int64_t clamp_index(int64_t index, int64_t side) {
 }
 
 // One axis of the part that two frames share: places first..last - 1 of the first one.
-struct Overlap {
+struct SharedSide {
   int64_t shift, start, length, first, last;
 
-  WMSCORE_HOST_DEVICE static Overlap of(int64_t side, int64_t shift) {
-    Overlap axis;
+  WMSCORE_HOST_DEVICE static SharedSide of(int64_t side, int64_t shift) {
+    SharedSide axis;
     // Beyond the frame there is no overlap, however far.
     axis.shift = shift < -side ? -side : shift > side ? side : shift;
     axis.start = axis.shift < 0 ? -axis.shift : 0;

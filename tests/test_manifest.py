@@ -1,5 +1,6 @@
 """The contract: what loads, what is refused and how the refusal names the field."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wmscore import functional as F
 from wmscore.manifest import ActionSpace, AxisSpec, Contract, Panel, Scenario
 
 CHAPTER = {
@@ -111,6 +113,20 @@ def test_scripts_continue_as_they_say():
     assert panel.actions(1).tolist() == [1, 1, 1, 1]
     assert panel.actions(1, 1).tolist() == [2, 0, 0, 0]
     assert panel.actions(1).dtype == torch.int64
+
+
+@pytest.mark.parametrize("measure", ["agreement", "motion"])
+def test_a_group_has_at_most_so_many_scripts(measure: str):
+    axes = [{"axis": "action_response", "threshold": 0.5, "measure": measure}]
+    data = edited("axes", axes)
+    script = itertools.product(["left", "right"], repeat=4)
+    branches = [{"name": f"b{k}", "actions": list(next(script))} for k in range(16)]
+    for scenario in data["scenarios"]:
+        scenario |= {"actions": ["noop"], "then": "hold", "branches": branches[:15]}
+    assert len(Panel.from_dict(data).scenarios[0].scripts) == F.MOST_SCRIPTS
+    data["scenarios"][1]["branches"] = branches
+    with pytest.raises(ValueError, match=r"scenarios\[1\].branches: expected at most 15, got 16"):
+        Panel.from_dict(data)
 
 
 def test_continuous_actions():

@@ -260,25 +260,32 @@ def test_batch_size_order_and_splitting_do_not_matter(scene, fault):
 
 
 def test_action_response_pools_all_branches(scene):
+    """Frames less their mean over the scripts, in numpy."""
     panel, truth = scene
     model = faults.Faulty(WORLD, faults.DelayedActions(2))
     scores = score(scene, model)
     (whole,) = replay(panel, model, truth, batch_size=64)
     for row, (scenario, seed) in enumerate(panel.rows()):
         group = whole[(whole.scenario == scenario) & (whole.seed == seed)]
-        preds = group.frames.double().numpy()
-        target = group.reference[group.reference_index].double().numpy()
-        both = energy = reference = 0.0
-        for branch in (1, 2):
-            dp = (preds[branch] - preds[0])[1:].reshape(16, -1)
-            dg = (target[branch] - target[0])[1:].reshape(16, -1)
-            both = both + (dp * dg).sum(1)
-            energy = energy + (dp**2).sum(1) + (dg**2).sum(1)
-            reference = reference + (dg**2).sum(1)
+        preds = group.frames[:, 1:].double().numpy().reshape(3, 16, -1)
+        target = group.reference[group.reference_index][:, 1:].double().numpy().reshape(3, 16, -1)
+        p, g = preds - preds.mean(0), target - target.mean(0)
+        both, energy, reference = (p * g).sum((0, 2)), (p**2).sum((0, 2)), (g**2).sum((0, 2))
+        # The mean squared difference of two scripts, over pairs of scripts and pixels.
+        apart = sum(((target[k] - target[j]) ** 2).mean(1) for k, j in ((0, 1), (0, 2), (1, 2)))
         known = scores.measures["agreement"].reason[row] == 0
-        assert known.tolist() == (reference / (2 * dg.shape[1]) >= 1 / 6).tolist()
-        wanted = torch.from_numpy(2 * both / energy)[known]
-        torch.testing.assert_close(scores.measures["agreement"].values[row][known], wanted)
+        assert known.tolist() == (apart / 3 >= 1 / 6).tolist()
+        found = {name: scores.measures[name].values[row][known] for name in ("agreement", "gain")}
+        wanted = torch.from_numpy(2 * both / (energy + reference))[known]
+        torch.testing.assert_close(found["agreement"], wanted)
+        score_there = scores.axes["action_response"].values[row][known]
+        torch.testing.assert_close(score_there, wanted.clamp_min(0))
+        torch.testing.assert_close(
+            found["gain"], torch.from_numpy(energy / reference)[known].sqrt()
+        )
+        moves = known & torch.from_numpy(energy > 0)
+        cosine = torch.from_numpy(both)[moves] / torch.from_numpy(energy * reference)[moves].sqrt()
+        torch.testing.assert_close(scores.measures["cosine"].values[row][moves], cosine)
 
 
 def test_groups_that_are_whole_are_not_held_back(scene):

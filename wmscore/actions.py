@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wmscore.functional import Lag, Reason
+from wmscore.functional import Lag, Reason, VectorRecovery
 from wmscore.scores import Scores
 from wmscore.stats import mean_interval
 
@@ -19,6 +19,16 @@ _CURVES = (
     *("motion", "motion_cosine", "motion_ratio", "flow_agreement"),
 )
 
+# What the panel lacks, not the model.
+_NOT_ASKED = ("too_few_steps", "no_excitation", "no_response")
+
+
+_SURE = 0.05
+"""P-value from which an effect is there."""
+
+_CLEAR = 0.5
+"""Correlation below which a lag explains less than a quarter of the response."""
+
 
 def action_summary(scores: Scores) -> dict[str, Any] | None:
     """Numbers of a whole panel, ready for JSON; None where it has no axis action_response.
@@ -26,8 +36,9 @@ def action_summary(scores: Scores) -> dict[str, Any] | None:
     `curves`: mean over scenarios of each measure (over their defined steps and seeds, signed, not
     cut off at 0) with the 95 % interval of Student's t over scenarios. `chance`: p-value of the
     response to scripts. `latency`: of the model behind the reference, and of either behind the
-    commands. `recovery`: of actions by a linear probe, the probe's own on the reference (`ceiling`)
-    and the ratio. Undefined values are None.
+    commands. `recovery`: of actions by a linear probe or the network given, its own on the
+    reference (`ceiling`) and the ratio; `vector_recovery` of continuous ones. What is undefined is
+    None.
     """
     if scores.chance is None:
         return None
@@ -69,6 +80,11 @@ def action_summary(scores: Scores) -> dict[str, Any] | None:
             "confusion": report.recovery.confusion.tolist(),
             "unrecognised": report.recovery.unrecognised.tolist(),
             "score_per_step": [_number(value) for value in report.recovery.per_step.score],
+        }
+    if report.vectors is not None and report.vectors_ceiling is not None:
+        summary["vector_recovery"] = {
+            **_vectors(report.vectors),
+            "ceiling": _vectors(report.vectors_ceiling),
         }
     return summary
 
@@ -128,14 +144,28 @@ def action_sentences(scores: Scores) -> list[str]:
                     "more scenarios or scripts would"
                 )
         lines.append(text)
+    else:
+        lines.append(f"agreement with the reference's response: n/a, {_why_undefined(scores)}")
     if "latency" not in summary:
-        return lines or ["n/a: no rollout has a step to judge"]
+        return lines
     lines.append(_latency_text(summary["latency"]))
-    recovery = summary.get("recovery")
-    if recovery is None:
+    recovery, vectors = summary.get("recovery"), summary.get("vector_recovery")
+    if vectors is not None:
+        parts = [
+            f"{name} {_r2(own)} (reference {_r2(ceiling)})"
+            for name, own, ceiling in zip(
+                space.names, vectors["r2"], vectors["ceiling"]["r2"], strict=True
+            )
+        ]
+        lines.append("R2 of recovered actions: " + ", ".join(parts))
+    elif recovery is None:
         lines.append("recovery of actions: n/a, actions are not discrete")
     elif recovery["score"] is None:
-        lines.append("recovery of actions: n/a, fewer than two actions are commanded")
+        motion = scores.actions.motion if scores.actions is not None else None
+        several = motion is not None and int((motion.steps > 0).sum()) >= 2
+        why = "no other scenario to learn from shows two actions"
+        why = why if several else "fewer than two actions are commanded"
+        lines.append(f"recovery of actions: n/a, {why}")
     else:
         ceiling = recovery["ceiling"]["score"]
         lines.append(
@@ -144,10 +174,13 @@ def action_sentences(scores: Scores) -> list[str]:
             f"{recovery['accuracy']:.2f}, always the most frequent action "
             f"{recovery['majority_accuracy']:.2f}"
         )
+    # What an action without a sure effect is nearest to is noise.
     wrong = [
         f"{line['action']} does what {line['confused_with']} should"
         for line in action_records(scores)
         if line["confused_with"] not in ("", line["action"])
+        and line["effect_preds_p"] != ""
+        and line["effect_preds_p"] <= _SURE
     ]
     silent = [
         line["action"]
@@ -164,20 +197,45 @@ def action_sentences(scores: Scores) -> list[str]:
 def _latency_text(latency: dict[str, Any]) -> str:
     excess, own = latency["excess"], latency["reference"]
     if excess["steps"] is None:
-        text = f"latency: undefined, {excess['why']}"
-        return text + (", or lies beyond the longest lag tried" if excess["at_edge"] else "")
+        known = "n/a" if excess["reason"] in _NOT_ASKED else "undefined"
+        text = f"latency: {known}, {excess['why']}"
+        return text + (", or it lies beyond the longest lag tried" if excess["at_edge"] else "")
     steps = int(excess["steps"])
-    when = f"{steps} steps late" if steps > 0 else f"{-steps} steps early" if steps else "in time"
+    when = f"{_steps(abs(steps))} {'late' if steps > 0 else 'early'}" if steps else "in time"
     text = f"latency: {when} against the reference"
-    text += "" if excess["p_value"] is None else f" (p = {_p(excess['p_value'])})"
+    if abs(excess["correlation"]) < _CLEAR:
+        text = (
+            f"latency: no one lag explains the response; at the best, {when}, the correlation is "
+            f"{excess['correlation']:.2f}"
+        )
+    if excess["p_value"] is None:
+        text += " (too few different scripts for a p-value)"
+    else:
+        text += f" (p = {_p(excess['p_value'])})"
     if excess["polarity"] == -1:
         text += ", the wrong way round"
     text += f", gain {excess['gain']:.2f}"
     if own["steps"] is not None:
-        text += f"; the reference itself answers {int(own['steps'])} steps after a command"
+        text += f"; the reference itself answers {_after(int(own['steps']))} a command"
     if excess["ambiguous"]:
         text += "; another lag is nearly as likely"
     return text + ("; at the longest lag tried" if excess["at_edge"] else "")
+
+
+def _steps(count: int) -> str:
+    return f"{count} step" if count == 1 else f"{count} steps"
+
+
+def _after(lag: int) -> str:
+    return f"{_steps(abs(lag))} {'after' if lag > 0 else 'before'}" if lag else "in the step of"
+
+
+def _why_undefined(scores: Scores) -> str:
+    """Why most steps have no agreement."""
+    found = scores.measures["agreement"].undefined() if "agreement" in scores.measures else {}
+    if not found:
+        return "no rollout has a step to judge"
+    return Reason[max(found, key=lambda kind: found[kind]).upper()].description
 
 
 def _of_scenarios(scores: Scores, values: Tensor) -> Tensor:
@@ -201,6 +259,12 @@ def _lag(lag: Lag) -> dict[str, Any]:
     }
 
 
+def _vectors(found: VectorRecovery) -> dict[str, list[float | None]]:
+    """Of each component of a continuous action."""
+    fields = ("r2", "correlation", "slope")
+    return {field: [_number(value) for value in getattr(found, field)] for field in fields}
+
+
 def _number(value: Tensor) -> float | None:
     number = float(value)
     return number if torch.isfinite(value) else None
@@ -208,6 +272,10 @@ def _number(value: Tensor) -> float | None:
 
 def _cell(value: Any) -> Any:
     return "" if value is None or value != value else value
+
+
+def _r2(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.2f}"
 
 
 def _p(value: float) -> str:

@@ -79,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--encoder", metavar="MODULE:FACTORY", help="encoder of feature_ measures")
     score.add_argument("--latent-encoder", metavar="MODULE:FACTORY", help="encodes the reference")
     score.add_argument(
+        "--inverse-dynamics", metavar="MODULE:FACTORY", help="recognises actions in frames"
+    )
+    score.add_argument(
         "--oracle", metavar="FOLDER", help="recorded re-run that a skill takes for 1"
     )
 
@@ -193,7 +196,7 @@ def _networks(args: argparse.Namespace, panel: Panel) -> dict[str, Any]:
             trunk=args.lpips_trunk,
             device=args.device,
         )
-    for role in ("encoder", "latent_encoder"):
+    for role in ("encoder", "latent_encoder", "inverse_dynamics"):
         if name := getattr(args, role):
             networks[role] = call_factory(name, f"--{role.replace('_', '-')}")
     return networks
@@ -271,7 +274,7 @@ def _lpips_weights() -> Iterator[str]:
 
 
 def _print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
-    from wmscore.evidence import horizon_table, summary_table
+    from wmscore.evidence import action_table, horizon_table, summary_table
 
     table, box = require("rich.table", "harness"), require("rich.box", "harness")
     escape = require("rich.markup", "harness").escape
@@ -282,9 +285,12 @@ def _print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
             "Matched metrics (axes: median [quartiles] over rows of the mean score)",
             summary_table(results, roles),
         ),
+        ("Response to actions (agreement: mean over scenarios)", action_table(results, roles)),
         ("Usable horizon, median over seeds (>= : never failed)", horizon_table(results)),
     ]
     for title, (head, body) in parts:
+        if not body:
+            continue
         grid = table.Table(
             title=escape(title),
             title_justify="left",

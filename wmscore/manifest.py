@@ -314,16 +314,15 @@ class Panel(_Frozen):
                     f"axes[{i}].patience: expected at most contract.horizon = {horizon}, "
                     f"got {spec.patience}; the axis could never fail"
                 )
-        if any(
-            spec.axis == "action_response" and spec.measure not in BRANCHLESS_MEASURES
-            for spec in self.axes
-        ):
+        measures = [spec.measure for spec in self.axes if spec.axis == "action_response"]
+        for i, scenario in enumerate(self.scenarios if measures else ()):
+            if len(scenario.scripts) > MOST_SCRIPTS:
+                raise ValueError(
+                    f"scenarios[{i}].branches: expected at most {MOST_SCRIPTS - 1}, "
+                    f"got {len(scenario.branches)}"
+                )
+        if any(measure not in BRANCHLESS_MEASURES for measure in measures):
             for i, scenario in enumerate(self.scenarios):
-                if len(scenario.scripts) > MOST_SCRIPTS:
-                    raise ValueError(
-                        f"scenarios[{i}].branches: expected at most {MOST_SCRIPTS - 1}, "
-                        f"got {len(scenario.branches)}"
-                    )
                 if not scenario.branches:
                     raise ValueError(
                         f"scenarios[{i}].branches: the axis action_response compares branches; "

@@ -210,11 +210,18 @@ class Scores:
         return dict(zip(names, found or ("", "", ""), strict=True))
 
     def _action_record(self, row: int) -> dict[str, Any]:
-        """Latency of the commanded rollout behind its reference, and its actions recovered."""
+        """Latency of the commanded rollout behind its reference, and its actions recovered.
+
+        A rollout without a p-value of its own has no lag where the panel as a whole has none above
+        chance: some lag is always the best.
+        """
         if self.actions is None:
             return {}
-        lag = self.actions.latency.excess.rollouts
+        pooled, lag = self.actions.latency.excess
         index = row * (lag.lag.shape[0] // len(self))
+        reason = Reason(int(lag.reason[index]))
+        if reason == Reason.TOO_FEW_SAMPLES and int(pooled.reason) == Reason.NO_LAG:
+            reason = Reason.NO_LAG
         recovery = self.actions.recovery
         values = {
             "latency_steps": lag.lag[index],
@@ -222,11 +229,20 @@ class Scores:
             "latency_polarity": lag.polarity[index],
             "latency_gain": lag.gain[index],
         }
+        if reason == Reason.NO_LAG:
+            values |= dict.fromkeys(
+                ("latency_steps", "latency_polarity", "latency_gain"), torch.tensor(torch.nan)
+            )
         if recovery is not None:
             values["actions_recovered"] = recovery.per_row.score[index]
-        reason = Reason(int(lag.reason[index]))
         record: dict[str, Any] = {k: "" if v.isnan() else float(v) for k, v in values.items()}
-        return record | {"latency_reason": reason.name.lower() if reason else ""}
+        for name in ("latency_steps", "latency_polarity"):  # whole numbers
+            record[name] = "" if record[name] == "" else int(record[name])
+        doubt = "" if record["latency_steps"] == "" else int(lag.ambiguous[index])
+        return record | {
+            "latency_ambiguous": doubt,
+            "latency_reason": reason.name.lower() if reason else "",
+        }
 
     def table(self) -> str:
         """Scenario x axis as text: usable horizon and each axis' median score [quartiles]."""

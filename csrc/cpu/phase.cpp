@@ -105,6 +105,28 @@ WMSCORE_ORIENT(orient_bfloat16, Bfloat16, float)
 WMSCORE_ORIENT(orient_float32, float, float)
 WMSCORE_ORIENT(orient_float64, double, double)
 
+// Partly whitened products of a run of frequencies, and their sizes.
+template <typename T>
+struct Line {
+  std::vector<T> re, im, size;
+
+  explicit Line(int64_t length) : re(length), im(length), size(length) {}
+
+  WMSCORE_INLINE void fill(const T* a, const T* b, int64_t count, int64_t start = 0) {
+    T *const to_re = &re[start], *const to_im = &im[start], *const to_size = &size[start];
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) {
+      const T ar = a[2 * i], ai = a[2 * i + 1], br = b[2 * i], bi = b[2 * i + 1];
+      const T across = br * ar + bi * ai, along = bi * ar - br * ai;
+      const T root = std::sqrt(std::sqrt(across * across + along * along));
+      const T scale = root == 0 ? T(0) : T(1) / root;
+      to_re[i] = across * scale;
+      to_im[i] = along * scale;
+      to_size[i] = root;
+    }
+  }
+};
+
 // Of the frequencies 0 < kx < width / 2 both f and -f are read here once; of the others, -f has its
 // own turn as another ky.
 template <typename T>
@@ -112,12 +134,12 @@ WMSCORE_INLINE void power_of_pairs(const T* spectra, const T* followings, int64_
                                    int64_t width, int64_t first, int64_t last, T* powers,
                                    T* totals) {
   const int64_t half = width / 2 + 1;
-  std::vector<T> along(width);
-  for (int64_t x = 0; x < width; ++x)
+  std::vector<T> along(half), turns(half, T(1));  // whether -f counts here
+  turns[0] = 0;
+  if (width % 2 == 0) turns[half - 1] = 0;
+  for (int64_t x = 0; x < half; ++x)
     along[x] = std::exp(-static_cast<T>(kLowPass) * squared_frequency<T>(x, width));
-  struct Value {
-    T re, im, size;
-  };
+  Line<T> one(half), other(half);  // at kx; at -kx, the last one first
   for (int64_t n = first; n < last; ++n) {
     const T* const a = spectra + n * height * width * 2;
     const T* const b = followings + n * height * width * 2;
@@ -125,29 +147,25 @@ WMSCORE_INLINE void power_of_pairs(const T* spectra, const T* followings, int64_
     double total = 0;
     for (int64_t y = 0; y < height; ++y) {
       const T of_row = std::exp(-static_cast<T>(kLowPass) * squared_frequency<T>(y, height));
-      const int64_t here = y * width;
-      const int64_t mirror = (y == 0 ? 0 : height - y) * width;
-      const auto value = [&](int64_t at) {
-        const T ar = a[2 * at], ai = a[2 * at + 1], br = b[2 * at], bi = b[2 * at + 1];
-        const T re = br * ar + bi * ai, im = bi * ar - br * ai;
-        const T root = std::sqrt(std::sqrt(re * re + im * im));
-        const T scale = root == 0 ? T(0) : T(1) / root;
-        return Value{re * scale, im * scale, root};
-      };
+      const int64_t here = 2 * y * width;
+      const int64_t mirror = 2 * (y == 0 ? 0 : height - y) * width;
+      const int64_t end = mirror + 2 * (width - half + 1);
+      one.fill(a + here, b + here, half);
+      other.fill(a + end, b + end, half - 1);
+      other.fill(a + mirror, b + mirror, 1, half - 1);
+      const T *const re = one.re.data(), *const im = one.im.data(), *const size = one.size.data();
+      const T* const other_re = other.re.data() + half - 1;
+      const T* const other_im = other.im.data() + half - 1;
+      const T* const other_size = other.size.data() + half - 1;
       T* const out = power + y * half * 2;
       T sum = 0;
-      const auto write = [&](int64_t x, const Value& one, const Value& other, T of_total) {
+#pragma omp simd reduction(+ : sum)
+      for (int64_t x = 0; x < half; ++x) {
         const T gauss = of_row * along[x];
-        out[2 * x] = gauss * (one.re + other.re) / 2;
-        out[2 * x + 1] = gauss * (one.im - other.im) / 2;
-        return gauss * (one.size + of_total * other.size);
-      };
-      const int64_t end = (width + 1) / 2;  // after the last kx below the Nyquist frequency
-      for (int64_t x = 1; x < end; ++x)
-        sum += write(x, value(here + x), value(mirror + width - x), 1);
-      sum += write(0, value(here), value(mirror), 0);
-      if (width % 2 == 0)
-        sum += write(width / 2, value(here + width / 2), value(mirror + width / 2), 0);
+        out[2 * x] = gauss * (re[x] + other_re[-x]) / 2;
+        out[2 * x + 1] = gauss * (im[x] - other_im[-x]) / 2;
+        sum += gauss * (size[x] + turns[x] * other_size[-x]);
+      }
       total += sum;
     }
     totals[n] = static_cast<T>(total);
@@ -201,8 +219,9 @@ WMSCORE_INLINE void find_peaks(const T* surfaces, int64_t height, int64_t width,
 // One pass over the overlap; without `weigh`, all pixels count wholly and no step is prepared.
 template <bool kWeigh, typename T>
 WMSCORE_INLINE void refine_pass(const T* luma, const T* following, int64_t height, int64_t width,
-                                const Overlap& rows, const Overlap& columns, const T* wx, double y,
-                                double x, T spread, T offset, T slack, T* line, double* sums) {
+                                const SharedSide& rows, const SharedSide& columns, const T* wx,
+                                double y, double x, T spread, T offset, T slack, T* line,
+                                double* sums) {
   constexpr int64_t kPad = 4;
   const Taps<T> down = Taps<T>::of(y), across = Taps<T>::of(x);
   for (int64_t row = rows.first; row < rows.last; ++row) {
@@ -262,8 +281,8 @@ WMSCORE_INLINE void refine_pairs(const T* lumas, const T* followings, const int6
   for (int64_t n = first; n < last; ++n) {
     const T* const luma = lumas + n * height * width;
     const T* const following = followings + n * height * width;
-    const Overlap rows = Overlap::of(height, shifts[2 * n]);
-    const Overlap columns = Overlap::of(width, shifts[2 * n + 1]);
+    const SharedSide rows = SharedSide::of(height, shifts[2 * n]);
+    const SharedSide columns = SharedSide::of(width, shifts[2 * n + 1]);
     for (int64_t i = columns.first; i < columns.last; ++i) wx[i] = columns.window<T>(i);
     double y = 0, x = 0, offset = 0;
     double sums[kRefineSums] = {};

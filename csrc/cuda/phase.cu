@@ -180,7 +180,7 @@ __device__ T across_row(const T* row, const Taps<T>& taps, int64_t x, int64_t wi
 // with six interpolated rows in registers, so that a pixel costs six loads and not 36.
 template <bool kWeigh, typename T>
 __device__ void refine_strips(const T* luma, const T* following, int64_t height, int64_t width,
-                              const Overlap& rows, const Overlap& columns, double y, double x,
+                              const SharedSide& rows, const SharedSide& columns, double y, double x,
                               T spread, T brighter, T slack, double (&sums)[kRefineSums]) {
   const Taps<T> down = Taps<T>::of(y), across = Taps<T>::of(x);
   const int64_t all_columns = columns.last - columns.first, all_rows = rows.last - rows.first;
@@ -245,8 +245,8 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t n = blockIdx.x; n < pairs; n += gridDim.x) {
     const T* const luma = lumas + n * height * width;
     const T* const following = followings + n * height * width;
-    const Overlap rows = Overlap::of(height, shifts[2 * n]);
-    const Overlap columns = Overlap::of(width, shifts[2 * n + 1]);
+    const SharedSide rows = SharedSide::of(height, shifts[2 * n]);
+    const SharedSide columns = SharedSide::of(width, shifts[2 * n + 1]);
     double y = 0, x = 0, all = 0, brighter = 0;
     for (int turn = -1; turn < kRefineRounds; ++turn) {
       double sums[kRefineSums] = {};

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from wmscore.functional import (
+    MOTION_FEATURES,
     action_recovery,
     adjacent_similarity,
     controllability,
@@ -29,6 +30,7 @@ from wmscore.functional import (
     latent_cosine,
     latent_l2,
     latent_reason,
+    motion_features,
     mse,
     object_identity,
     phase_shift,
@@ -38,15 +40,22 @@ from wmscore.functional import (
     region_errors,
     response_latency,
     rollout_quality,
+    script_cross,
+    script_delta_psnr,
+    script_match,
+    script_products,
+    script_response,
     segment_drift,
     shift_tolerant,
     similarity_by_lag,
     skill,
     ssim,
+    start_difference,
     subject_consistency,
     time_tolerant,
     usable_horizon,
     vector_recovery,
+    windowed_response,
     with_context,
 )
 
@@ -192,3 +201,16 @@ def test_motion() -> None:
         assert phase_shift(rollouts, rollouts, window=None).peak.shape == (2, 4)
         similarity = global_similarity(rollouts, valid=valid)
         assert similarity.zoom.shape == similarity.reason.shape == (2, 3)
+
+
+def test_responses_of_scripts() -> None:
+    clips = torch.empty(2, 3, 4, 3, 20, 24, dtype=torch.uint8, device="meta")
+    products = script_products(clips, clips)
+    assert script_response(products).agreement.shape == (2, 4)
+    assert script_match(products).match.shape == (2, 4)
+    random = torch.ones(3, dtype=torch.bool, device="meta")
+    assert script_delta_psnr(products, random).delta.shape == (2, 4)
+    assert script_cross(products).table.shape == (2, 3, 3)
+    assert windowed_response(clips, clips, windows=2).agreement.shape == (2, 4)
+    assert start_difference(clips[:, :, 0]).shape == (2, 3)
+    assert motion_features(frames()).values.shape == (2, 3, len(MOTION_FEATURES))

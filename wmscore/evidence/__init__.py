@@ -1,11 +1,18 @@
 """Evidence: tables, traces and the postmortem of a comparison; it renders what scores found."""
 
 from wmscore.evidence.folder import check_folder, write_evidence
-from wmscore.evidence.table import horizon_table, ranked, summary_table, write_metrics
+from wmscore.evidence.table import (
+    action_table,
+    horizon_table,
+    ranked,
+    summary_table,
+    write_metrics,
+)
 from wmscore.evidence.traces import Trace, choose_traces
 
 __all__ = [
     "Trace",
+    "action_table",
     "check_folder",
     "choose_traces",
     "horizon_table",

@@ -9,7 +9,7 @@ import torch
 from wmscore.actions import action_sentences
 from wmscore.attribution import attribute, first_failure
 from wmscore.evidence.accumulation import accumulation_lines
-from wmscore.evidence.table import horizon_table, summary_table
+from wmscore.evidence.table import action_table, horizon_table, summary_table
 from wmscore.evidence.traces import Trace
 from wmscore.scores import Scores
 
@@ -47,6 +47,9 @@ def postmortem(
         "",
         *markdown_table(*horizon_table(results)),
     ]
+    head, body = action_table(results, roles)
+    if body:
+        lines += ["", "Response to actions (see `actions.json`):", "", *markdown_table(head, body)]
     for scores in results:
         if scores.model not in roles:
             lines += ["", *_section(scores, traces, anchors), *accumulation_lines(scores, results)]

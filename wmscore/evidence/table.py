@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
+from wmscore.actions import action_summary
 from wmscore.files import atomic_file
 from wmscore.scores import Scores
 
-__all__ = ["horizon_table", "ranked", "summary_table", "write_metrics"]
+__all__ = ["action_table", "horizon_table", "ranked", "summary_table", "write_metrics"]
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -105,6 +106,44 @@ def horizon_table(results: Sequence[Scores]) -> Table:
         for s, scenario in enumerate(order[0].panel.scenarios)
     ]
     return ["scenario", *(scores.model for scores in order)], body
+
+
+def action_table(results: Sequence[Scores], roles: dict[str, str] | None = None) -> Table:
+    """One line per model: whether, how well and how late it follows actions. "n/a" = undefined.
+
+    Agreement: mean [95 % interval] over scenarios, 1 = the reference's response, 0 = chance; p of
+    the same by scripts dealt out at random. Latency in steps behind the reference, and its gain,
+    negative where the response is the wrong way round. Actions recovered by a linear probe, 1 =
+    all, 0 = chance, beside what it recovers from the reference. No lines where no model was judged.
+    """
+    head = ["model", "role", "agreement\n[interval]", "p against\nchance"]
+    head += ["latency,\nsteps", "gain", "actions recovered\n/ ceiling"]
+    body = []
+    for scores in ranked(results):
+        summary = action_summary(scores)
+        if summary is None:
+            continue
+        agreement = summary["curves"].get("agreement", dict.fromkeys(("mean", "low", "high")))
+        mean, low, high = (_cell(agreement[key], ".3f") for key in ("mean", "low", "high"))
+        lag = summary.get("latency", {}).get("excess", dict.fromkeys(("steps", "gain")))
+        recovery = summary.get("recovery", {"score": None, "ceiling": {"score": None}})
+        own, best = (_cell(part["score"], ".2f") for part in (recovery, recovery["ceiling"]))
+        body.append(
+            [
+                scores.model,
+                (roles or {}).get(scores.model, "model"),
+                mean if "n/a" in (mean, low) else f"{mean}\n[{low}, {high}]",
+                _cell(summary["chance"]["p_value"], ".2g"),
+                _cell(lag["steps"], "+.0f" if lag["steps"] else ".0f"),
+                _cell(lag["gain"], ".2f"),
+                "n/a" if own == best == "n/a" else f"{own} / {best}",
+            ]
+        )
+    return head, body
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "n/a" if value is None else format(value, form)
 
 
 def _axis_cell(scores: Scores, axis: str) -> str:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from wmscore.functional._check import check_tensor
+from wmscore.functional._check import check_mask, check_tensor
 from wmscore.functional.latency import ResponseLatency, response_latency
 from wmscore.functional.motion.compare import MotionByAction, motion_by_action
 from wmscore.functional.recovery import (
     ActionEffects,
     ActionRecovery,
     RecoveredShare,
+    VectorRecovery,
     action_recovery,
     effect_table,
     fit_probe,
     recovered_share,
+    vector_recovery,
 )
 
 __all__ = ["ActionReport", "action_report"]
@@ -35,20 +38,26 @@ class ActionReport:
         latency: pooled over scenarios (seeds averaged), and of each rollout ``[R * K]``. The
             p-value of the pooled excess lag is of exchanges of scripts within scenarios, wherever
             one has several that vary; below 7 such exchanges it is NaN (TOO_FEW_SAMPLES).
-        motion: per action, direction and size of the picture's motion.
-        recovery: actions as a linear inverse-dynamics probe recognises them in the generated
-            rollouts ``[R * K]``; None for continuous actions.
-        ceiling: the same of the reference rollouts, by a probe that has not seen their scenario.
+        motion: per discrete action, direction and size of the picture's motion. A step without
+            generated features counts as one that stands still.
+        recovery: discrete actions as they are recognised in the generated rollouts ``[R * K]``, by
+            a linear inverse-dynamics probe or by the user's network.
+        ceiling: the same of the reference rollouts; the probe has not seen their scenario.
         recovered: score of the first relative to that of the second.
-        effects: per action against no-op; None for continuous actions or without a no-op.
+        vectors: values of continuous actions as the probe recognises them, over all rollouts. At a
+            step without generated features nothing is recognised: it counts as the mean value.
+        vectors_ceiling: the same of the reference rollouts.
+        effects: per discrete action against no-op; None without a no-op.
     """
 
     latency: ResponseLatency
-    motion: MotionByAction | None
-    recovery: ActionRecovery | None
-    ceiling: ActionRecovery | None
-    recovered: RecoveredShare | None
-    effects: ActionEffects | None
+    motion: MotionByAction | None = None
+    recovery: ActionRecovery | None = None
+    ceiling: ActionRecovery | None = None
+    recovered: RecoveredShare | None = None
+    vectors: VectorRecovery | None = None
+    vectors_ceiling: VectorRecovery | None = None
+    effects: ActionEffects | None = None
 
 
 @torch.no_grad()
@@ -61,11 +70,16 @@ def action_report(
     num_actions: int | None = None,
     noop: int | None = None,
     valid: Tensor | None = None,
+    recognised: tuple[Tensor, Tensor] | None = None,
     responses: int = 4,
     draws: int = 999,
     seed: int = 0,
 ) -> ActionReport:
     """Latency, recovery of actions and their effects, from motion features of a whole panel.
+
+    The latency is that of the response to the *script*: features less their mean over the scripts
+    of a row, which is all that a model blind to actions shows. Recovery and effects are those of
+    the features themselves.
 
     Args:
         preds: features of generated rollouts ``[R, K, T, D]`` floating point, such as those of
@@ -75,7 +89,12 @@ def action_report(
         scenario: ``[R]`` int64, rows of one scenario share a number (its place among scenarios).
         num_actions: of discrete actions; required for them.
         noop: the action that does nothing; None where there is none.
-        valid: bool, broadcasts to ``[R, K, T]``, steps that count.
+        valid: bool, broadcasts to ``[R, K, T]``, steps that count. A step that counts and has no
+            generated features, though the reference has, is an action that was not recognised:
+            leave out what was never generated.
+        recognised: int64 ``[R, K, T]`` twice, the actions that a network recognises in the
+            generated and in the reference rollouts (:func:`recognise_actions`), -1 = none;
+            ``None``: a linear probe on the features recognises them.
         responses: the first so many features are the response that a lag is found by. With those of
             `motion_features`: 2 are the shift, 4 zoom and roll besides, 22 the flow of 3 x 3 cells.
             Of 432 walks in a maze of VizDoom, delayed by 1..6 steps, they find a lag in 341, 356
@@ -91,94 +110,159 @@ def action_report(
     """
     _check(preds, target, actions, scenario, num_actions)
     rows, scripts = preds.shape[:2]
-    there = preds.isfinite().all(-1) & target.isfinite().all(-1)
-    mask = torch.ones_like(there) if valid is None else valid.expand_as(there)
+    mask = torch.ones(preds.shape[:3], dtype=torch.bool, device=preds.device)
+    if valid is not None:
+        check_mask("valid", valid, tuple(mask.shape), preds.device, like="preds")
+        mask = mask & valid
     generated, reference = (value.flatten(0, 1) for value in (preds, target))
     sent, counted = actions.flatten(0, 1), mask.flatten(0, 1)
     of_row = scenario.to(preds.device).repeat_interleave(scripts)
 
-    # What a scenario shows under any script is no response: objects that move by themselves.
-    answers, expected = (
-        _beyond_scripts(value[..., :responses], there & mask) for value in (preds, target)
+    once = _once(target, mask, scenario)
+    told, truth = actions[once.row].flatten(0, 1), target[once.row].flatten(0, 1)
+    counted_once = once.counted.flatten(0, 1)
+    fold = of_row.view(rows, scripts)[once.row].flatten()
+    latency = _latency(
+        *_beyond_shared(preds[..., :responses], target[..., :responses], mask),
+        actions,
+        once,
+        {"num_actions": num_actions, "draws": draws, "seed": seed},
     )
-
-    def lags(commands: Tensor, *values: Tensor, groups: Tensor | None = None) -> ResponseLatency:
-        generated, reference, there = (value.flatten(0, 1) for value in values)
-        return response_latency(
-            commands.flatten(0, 1),
-            generated,
-            reference,
-            valid=there,
-            groups=groups,
-            num_actions=num_actions,
-            draws=draws,
-            seed=seed,
+    probe = fit_probe(truth, told, fold, num_actions, folds=_FOLDS, valid=counted_once)
+    able, able_once = (probe.can_judge(of, len(of))[:, None] for of in (of_row, fold))
+    able = able & counted & reference.isfinite().all(-1)
+    able_once = able_once & counted_once & truth.isfinite().all(-1)
+    if actions.dim() == 4 or num_actions is None:
+        return ActionReport(
+            latency=latency,
+            vectors=_vectors(probe.predict(generated, of_row), sent, able),
+            vectors_ceiling=_vectors(probe.predict(truth, fold), told, able_once),
         )
-
-    latency = lags(actions, answers, expected, mask)
-    # Seeds share a script and a reference: one mean of each scenario's is one piece of evidence.
-    first, means, kept = _means_over_seeds(answers, expected, mask, scenario)
-    pooled = actions[first], means, expected[first], kept
-    if len(first) < rows:
-        latency = _with_pooled(latency, lags(*pooled))
-    # Responses of a scenario sum to 0 over its scripts, so that chance is larger than exchanges
-    # over the panel, which break the sum, would have it: at K = 3 they reject 22 of 100 at 5 %.
-    if _several_scripts(actions[first]):
-        within = torch.arange(len(first), device=preds.device).repeat_interleave(scripts)
-        latency = latency._replace(
-            excess=_with_pooled(latency, lags(*pooled, groups=within)).excess
-        )
-    discrete = actions.dim() == 3
-    motion = recovery = ceiling = recovered = effects = None
-    if discrete and num_actions is not None:
-        motion = motion_by_action(
-            generated[..., :2], reference[..., :2], sent, num_actions, valid=counted
-        )
-        there_once = mask[first].flatten(0, 1)
-        fold = scenario.to(preds.device)[first].repeat_interleave(scripts)
-        truth, told = target[first].flatten(0, 1), actions[first].flatten(0, 1)
-        probe = fit_probe(truth, told, fold, num_actions, folds=_FOLDS, valid=there_once)
-        known = truth.isfinite().all(-1) & probe.can_judge(fold, len(fold))[:, None]
-        ceiling = action_recovery(
-            probe.predict(truth, fold), told, num_actions, valid=there_once & known
-        )
-        known = reference.isfinite().all(-1) & probe.can_judge(of_row, len(of_row))[:, None]
-        recovery = action_recovery(
-            probe.predict(generated, of_row), sent, num_actions, valid=counted & known
-        )
-        recovered = recovered_share(recovery, ceiling)
-        if noop is not None:
-            effects = effect_table(
-                generated,
-                reference,
-                sent,
-                noop,
-                of_row,
-                num_actions=num_actions,
-                valid=counted,
-                draws=draws,
-                seed=seed,
-            )
+    if recognised is None:
+        answers = probe.predict(generated, of_row), probe.predict(truth, fold)
+    else:
+        _check_recognised(recognised, actions)
+        answers = recognised[0].flatten(0, 1), recognised[1][once.row].flatten(0, 1)
+        able, able_once = counted, counted_once
+    recovery = action_recovery(answers[0], sent, num_actions, valid=able)
+    ceiling = action_recovery(answers[1], told, num_actions, valid=able_once)
     return ActionReport(
         latency=latency,
-        motion=motion,
+        motion=motion_by_action(
+            # What has dissolved stands still.
+            generated[..., :2].nan_to_num(0.0),
+            reference[..., :2],
+            sent,
+            num_actions,
+            valid=counted,
+        ),
         recovery=recovery,
         ceiling=ceiling,
-        recovered=recovered,
-        effects=effects,
+        recovered=recovered_share(recovery, ceiling),
+        effects=None
+        if noop is None
+        else effect_table(
+            generated,
+            reference,
+            sent,
+            noop,
+            of_row,
+            num_actions=num_actions,
+            valid=counted,
+            draws=draws,
+            seed=seed,
+        ),
     )
 
 
-def _beyond_scripts(values: Tensor, there: Tensor) -> Tensor:
-    """Responses `[R, K, T, D]` less their mean over the scripts of the row; as they are for one.
+def _vectors(recognised: Tensor, commanded: Tensor, valid: Tensor) -> VectorRecovery:
+    """Where nothing is recognised, the mean of what was commanded: what knows nothing would say."""
+    told = commanded.double()
+    asked = valid[..., None] & told.isfinite().all(-1, keepdim=True)
+    mean = told.where(asked, 0.0).sum((0, 1)) / asked.sum((0, 1)).clamp(min=1)
+    answer = recognised.double()
+    answer = answer.where(answer.isfinite().all(-1, keepdim=True), mean)
+    return vector_recovery(answer, told, valid=valid)
 
-    NaN where fewer than two scripts have the step.
+
+class _Once(NamedTuple):
+    """Each scenario once.
+
+    Attributes:
+        place: `[R]` int64, scenario of each row.
+        row: `[S]` int64, of each scenario the row whose reference has the most steps.
+        counted: `[S, K, T]` bool, steps that count in some row.
     """
-    if values.shape[1] == 1:
-        return values.double()
-    known = values.double().masked_fill(~there[..., None], torch.nan)
-    several = (there.sum(1, keepdim=True) >= 2)[..., None]
-    return (known - known.nanmean(1, keepdim=True)).where(several, torch.nan)
+
+    place: Tensor
+    row: Tensor
+    counted: Tensor
+
+
+def _once(target: Tensor, mask: Tensor, scenario: Tensor) -> _Once:
+    names, place = torch.unique(scenario.to(target.device), return_inverse=True)
+    rows = torch.arange(len(scenario), device=target.device)
+    known = (mask & target.isfinite().all(-1)).flatten(1).sum(1)
+    most = known.new_zeros(len(names)).scatter_reduce(0, place, known, "amax")
+    best = torch.where(known == most[place], rows, len(rows))
+    row = torch.full_like(most, len(rows)).scatter_reduce(0, place, best, "amin")
+    count = known.new_zeros(len(names), *mask.shape[1:]).index_add_(0, place, mask.long())
+    return _Once(place=place, row=row, counted=count > 0)
+
+
+def _beyond_shared(preds: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Features less their mean over the scripts of a row, float64, NaN where one of both is absent.
+
+    What moves by itself moves under all scripts alike, in a model that is blind to actions too: it
+    is no response. A lone script has nothing to be held against, and stays as it is.
+    """
+    there = mask & preds.isfinite().all(-1) & target.isfinite().all(-1)
+    count = there.sum(1, keepdim=True)[..., None]
+    first = there.int().argmax(1, keepdim=True)[..., None]  # argmax takes the first of equals
+    found = []
+    for values in (preds.double(), target.double()):
+        known = values.masked_fill(~there[..., None], 0.0)
+        if preds.shape[1] > 1:
+            # From the first script, so that equal ones leave exactly nothing.
+            known = known - known.gather(1, first.expand_as(known[:, :1]))
+            known = known.masked_fill(~there[..., None], 0.0)
+            known = known - known.sum(1, keepdim=True) / count
+            known = known.masked_fill(count < 2, torch.nan)
+        found.append(known.masked_fill(~there[..., None], torch.nan))
+    return found[0], found[1]
+
+
+def _latency(
+    preds: Tensor, target: Tensor, actions: Tensor, once: _Once, options: dict[str, Any]
+) -> ResponseLatency:
+    """Of each rollout, and of all together, seeds averaged."""
+
+    def lags(
+        told: Tensor, generated: Tensor, reference: Tensor, groups: Tensor | None = None
+    ) -> ResponseLatency:
+        return response_latency(
+            *(value.flatten(0, 1) for value in (told, generated, reference)),
+            groups=groups,
+            **options,
+        )
+
+    found = lags(actions, preds, target)
+    pooled = actions[once.row], preds, target[once.row]
+    if len(once.row) < len(preds):
+        # Seeds share a script and a reference: their mean is one piece of evidence.
+        here = preds.isfinite().all(-1)
+        size = (len(once.row), *preds.shape[1:])
+        total = preds.new_zeros(size).index_add_(0, once.place, preds.nan_to_num(0.0))
+        count = preds.new_zeros(size[:3]).index_add_(0, once.place, here.double())
+        pooled = actions[once.row], total / count[..., None], target[once.row]
+        found = _with_pooled(found, lags(*pooled))
+    # Responses of a scenario sum to 0 over its scripts, so that chance is larger than exchanges
+    # over the panel, which break the sum, would have it: at K = 3 they reject 22 of 100 at 5 %.
+    if _several_scripts(pooled[0]):
+        names = torch.arange(len(once.row), device=preds.device)
+        within = lags(*pooled, groups=names.repeat_interleave(preds.shape[1]))
+        found = found._replace(excess=_with_pooled(found, within).excess)
+    return found
 
 
 def _with_pooled(latency: ResponseLatency, other: ResponseLatency) -> ResponseLatency:
@@ -192,22 +276,6 @@ def _several_scripts(actions: Tensor) -> bool:
     steps = actions.flatten(3) if actions.dim() > 3 else actions[..., None]
     varies = (steps != steps[:, :, :1]).flatten(2).any(-1)
     return bool((varies.sum(1) > 1).any())
-
-
-def _means_over_seeds(
-    preds: Tensor, target: Tensor, mask: Tensor, scenario: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The first row of each scenario, features meaned over its rows `[S, K, T, D]`, and where."""
-    scenario = scenario.to(preds.device)
-    names, place = torch.unique(scenario, return_inverse=True)
-    first = torch.full_like(names, len(scenario)).scatter_reduce(
-        0, place, torch.arange(len(scenario), device=preds.device), "amin"
-    )
-    here = mask & preds.isfinite().all(-1)
-    values = preds.double().masked_fill(~here[..., None], 0.0)
-    total = values.new_zeros(len(names), *values.shape[1:]).index_add_(0, place, values)
-    count = values.new_zeros(len(names), *here.shape[1:]).index_add_(0, place, here.double())
-    return first, total / count[..., None], count > 0
 
 
 def _check(
@@ -227,10 +295,23 @@ def _check(
         )
     for name, value, dims in (("actions", actions, 3), ("scenario", scenario, 1)):
         check_tensor(name, value)
-        if value.shape[:dims] != preds.shape[:dims]:
+        most = dims + 1 if name == "actions" else dims  # continuous ones have components
+        if value.shape[:dims] != preds.shape[:dims] or value.ndim > most:
             raise ValueError(
                 f"{name} must have the shape {tuple(preds.shape[:dims])} of preds, "
                 f"got {tuple(value.shape)}"
             )
+    if scenario.dtype != torch.int64:
+        raise TypeError(f"scenario must be int64, got {scenario.dtype}")
     if actions.dim() == 3 and num_actions is None:
         raise ValueError("num_actions must be given for discrete actions [R, K, T]")
+
+
+def _check_recognised(recognised: tuple[Tensor, Tensor], actions: Tensor) -> None:
+    for name, value in zip(("recognised[0]", "recognised[1]"), recognised, strict=True):
+        check_tensor(name, value)
+        if value.dtype != torch.int64 or value.shape != actions.shape:
+            raise ValueError(
+                f"{name} must be int64 of the shape of actions, {tuple(actions.shape)}, got "
+                f"{value.dtype} {tuple(value.shape)}"
+            )

@@ -19,12 +19,18 @@ from wmscore.metrics.identity import (
 from wmscore.metrics.lpips import (
     LPIPS,
 )
+from wmscore.metrics.response import (
+    ActionLatency,
+    ActionResponse,
+)
 
 __all__ = [
     "FLIP",
     "LPIPS",
     "PSNR",
     "SSIM",
+    "ActionLatency",
+    "ActionResponse",
     "FrechetDistance",
     "HaarPSI",
     "IdentityPersistence",

@@ -15,6 +15,7 @@ from wmscore import functional as F
 from wmscore.functional import (
     ActionReport,
     Encoder,
+    InverseDynamics,
     ObjectIdentity,
     Reason,
     ScriptCross,
@@ -26,7 +27,7 @@ from wmscore.rollouts import Rollouts
 from wmscore.scorer.axes import Curves
 from wmscore.scorer.distances import check_measure
 from wmscore.scorer.faults import evaluation_faults
-from wmscore.scorer.groups import Groups
+from wmscore.scorer.groups import Groups, shown_steps
 from wmscore.scorer.identity import LABEL_WARNINGS, identity_persistence, join_identity
 from wmscore.scorer.latent import latent_drift
 from wmscore.scorer.learned import Learned, describe_network
@@ -47,10 +48,11 @@ __all__ = ["Scorer"]
 class Scorer:
     """Score rollouts of one model on one panel, batch by batch.
 
-    Memory is bounded by the batch: of each batch only `[rows, T]` curves are kept. Rollouts that
-    wait for the other branches of their counterfactual group are held until those arrive, so
-    batches that keep groups together hold nothing. The result does not depend on batch size or
-    order.
+    Memory is bounded by the batch: of each batch only `[rows, T]` curves are kept, and with the
+    axis action_response 40 numbers of each script and step that tell of its motion (`PanelMotion`)
+    and what the test against chance needs. Rollouts that wait for the other branches of their
+    counterfactual group are held until those arrive, so batches that keep groups together hold
+    nothing. The result does not depend on batch size or order.
 
     Args:
         panel: the contract; every batch must carry its fingerprint.
@@ -62,6 +64,8 @@ class Scorer:
             identity is told with an encoder.
         latent_encoder: encodes reference frames for the axis latent_drift, where the rollouts
             bring no `reference_latents`.
+        inverse_dynamics: recognises actions in frames, for the recovery of discrete actions, in
+            place of a linear probe on motion features.
         oracle: scores of a re-run of the true world on the same panel, which a skill score takes
             for 1; by default a re-run shows the reference itself.
 
@@ -85,10 +89,19 @@ class Scorer:
         lpips: LpipsNetwork | None = None,
         encoder: Encoder | None = None,
         latent_encoder: Encoder | None = None,
+        inverse_dynamics: InverseDynamics | None = None,
         oracle: Scores | None = None,
     ) -> None:
         """Start with no rows."""
         self.panel = panel
+        if inverse_dynamics is not None and not isinstance(inverse_dynamics, InverseDynamics):
+            raise TypeError(
+                "inverse_dynamics: expected a name and recognise(frames) (see "
+                f"functional.InverseDynamics), got {type(inverse_dynamics).__name__}"
+            )
+        if inverse_dynamics is not None and panel.contract.actions.kind != "discrete":
+            raise ValueError("inverse_dynamics: expected a panel of discrete actions")
+        self._inverse_dynamics = inverse_dynamics
         self.device = torch.device(device)
         try:
             torch.empty(0, device=self.device)
@@ -120,7 +133,7 @@ class Scorer:
         self._arrived = torch.zeros(rows, int(self._branches.max()), dtype=torch.bool)
         self._repeated = torch.zeros(rows, dtype=torch.bool)
         self._waiting: Rollouts | None = None
-        self._motion = PanelMotion(self.panel, self.device)
+        self._motion = PanelMotion(self.panel, self.device, self._inverse_dynamics)
         self._parts: list[dict[str, Tensor]] = []
         self._identity: list[tuple[Tensor, ObjectIdentity]] = []
         self._truth: list[tuple[Tensor, ObjectIdentity]] = []
@@ -250,6 +263,9 @@ class Scorer:
                     groups, spec, self._scripts, self._learned.encoder, motion
                 )
                 part["motion"] = motion[0]
+                if self._inverse_dynamics is not None:
+                    part["recognised"] = self._motion.recognised(groups)
+                part["motion_shown"] = groups.of_scripts(shown_steps(groups.batch), 0)
                 score, reason, curves = response.score, response.reason, response.curves
                 part |= {f"cross.{k}": v for k, v in response.cross._asdict().items()}
             part |= {f"axes.{spec.axis}.values": score, f"axes.{spec.axis}.reason": reason}
@@ -362,21 +378,17 @@ class Scorer:
         self, gather: Callable[[str, Tensor], Tensor], rows: int
     ) -> tuple[ActionReport | None, ScriptTest]:
         """What all rows say about actions, and whether the response is more than chance."""
-        part = self._parts[0]
+
+        def of_rows(name: str, blank: float) -> Tensor:
+            value = self._parts[0][name]
+            return gather(name, value.new_full((rows, *value.shape[1:]), blank))
+
         report = self._motion.report(
-            gather("motion", part["motion"].new_full((rows, *part["motion"].shape[1:]), torch.nan))
+            of_rows("motion", torch.nan),
+            of_rows("motion_shown", 0),
+            of_rows("recognised", -1) if "recognised" in self._parts[0] else None,
         )
-        cross = ScriptCross(
-            *(
-                gather(
-                    f"cross.{name}",
-                    torch.zeros_like(part[f"cross.{name}"][:1])
-                    .expand(rows, *part[f"cross.{name}"].shape[1:])
-                    .clone(),
-                )
-                for name in ScriptCross._fields
-            )
-        )
+        cross = ScriptCross(*(of_rows(f"cross.{name}", 0) for name in ScriptCross._fields))
         scenario = torch.arange(len(self.panel.scenarios)).repeat_interleave(len(self.panel.seeds))
         return report, F.script_test(cross, scenario=scenario)
 
@@ -401,6 +413,8 @@ class Scorer:
         about = self._learned.provenance()
         if self._latent_encoder is not None:
             about["latent encoder"] = describe_network(self._latent_encoder)
+        if self._inverse_dynamics is not None:
+            about["inverse dynamics"] = self._inverse_dynamics.name
         return about
 
     def _provenance(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from wmscore.functional import Reason
 from wmscore.rollouts import Rollouts
-from wmscore.scorer.groups import Groups, finite_steps, of_reference
+from wmscore.scorer.groups import Groups, finite_steps, of_reference, starts_apart
 
 __all__ = ["evaluation_faults"]
 
@@ -23,13 +23,8 @@ def evaluation_faults(groups: Groups) -> Tensor:
     are undefined, and counted. Nor can a group be judged whose references begin with different
     frames: then its scripts are no counterfactuals of each other.
     """
-    batch = groups.batch
-    rollouts = groups.of_scripts(_faults(batch), 0)
-    given = of_reference(batch, None if batch.reference is None else batch.reference[:, 0])
-    first = groups.of_scripts(torch.arange(len(batch), device=batch.device), 0)
-    start = given.double()
-    apart = (start[first] != start[first[:, :1]]).flatten(2).any(2) & (groups.rows >= 0)
-    kinds = torch.cat([rollouts, apart * int(Reason.BRANCH_APART)], 1)
+    rollouts = groups.of_scripts(_faults(groups.batch), 0)
+    kinds = torch.cat([rollouts, starts_apart(groups) * int(Reason.BRANCH_APART)], 1)
     # The first that is not 0: argmax of booleans takes the first of equals.
     return kinds.gather(1, (kinds != 0).int().argmax(1, keepdim=True))[:, 0].to(torch.uint8)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from wmscore.functional import Reason
 from wmscore.rollouts import Rollouts
 
-__all__ = ["Groups", "finite_steps", "of_reference", "shown_steps"]
+__all__ = ["Groups", "finite_steps", "of_reference", "shown_steps", "starts_apart"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,6 +79,16 @@ def of_reference(rollouts: Rollouts, value: Tensor | None) -> Tensor:
     if value is None or rollouts.reference_index is None:
         raise ValueError("rollouts: expected a reference; add one with `with_reference(truth)`")
     return value[rollouts.reference_index.to(value.device, non_blocking=True)]
+
+
+def starts_apart(groups: Groups) -> Tensor:
+    """`[G, K]` bool: the script's reference begins with another frame than the commanded one's."""
+    batch = groups.batch
+    given = of_reference(batch, None if batch.reference is None else batch.reference[:, 0])
+    there = groups.rows >= 0
+    first = groups.rows.clamp_min(0)
+    # Written so that a NaN in an initial frame counts as another frame.
+    return (given[first] != given[first[:, :1]]).flatten(2).any(2) & there
 
 
 def shown_steps(rollouts: Rollouts) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wmscore import functional as F
-from wmscore.functional import MOTION_FEATURES, ActionReport, Reason
+from wmscore.functional import MOTION_FEATURES, ActionReport, InverseDynamics, Reason
 from wmscore.manifest import Panel
 from wmscore.scorer.axes import Curves, blank
 from wmscore.scorer.groups import Groups, of_reference
@@ -22,9 +22,11 @@ class PanelMotion:
     Of each rollout `T x 40` float32 numbers are kept, 5 kB at 32 steps.
     """
 
-    def __init__(self, panel: Panel, device: torch.device) -> None:
-        """Start with no rows."""
-        self._panel = panel
+    def __init__(
+        self, panel: Panel, device: torch.device, network: InverseDynamics | None = None
+    ) -> None:
+        """Start with no rows; `network` recognises actions in place of the linear probe."""
+        self._panel, self._network = panel, network
         scripts = max(len(scenario.scripts) for scenario in panel.scenarios)
         steps, space = panel.contract.horizon, panel.contract.actions
         size = (len(panel.scenarios), scripts, steps)
@@ -35,6 +37,7 @@ class PanelMotion:
         for s, scenario in enumerate(panel.scenarios):
             for k in range(len(scenario.scripts)):
                 self._actions[s, k] = panel.actions(s, k)
+        self._recognised = torch.full(size, -1, device=device)
 
     def of_groups(self, groups: Groups) -> tuple[Tensor, Tensor]:
         """Features `[G, K, T, D]` float32 of generated and reference rollouts; NaN for none."""
@@ -49,9 +52,33 @@ class PanelMotion:
         self._target[scenario] = reference
         return generated, reference
 
-    def report(self, preds: Tensor) -> ActionReport | None:
-        """What the features `[R, K, T, D]` of all panel rows say; None where nothing came."""
-        if not bool(preds.isfinite().any()):
+    def recognised(self, groups: Groups) -> Tensor:
+        """Actions `[G, K, T]` that the network sees in generated rollouts, -1 where none."""
+        batch = groups.batch
+        assert self._network is not None
+        assert batch.reference is not None
+        count = len(self._panel.contract.actions.names)
+        generated, reference = (
+            groups.of_scripts(answer, -1)
+            for answer in (
+                F.recognise_actions(self._network, batch.frames, count),
+                of_reference(batch, F.recognise_actions(self._network, batch.reference, count)),
+            )
+        )
+        self._recognised[groups.commanded.scenario.to(batch.device, non_blocking=True)] = reference
+        return generated
+
+    def report(
+        self, preds: Tensor, shown: Tensor, recognised: Tensor | None = None
+    ) -> ActionReport | None:
+        """What the features `[R, K, T, D]` of all panel rows say; None where nothing came.
+
+        Args:
+            preds: NaN where the picture has dissolved, or was never generated.
+            shown: `[R, K, T]` bool, steps that were generated.
+            recognised: `[R, K, T]` int64, answers of the network, if there is one.
+        """
+        if not bool(shown.any()):
             return None
         seeds = len(self._panel.seeds)
         scenario = torch.arange(len(self._panel.scenarios)).repeat_interleave(seeds)
@@ -65,6 +92,10 @@ class PanelMotion:
             scenario,
             num_actions=len(space.names) if discrete else None,
             noop=noop,
+            valid=shown,
+            recognised=None
+            if recognised is None
+            else (recognised, self._recognised.cpu()[scenario]),
         )
 
 

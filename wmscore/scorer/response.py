@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from wmscore import functional as F
 from wmscore.functional import Encoder, Reason, ScriptCross, ScriptProducts, ScriptResponse
 from wmscore.manifest import AxisSpec, Panel
 from wmscore.scorer.axes import Curves, blank
-from wmscore.scorer.groups import Groups, finite_steps, of_reference, shown_steps
+from wmscore.scorer.groups import Groups, finite_steps, of_reference, shown_steps, starts_apart
 from wmscore.scorer.motion import motion_curves
 
 __all__ = ["ResponseFound", "Scripts", "action_response"]
@@ -152,6 +152,9 @@ class _Frames:
         broken = groups.of_scripts(shown & ~finite, 0).any(1)
         lack = torch.zeros_like(groups.reason)
         lack.masked_fill_(broken, int(Reason.NON_FINITE)).masked_fill_(lost, int(Reason.NO_FRAME))
+        # Scripts that do not begin alike are no counterfactuals: nor do they count in the test.
+        apart = starts_apart(groups).any(1)
+        lack.masked_fill_(apart[:, None], int(Reason.BRANCH_APART))
         return cls(
             preds=preds,
             target=batch.reference[:, 1:],
@@ -159,7 +162,7 @@ class _Frames:
             target_rows=groups.of_scripts(
                 batch.reference_index.to(batch.device, non_blocking=True), -1
             ),
-            present=groups.of_scripts(shown & finite, 0),
+            present=groups.of_scripts(shown & finite, 0) & ~apart[:, None, None],
             lack=lack,
         )
 
@@ -181,6 +184,7 @@ class _Frames:
             preds_rows=self.preds_rows,
             target_rows=self.target_rows,
             present=self.present,
+            still=_STILL,
         )
 
     def curve(self, values: Tensor, reason: Tensor) -> tuple[Tensor, Tensor]:
@@ -232,4 +236,7 @@ def _of_features(frames: _Frames, encoder: Encoder) -> ScriptResponse:
         target_rows=frames.target_rows,
         present=frames.present,
     )
-    return F.script_response(products, min_response=0.0)
+    found = F.script_response(products, min_response=0.0)
+    # Frames that are not finite are absent already.
+    broken = found.reason == int(Reason.NON_FINITE)
+    return replace(found, reason=found.reason.masked_fill(broken, int(Reason.NON_FINITE_FEATURES)))

@@ -73,6 +73,12 @@ def test_undefined() -> None:
     floats[2, 3, 4] = float("inf")
     broken = script_delta_psnr(script_products(floats, target.float() / 255), RANDOM)
     assert broken.reason[2].tolist() == [0, 0, 0, 0, Reason.NON_FINITE]
+    reference = target.float() / 255
+    reference[0, 3, 3] = float("nan")  # of one random script
+    reference[2, :, 4] = float("nan")
+    broken = script_delta_psnr(script_products(target.float() / 255, reference), RANDOM)
+    assert broken.reason[0, 3] == broken.reason[2, 4] == Reason.NON_FINITE
+    assert (broken.reason != 0).sum() == 2 + 5
 
 
 def test_the_commanded_script_is_never_its_own_rival() -> None:

@@ -12,7 +12,11 @@ from torch.testing import assert_close
 from tests.functional.response.scripts import random_scripts, shuffled
 from wmscore.functional import (
     Reason,
+    ScriptResponse,
     counterfactual_response,
+    script_cross,
+    script_delta_psnr,
+    script_match,
     script_products,
     script_response,
     windowed_response,
@@ -60,6 +64,29 @@ def test_the_reference_is_one_and_nothing_is_zero() -> None:
     assert found.cosine.isnan().all()
     assert found.leak.isnan().all()
     assert (found.reason == Reason.NO_GENERATED_RESPONSE).all()
+
+
+@pytest.mark.parametrize("scripts", [2, 3, 7, 11, 16])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_equal_floats_do_not_respond_by_rounding(scripts: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(scripts)
+    target = torch.rand(4, scripts, 6, 3, 11, 13, generator=generator, dtype=torch.float64)
+    target = target.to(dtype)
+    frozen = target[:, :1].expand_as(target)
+    products = script_products(frozen, target)
+    found = script_response(products)
+    assert (found.reason == Reason.NO_GENERATED_RESPONSE).all()
+    assert not found.agreement.any()
+    assert not found.gain.any()
+    assert found.cosine.isnan().all()
+    assert not script_cross(products).table.any()
+    assert not script_match(products).match.any()
+    for features in (frozen, frozen.flatten(3)[:, :, :, None, None]):
+        silent = script_products(target.view_as(features), features)
+        assert (script_response(silent, min_response=0.0).reason == Reason.NO_RESPONSE).all()
+        assert (script_match(silent).reason == Reason.NO_RESPONSE).all()
+        random = torch.ones(scripts, dtype=torch.bool)
+        assert (script_delta_psnr(silent, random).reason == Reason.NO_RESPONSE).all()
 
 
 def test_drift_that_all_scripts_share_is_no_matter_of_the_response() -> None:
@@ -188,6 +215,34 @@ def test_windows_let_a_small_part_count() -> None:
         windowed_response(preds, target, windows=17)
 
 
+def test_a_window_that_is_not_finite_is_not_left_out() -> None:
+    target = random_scripts(groups=3, side=16).double() / 255
+    preds = target[:, :1].expand_as(target).clone()
+    preds[0] = target[0]
+    preds[0, 1, 2, 0, 0, 0] = preds[1, 1, 3, 0, 15, 15] = float("nan")
+    found = windowed_response(preds, target)
+    wanted = torch.full((3, 5), int(Reason.NO_GENERATED_RESPONSE), dtype=torch.uint8)
+    wanted[0] = 0
+    wanted[0, 2] = wanted[1, 3] = int(Reason.NON_FINITE)
+    assert found.reason.equal(wanted)
+    for values in (found.agreement, found.gain):
+        assert values.isnan().equal(wanted == Reason.NON_FINITE)
+    assert found.cosine.isnan().equal(wanted != 0)
+
+
+def test_windows_know_what_is_still() -> None:
+    target = random_scripts(groups=1, side=16)
+    target[..., :4, :] = 90
+    target[:, 0, :, :, :4] += 2  # rounding
+    leaking = target.clone()
+    leaking[:, 1, :, :, :2] += 60
+    found = windowed_response(leaking, target, windows=1, still=2 / 255)
+    whole = script_response(script_products(leaking, target, still=2 / 255))
+    assert_close(found.leak, whole.leak)
+    assert (found.leak > 0).all()
+    assert windowed_response(leaking, target, windows=1).leak.isnan().all()
+
+
 def test_features_go_in_as_frames_of_one_row() -> None:
     generator = torch.Generator().manual_seed(3)
     target = torch.randn(2, 3, 4, 10, generator=generator)[:, :, :, None, None]
@@ -224,3 +279,25 @@ def test_errors() -> None:
         script_response(script_products(frames, frames), min_response=-1.0)
     with pytest.raises(TypeError, match="one dtype"):
         script_products(frames, frames.float())
+
+
+def test_windows_of_a_group_do_not_depend_on_the_other_groups():
+    target = random_scripts(7, 3, 12, side=16)
+    preds = torch.where(torch.arange(16) < 9, target, random_scripts(7, 3, 12, side=16, seed=1))
+
+    def found(groups: slice) -> ScriptResponse:
+        rows = torch.arange(len(preds[groups]) * 3).view(-1, 3)
+        return windowed_response(
+            preds[groups].flatten(0, 1),
+            target[groups].flatten(0, 1),
+            preds_rows=rows,
+            target_rows=rows,
+        )
+
+    whole = found(slice(0, 7))
+    for group in range(7):
+        alone = found(slice(group, group + 1))
+        for name, values in vars(whole).items():
+            assert_close(
+                getattr(alone, name)[0], values[group], rtol=0, atol=0, equal_nan=True, msg=name
+            )

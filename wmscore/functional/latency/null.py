@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
+from wmscore.functional._chunks import piece_elements
 from wmscore.functional.latency.scan import Moments, evidence_of
 from wmscore.functional.latency.signals import Signals
 
@@ -142,7 +143,7 @@ def chance_of(
             paired = Moments(first[0], second[1], first[2], second[3], second[4])
         else:
             paired = _moments_of_pairs(script, answer, lags)
-        null = evidence_of(covariance, paired).amax(-1)  # [script, response]
+        null = _best_of_pairs(covariance, paired)
         other = _exchangeable(exchange, chunk, there)
         reached = (null >= seen[1][chunk] - _SLACK) & other
         extreme.index_add_(0, chunk, reached.sum(0))
@@ -190,6 +191,23 @@ def _of_pairs(script: Tensor, answer: Tensor, lags: Tensor) -> Tensor:
     size = script.shape[2]
     lagged = _lagged(answer, lags).transpose(2, 3).flatten(3)  # [P, D, T, n K]
     return (script @ lagged).reshape(*script.shape[:3], size, len(lags))
+
+
+def _best_of_pairs(covariance: Tensor, moments: Moments) -> Tensor:
+    """Evidence of the best lag, ``[script, response]``, a few scripts at a time."""
+    scripts = covariance.shape[2]
+    size = max(1, piece_elements(covariance.device) // max(1, covariance[:, :, :1].numel()))
+
+    def taken(values: Tensor, start: int) -> Tensor:
+        return values if values.shape[2] == 1 else values[:, :, start : start + size]
+
+    best = [
+        evidence_of(
+            taken(covariance, start), Moments(*(taken(part, start) for part in moments))
+        ).amax(-1)
+        for start in range(0, scripts, size)
+    ]
+    return torch.cat(best)
 
 
 def _moments_of_pairs(script: Signals, answer: Signals, lags: Tensor) -> Moments:

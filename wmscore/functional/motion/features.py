@@ -12,6 +12,7 @@ from wmscore.functional._chunks import piece_elements
 from wmscore.functional.motion.flow import block_flow
 from wmscore.functional.motion.shift import global_motion
 from wmscore.functional.reasons import Reason
+from wmscore.ops import FrameErrors, frame_region_errors
 
 __all__ = ["MOTION_FEATURES", "MotionFeatures", "motion_features"]
 
@@ -75,13 +76,15 @@ def motion_features(
         check_mask("valid", valid, (rows, count), frames.device, like="the frames")
     motion = global_motion(frames, valid=valid)
     defined = motion.reason == int(Reason.DEFINED)
-    size = max(1, 8 * piece_elements(frames.device) // max(1, frames[0, :1].numel() * (count - 1)))
-    parts = [
-        _of_blocks(frames[start : start + size], motion.shift[start : start + size], radius)
-        for start in range(0, rows, size)
-    ]
-    blank = torch.zeros(0, count - 1, len(MOTION_FEATURES) - 2, dtype=torch.float64)
-    rest = torch.cat(parts) if parts else blank.to(frames.device)
+    of_row = max(1, frames.shape[2:].numel() * (count - 1))
+    size = max(1, 8 * piece_elements(frames.device) // of_row)
+    # Filled in: small results that stay between large temporaries would scatter the heap.
+    rest = torch.empty(
+        rows, count - 1, len(MOTION_FEATURES) - 2, dtype=torch.float64, device=frames.device
+    )
+    for start in range(0, rows, size):
+        part = slice(start, start + size)
+        rest[part] = _of_blocks(frames[part], motion.shift[part], radius)
     values = torch.cat([motion.shift, rest], -1).masked_fill(~defined[..., None], torch.nan)
     return MotionFeatures(values, values[..., :2], values[..., :4], motion.peak, motion.reason)
 
@@ -111,15 +114,33 @@ def _of_blocks(frames: Tensor, shift: Tensor, radius: int) -> Tensor:
     seen = (sure.flatten(-2).double() @ inside).clamp_min(1.0)
     flow = (total / seen[..., None, :]).mT + shift[..., None, :]
 
-    unit = 255.0 if frames.dtype == torch.uint8 else 1.0
-    pixels = frames.float()
-    brightness = _cells(pixels)
-    change = _cells((pixels[:, 1:] - pixels[:, :-1]).abs_()) / unit
     parts = (zoom[..., None], roll[..., None], flow.flatten(-2))
-    return torch.cat([*parts, change, (brightness[:, 1:] - brightness[:, :-1]) / unit], -1)
+    return torch.cat([*parts, *_of_cells(frames)], -1)
 
 
-def _cells(pixels: Tensor) -> Tensor:
-    """Mean of each cell of the grid, over channels: `[n, t, C, H, W]` to `[n, t, 9]` float64."""
-    pooled = torch.nn.functional.adaptive_avg_pool2d(pixels.flatten(0, 1), _GRID)
-    return pooled.double().mean(1).flatten(1).view(*pixels.shape[:2], -1)
+def _of_cells(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each cell of the grid the mean |change| and the change of the mean, `[n, T, 9]` each."""
+    rows, count, channels, height, width = frames.shape
+    # All rollouts as one: the steps from one to the next are computed and left out.
+    run = frames.reshape(-1, channels, height, width)
+    column = torch.arange(width, device=frames.device)
+    unit = 255.0 if frames.dtype == torch.uint8 else 1.0
+    means = []
+    for top, bottom in _bounds(height):
+        band = run[:, :, top:bottom]
+        for left, right in _bounds(width):
+            inside = ((column >= left) & (column < right)).expand(len(run) - 1, bottom - top, -1)
+            found, _ = frame_region_errors(band[1:], band[:-1], inside)
+            size = channels * (bottom - top) * (right - left)
+            means.append(found[:, :, 0].sum(1).double() / (unit * size))  # inside, over channels
+    mean = FrameErrors(*torch.stack(means, 1).unbind(-1))
+    change, brighter = (
+        torch.nn.functional.pad(values, (0, 0, 1, 0)).view(rows, count, _GRID * _GRID)[:, 1:]
+        for values in (mean.absolute_error, mean.preds_sum - mean.target_sum)
+    )
+    return change, brighter
+
+
+def _bounds(side: int) -> list[tuple[int, int]]:
+    """Where the cells along a side begin and end; they share a line where they do not fit."""
+    return [(i * side // _GRID, -(-(i + 1) * side // _GRID)) for i in range(_GRID)]

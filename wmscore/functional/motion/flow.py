@@ -195,7 +195,7 @@ def _matched(
         torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces, strict=True)
     )
     grid = displacement.shape[2:4]
-    return displacement.reshape(*leading, *grid, 2), costs.reshape(*leading, *grid, -1)
+    return displacement.reshape(*leading, *grid, 2), costs.reshape(*leading, *grid, costs.shape[-1])
 
 
 def _as_rows(frames: Tensor) -> Tensor:

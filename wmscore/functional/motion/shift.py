@@ -183,13 +183,15 @@ def _consecutive(frames: Tensor, window: bool, reach: tuple[int, int]) -> Tensor
         runs: tuple[Tensor, ...] = (frames.reshape(-1, *frames.shape[2:]),)
     else:
         runs = frames.unbind(0)
-    pieces = []
-    for run in runs:
-        pieces.append(frames.new_zeros(min(1, len(run)), 3, dtype=torch.float64))
+    # Filled in: small results that stay between large temporaries would scatter the heap.
+    found = frames.new_zeros(len(runs), rows * count // max(1, len(runs)), 3, dtype=torch.float64)
+    for run, of_run in zip(runs, found, strict=True):
         for start in range(0, len(run) - 1, size):
             field, luma = _prepared(run[start : start + size + 1], window)
-            pieces.append(_shifts((field[:-1], luma[:-1]), (field[1:], luma[1:]), reach))
-    return _join(pieces, frames).reshape(rows, count, 3)[:, 1:]
+            of_run[start + 1 : start + size + 1] = _shifts(
+                (field[:-1], luma[:-1]), (field[1:], luma[1:]), reach
+            )
+    return found.view(rows, count, 3)[:, 1:]
 
 
 def _prepared(frames: Tensor, window: bool) -> tuple[Tensor, Tensor]:

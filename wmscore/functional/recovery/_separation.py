@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from wmscore.functional._chunks import piece_elements
+
 __all__ = ["MOST_STEPS", "separation"]
 
 MOST_STEPS = 256
 """Steps of each scenario that are compared with each other."""
 
-_PIECE = 1 << 23  # float64 values of one temporary: 64 MiB
 _LEVELS = 2.0**40  # distances closer than their largest / this are ties
 
 
@@ -32,15 +33,12 @@ def separation(values: Tensor, member: Tensor, noop: int) -> Tensor:
         values, member = _evenly(values, member)
         steps = MOST_STEPS
     first, second = torch.triu_indices(steps, steps, 1, device=values.device)
-    size = max(1, _PIECE // max(1, len(first) * actions))
-    total = values.new_zeros(actions)
-    count = values.new_zeros(actions)
+    size = max(1, 8 * piece_elements(values.device) // max(1, len(first) * actions))
+    shares = [values.new_empty(0, actions)]
     for start in range(0, scenarios, size):
         part = slice(start, start + size)
-        share = _of_pairs(values[part], member[part], noop, first, second)
-        total = total + share.nansum(0)
-        count = count + (~share.isnan()).sum(0)
-    return total / count  # NaN for 0 / 0
+        shares.append(_of_pairs(values[part], member[part], noop, first, second).double())
+    return torch.cat(shares).nanmean(0)  # NaN of nothing
 
 
 def _of_pairs(values: Tensor, member: Tensor, noop: int, first: Tensor, second: Tensor) -> Tensor:

@@ -93,13 +93,16 @@ def script_response(
         count * block.diagonal(dim1=-2, dim2=-1).sum(-1) - block.sum((-2, -1))
         for block in (both, preds, target)
     )
+    # Of floats, frames that are equal may differ by the rounding of these sums.
+    slack = products.rounding() * count.square()
     few = count < 2
     finite = shared.isfinite() & generated.isfinite() & reference.isfinite()
     # Mean over pairs of scripts: the sum over pairs of |g_k - g_l|^2 is n times the energy.
     pairs = (count * (count - 1) / 2).clamp_min(1)
     unit = products.values * products.data_range**2
-    silent = (reference / (pairs * unit) < min_response) | (reference <= 0)
-    nothing = generated <= 0
+    silent = (reference / (pairs * unit) < min_response) | (reference <= slack)
+    nothing = generated <= slack
+    generated, shared = (value.masked_fill(nothing, 0) for value in (generated, shared))
     commanded = products.present[:, 0]
 
     reason = torch.zeros_like(count, dtype=torch.uint8)
@@ -116,7 +119,7 @@ def script_response(
     return ScriptResponse(
         agreement=(2 * shared / (generated + reference)).masked_fill(undefined, torch.nan),
         cosine=cosine.masked_fill(undefined | nothing, torch.nan),
-        gain=(generated.clamp_min(0) / reference).sqrt().masked_fill(undefined, torch.nan),
+        gain=(generated / reference).sqrt().masked_fill(undefined, torch.nan),
         leak=leak.masked_fill(undefined | nothing, torch.nan),
         reason=reason,
     )
@@ -131,6 +134,7 @@ def windowed_response(
     preds_rows: Tensor | None = None,
     target_rows: Tensor | None = None,
     present: Tensor | None = None,
+    still: float = 0.0,
     data_range: float | None = None,
 ) -> ScriptResponse:
     """The response window by window, so that a small or faint part counts as much as a large one.
@@ -147,11 +151,12 @@ def windowed_response(
         preds_rows: as in :func:`script_products`.
         target_rows: as in :func:`script_products`.
         present: as in :func:`script_products`.
+        still: as in :func:`script_products`.
         data_range: as in :func:`script_products`.
 
     Returns:
         A :class:`ScriptResponse` of ``[G, T]`` tensors; the reason is NO_RESPONSE where the
-        reference reacts in no window.
+        reference reacts in no window, and NON_FINITE where one window is not finite.
 
     Raises:
         ValueError: as :func:`script_products`, or there are more windows than pixels.
@@ -172,19 +177,25 @@ def windowed_response(
                 preds_rows=preds_rows,
                 target_rows=target_rows,
                 present=present,
+                still=still,
                 data_range=data_range,
             )
             parts.append(script_response(products, min_response=min_response))
 
-    def mean(name: str) -> Tensor:
-        return torch.stack([getattr(part, name) for part in parts]).nanmean(0)
-
     reasons = torch.stack([part.reason for part in parts])
     quiet = reasons == int(Reason.NO_RESPONSE)
-    # What is no matter of the window holds in all of them; of the rest the least that is wrong.
-    other = reasons.masked_fill(quiet, 0).amax(0)
-    moves = (~quiet & (reasons != int(Reason.NO_GENERATED_RESPONSE))).any(0)
-    other = other.masked_fill(moves & (other == int(Reason.NO_GENERATED_RESPONSE)), 0)
+    frozen = reasons == int(Reason.NO_GENERATED_RESPONSE)
+    # Absent scripts are absent from all windows; values of one that is not finite are anyone's.
+    broken = reasons.masked_fill(quiet | frozen, 0).amax(0)
+    nothing = (quiet | frozen).all(0) * int(Reason.NO_GENERATED_RESPONSE)
+    other = torch.where(broken == 0, nothing, broken)
+
+    def mean(name: str) -> Tensor:
+        values = torch.stack([getattr(part, name) for part in parts])
+        # One after the other: the order of a plain sum depends on how many groups there are.
+        total = values.nan_to_num(0.0).cumsum(0)[-1]
+        return (total / (~values.isnan()).sum(0)).masked_fill(broken != 0, torch.nan)
+
     return ScriptResponse(
         agreement=mean("agreement"),
         cosine=mean("cosine"),

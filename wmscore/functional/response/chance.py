@@ -22,7 +22,6 @@ __all__ = [
 ]
 
 _TABLE_BYTES = 1 << 27  # of drawn permutations that are held at a time
-_SLACK = 1e-12
 
 
 class ScriptMatch(NamedTuple):
@@ -57,9 +56,9 @@ def script_match(products: ScriptProducts) -> ScriptMatch:
     """
     preds, both, target = products.centred()
     own, other = (block.diagonal(dim1=-2, dim2=-1) for block in (preds, target))
-    # Sums of floats that should be equal differ in their last bits.
-    slack = 0.0 if products.exact else _SLACK * other.amax(-1)[..., None, None]
     there = products.present.movedim(1, -1)  # [G, T, K]
+    # Sums of floats that should be equal differ in their last bits.
+    slack = (products.rounding() * there.sum(-1).square())[..., None, None]
     pairs = there[..., :, None] & there[..., None, :]
     errors = own[..., :, None] - 2 * both + other[..., None, :]
     broken = (errors.isnan() & pairs).any(-1).any(-1)
@@ -201,5 +200,6 @@ def script_cross(products: ScriptProducts) -> ScriptCross:
     judged = (found == 0) | (found == int(Reason.NO_GENERATED_RESPONSE))
     counts = whole & judged
     table = 2 * both / energy[..., None, None]
-    table = table.masked_fill(~counts[..., None, None], 0).sum(1)
+    responds = counts & (found == 0)  # what is left of other tables is rounding
+    table = table.masked_fill(~responds[..., None, None], 0).sum(1)
     return ScriptCross(table=table, steps=counts.sum(-1).double(), has=has)

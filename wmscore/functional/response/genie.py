@@ -85,9 +85,11 @@ def script_delta_psnr(
     _, _, target = products.blocks()
     errors = products.errors()[..., 0].movedim(-1, 1)  # [G, K, T], to reference frame 0
     own = target.diagonal(dim1=-2, dim2=-1)
-    apart = (own - 2 * target[..., 0] + own[..., :1]).clamp_min(0).movedim(-1, 1)
+    apart = own - 2 * target[..., 0] + own[..., :1]
+    apart = apart.masked_fill(apart <= products.rounding()[..., None], 0).movedim(-1, 1)
     apart = apart / (products.values * products.data_range**2)[:, None]
-    drawn = drawn & products.present[:, :1] & (apart > min_response)
+    candidates = drawn & products.present[:, :1]
+    drawn = candidates & ~(apart <= min_response)  # NaN is no reason to leave a script out
     count = drawn.sum(1)
 
     def mean(values: Tensor) -> Tensor:
@@ -99,10 +101,10 @@ def script_delta_psnr(
     spread = mean((gains - delta[:, None]).square()) * count / (count - 1)
 
     reason = torch.zeros((groups, steps), dtype=torch.uint8, device=drawn.device)
-    candidates = random.expand(groups, scripts)[..., None] & products.present
+    broken = ~(delta + mean(oracle_db)).isfinite() & (count > 0)
     reason.masked_fill_(count == 0, int(Reason.NO_RESPONSE))
-    reason.masked_fill_(~delta.isfinite() & (count > 0), int(Reason.NON_FINITE))
-    reason.masked_fill_(~candidates[:, 1:].any(1), int(Reason.NO_BRANCH))
+    reason.masked_fill_(broken, int(Reason.NON_FINITE))
+    reason.masked_fill_(~candidates.any(1), int(Reason.NO_BRANCH))
     reason.masked_fill_(~products.present[:, 0], int(Reason.NO_FRAME))
     lack = reason != 0
     rivals = mean(errors)
@@ -199,7 +201,8 @@ def delta_metric(
         true: a metric of the frames under the commanded actions against the reference under the
             commanded actions, ``[..., T]`` floating point: of LPIPS, SSIM, FLIP, ...
         random: the same metric of frames under random actions, against the same reference, with
-            one more dim ``R`` at ``dim``: ``[G, R, T]`` beside ``[G, T]``. NaN = no such script.
+            one more dim ``R`` at ``dim``: ``[G, R, T]`` beside ``[G, T]``. NaN = no such script;
+            so is infinite less infinite: cap a PSNR first.
         higher_is_better: whether the metric is a similarity.
         dim: of the random scripts.
 

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from wmscore import ops
 from wmscore.functional._check import check_mask, check_number, check_tensor, data_range_of
+from wmscore.ops.response_products import MOST_SCRIPTS
 
 __all__ = ["MOST_SCRIPTS", "ScriptProducts", "script_products"]
 
-MOST_SCRIPTS = 16
-"""Scripts that one group may have."""
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +51,15 @@ class ScriptProducts:
         scripts = self.present.shape[1]
         own, other = slice(0, scripts), slice(scripts, 2 * scripts)
         return self.gram[..., own, own], self.gram[..., own, other], self.gram[..., other, other]
+
+    def rounding(self) -> Tensor:
+        """``[G, T]``, energy up to which a difference of frames may be rounding of these sums.
+
+        0 for ``uint8``; of floats a share of the energy of the largest frame of a group.
+        """
+        energy = self.gram.diagonal(dim1=-2, dim2=-1)
+        largest = energy.masked_fill(~energy.isfinite(), 0).amax(-1)
+        return largest * (0.0 if self.exact else _ROUNDING)
 
     def centred(self) -> tuple[Tensor, Tensor, Tensor]:
         """The same of frames less their mean over the ``n`` present scripts, times ``n`` squared.
