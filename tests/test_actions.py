@@ -99,7 +99,7 @@ def test_nothing_responded(found, name):
     assert "response 0.000 [0.000, 0.000]" in sentence(found[name], "agreement")
     assert "p = 1.00" in sentence(found[name], "agreement")
     text = sentence(found[name], "latency")
-    assert text.startswith("latency: undefined, the generated frames are the same under both")
+    assert text.startswith("latency: undefined, the generated frames are the same under all")
     assert sentence(found[name], "actions recovered").startswith("actions recovered 0.00 ")
 
 
@@ -140,7 +140,7 @@ def test_doubts_about_the_lag_are_said(found):
         ({"lag": -3.0}, "latency: 3 steps early"),
         ({"ambiguous": True}, "; another lag is nearly as likely"),
         ({"at_edge": True}, "; at the longest lag tried"),
-        ({"p_value": nan}, "(too few different scripts for a p-value)"),
+        ({"p_value": nan}, "(too few scripts that could be exchanged for a p-value"),
         (
             {"lag": 8.0, "correlation": 0.2},
             "no one lag explains the response; at the best, 8 steps late, the correlation is 0.20",
@@ -188,7 +188,7 @@ def test_one_scenario():
         ", but these scripts can give no p below 0.17: more scenarios or scripts would"
     )
     assert "recovery of actions: n/a, no other scenario to learn from shows two actions" in lines
-    assert "too few different scripts" in sentence(scores, "latency")
+    assert "too few scripts that could be exchanged" in sentence(scores, "latency")
     assert action_table([scores])[1][0][2] == "1.000"
 
 
@@ -335,6 +335,7 @@ def test_the_evidence_folder_tells_of_actions(scene, found, tmp_path: Path):
     assert list(lines[0]) == [
         *("model", "action", "steps", "effect_target_size", "effect_preds_size"),
         *("effect_target_p", "effect_preds_p", "effect_cosine", "effect_gain", "confused_with"),
+        "effect_share",
         *("effect_reason", "motion_direction", "motion_cosine", "motion_ratio"),
         *("recall", "precision", "ceiling_recall", "ceiling_precision"),
     ]

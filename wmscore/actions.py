@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -20,11 +21,17 @@ _CURVES = (
 )
 
 # What the panel lacks, not the model.
-_NOT_ASKED = ("too_few_steps", "no_excitation", "no_response")
+_NOT_ASKED = ("no_excitation", "no_response")
 
 
 _SURE = 0.05
 """P-value from which an effect is there."""
+
+_PART, _TRACE = 0.25, 0.1
+"""Sizes of an effect, relative to the reference's: of one that counts, and of none at all."""
+
+_FEW = 0.005
+"""Share that is not worth telling."""
 
 _CLEAR = 0.5
 """Correlation below which a lag explains less than a quarter of the response."""
@@ -73,7 +80,11 @@ def action_summary(scores: Scores) -> dict[str, Any] | None:
     }
     if report.recovery is not None and report.ceiling is not None:
         names = ("score", "balanced_accuracy", "kappa", "macro_f1", "accuracy", "majority_accuracy")
+        missed = int(report.recovery.unrecognised.sum())
+        steps = missed + int(report.recovery.confusion.sum())
         summary["recovery"] = {
+            "recogniser": scores.provenance.get("inverse dynamics", "a linear probe"),
+            "lost": missed / max(1, steps),
             **{name: _number(getattr(report.recovery, name)) for name in names},
             "ceiling": {name: _number(getattr(report.ceiling, name)) for name in names},
             "share_of_ceiling": _number(report.recovered.value) if report.recovered else None,
@@ -109,6 +120,7 @@ def action_records(scores: Scores) -> list[dict[str, Any]]:
         for field in ("target_size", "preds_size", "target_p", "preds_p", "cosine", "gain"):
             line[f"effect_{field}"] = _cell(effect.get(field))
         line["confused_with"] = effect.get("confused_with") or ""
+        line["effect_share"] = _share(effect)
         reason = effect.get("reason", "")
         line["effect_reason"] = "" if reason == "DEFINED" else str(reason).lower()
         for field in ("direction", "cosine", "ratio"):
@@ -127,15 +139,17 @@ def action_sentences(scores: Scores) -> list[str]:
     if summary is None:
         return []
     lines = []
+    faulty = int((scores.fault != 0).sum())
+    if faulty:
+        lines.append(
+            f"{faulty} of {len(scores)} rows are evaluation faults ({', '.join(scores.faults())}) "
+            "and are not counted in what follows"
+        )
     space = scores.panel.contract.actions
     agreement, chance = summary["curves"].get("agreement"), summary["chance"]
     if agreement and agreement["mean"] is not None:
         text = f"agreement with the reference's response {agreement['mean']:.3f}"
-        if agreement["low"] is not None:
-            text += (
-                f" [{agreement['low']:.3f}, {agreement['high']:.3f}] over "
-                f"{agreement['scenarios']} scenarios"
-            )
+        text += _interval(agreement)
         if chance["p_value"] is not None:
             text += f"; to scripts dealt out at random p = {_p(chance['p_value'])}"
             if chance["smallest_p_value"] > 0.05:
@@ -146,6 +160,10 @@ def action_sentences(scores: Scores) -> list[str]:
         lines.append(text)
     else:
         lines.append(f"agreement with the reference's response: n/a, {_why_undefined(scores)}")
+    measure = next(s.measure for s in scores.panel.axes if s.axis == "action_response")
+    own = summary["curves"].get(measure)
+    if measure != "agreement" and own and own["mean"] is not None:
+        lines.append(f"the panel's measure {measure}: {own['mean']:.3f}{_interval(own)}")
     if "latency" not in summary:
         return lines
     lines.append(_latency_text(summary["latency"]))
@@ -172,21 +190,35 @@ def action_sentences(scores: Scores) -> list[str]:
             f"actions recovered {recovery['score']:.2f} (0 = chance, 1 = all), on the reference "
             f"{'undefined' if ceiling is None else f'{ceiling:.2f}'}; plain accuracy "
             f"{recovery['accuracy']:.2f}, always the most frequent action "
-            f"{recovery['majority_accuracy']:.2f}"
+            f"{recovery['majority_accuracy']:.2f} (by {recovery['recogniser']}"
+            + (
+                f", which recognised nothing in {lost:.0%} of steps)"
+                if (lost := recovery["lost"]) > _FEW
+                else ")"
+            )
         )
+    records = action_records(scores)
+    # A late action's effect is seen beside another action, so that it says nothing of itself.
+    late = summary["latency"]["excess"]["steps"] not in (None, 0.0)
+    known = (
+        [] if late else [r for r in records if "" not in (r["effect_share"], r["effect_preds_p"])]
+    )
     # What an action without a sure effect is nearest to is noise.
     wrong = [
         f"{line['action']} does what {line['confused_with']} should"
-        for line in action_records(scores)
+        for line in known
         if line["confused_with"] not in ("", line["action"])
-        and line["effect_preds_p"] != ""
         and line["effect_preds_p"] <= _SURE
+        and line["effect_share"] >= _PART
     ]
+    deaf = [line["action"] for line in known if line["effect_share"] < _TRACE]
     silent = [
         line["action"]
-        for line in action_records(scores)
+        for line in records
         if line["effect_reason"] == "no_effect" and line["action"] != space.noop
     ]
+    if deaf:
+        lines.append("without effect in the generated rollouts: " + ", ".join(deaf))
     if wrong:
         lines.append("confused: " + ", ".join(wrong))
     if silent:
@@ -209,7 +241,7 @@ def _latency_text(latency: dict[str, Any]) -> str:
             f"{excess['correlation']:.2f}"
         )
     if excess["p_value"] is None:
-        text += " (too few different scripts for a p-value)"
+        text += " (too few scripts that could be exchanged for a p-value: random branches add some)"
     else:
         text += f" (p = {_p(excess['p_value'])})"
     if excess["polarity"] == -1:
@@ -238,9 +270,25 @@ def _why_undefined(scores: Scores) -> str:
     return Reason[max(found, key=lambda kind: found[kind]).upper()].description
 
 
+def _interval(found: dict[str, Any]) -> str:
+    if found["low"] is None:
+        return ""
+    return f" [{found['low']:.3f}, {found['high']:.3f}] over {found['scenarios']} scenarios"
+
+
+def _share(effect: dict[str, Any]) -> float | str:
+    """Size of the generated effect relative to the reference's; empty where that has none."""
+    own, there = effect.get("preds_size"), effect.get("target_size")
+    if effect.get("reason") not in ("DEFINED", "NO_GENERATED_RESPONSE"):
+        return ""
+    ratio = own / there if there else math.nan
+    return ratio if math.isfinite(ratio) else ""
+
+
 def _of_scenarios(scores: Scores, values: Tensor) -> Tensor:
-    """Mean of each scenario's finite values, `[S]`."""
-    own = values.view(len(scores.panel.scenarios), -1)
+    """Mean of each scenario's finite values, `[S]`, over rows without an evaluation fault."""
+    sound = values.masked_fill((scores.fault != 0)[:, None], torch.nan)
+    own = sound.view(len(scores.panel.scenarios), -1)
     return own.where(own.isfinite(), torch.nan).nanmean(1)
 
 

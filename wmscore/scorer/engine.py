@@ -26,7 +26,7 @@ from wmscore.ops import kernels
 from wmscore.rollouts import Rollouts
 from wmscore.scorer.axes import Curves
 from wmscore.scorer.distances import check_measure
-from wmscore.scorer.faults import evaluation_faults
+from wmscore.scorer.faults import evaluation_faults, start_differences
 from wmscore.scorer.groups import Groups, shown_steps
 from wmscore.scorer.identity import LABEL_WARNINGS, identity_persistence, join_identity
 from wmscore.scorer.latent import latent_drift
@@ -236,6 +236,7 @@ class Scorer:
         part = {
             "slot": groups.slot.to(self.device, non_blocking=True),
             "fault": evaluation_faults(groups),
+            **start_differences(groups),
             "shown": groups.shown,
         }
         for name, value in groups.commanded.info.items():
@@ -353,11 +354,14 @@ class Scorer:
             if k.startswith("summary.")
         }
         report, test = (
-            self._of_actions(gather, rows) if parts and "motion" in parts[0] else (None, None)
+            self._of_actions(gather, fault) if parts and "motion" in parts[0] else (None, None)
         )
         said: dict[str, str] = {}
+        if parts:
+            apart = gather("start_difference", nan[:, 0])
+            said |= self._describe_starts(fault, apart, gather("start_script", fault.long()))
         if parts and "warnings" in parts[0]:
-            said = self._warn_of_labels(gather("warnings", torch.zeros(rows, dtype=torch.uint8)))
+            said |= self._warn_of_labels(gather("warnings", torch.zeros(rows, dtype=torch.uint8)))
         return Scores(
             panel=self.panel,
             model=self._model or "",
@@ -375,9 +379,13 @@ class Scorer:
         )
 
     def _of_actions(
-        self, gather: Callable[[str, Tensor], Tensor], rows: int
+        self, gather: Callable[[str, Tensor], Tensor], fault: Tensor
     ) -> tuple[ActionReport | None, ScriptTest]:
-        """What all rows say about actions, and whether the response is more than chance."""
+        """What all rows say about actions, and whether the response is more than chance.
+
+        But for those with an evaluation fault, which say nothing about the model.
+        """
+        rows, sound = len(fault), fault == 0
 
         def of_rows(name: str, blank: float) -> Tensor:
             value = self._parts[0][name]
@@ -385,12 +393,35 @@ class Scorer:
 
         report = self._motion.report(
             of_rows("motion", torch.nan),
-            of_rows("motion_shown", 0),
+            of_rows("motion_shown", 0) & sound[:, None, None],
             of_rows("recognised", -1) if "recognised" in self._parts[0] else None,
         )
-        cross = ScriptCross(*(of_rows(f"cross.{name}", 0) for name in ScriptCross._fields))
+        cross = ScriptCross(
+            table=of_rows("cross.table", 0) * sound[:, None, None],
+            steps=of_rows("cross.steps", 0) * sound,
+            has=of_rows("cross.has", 0) & sound[:, None],
+        )
         scenario = torch.arange(len(self.panel.scenarios)).repeat_interleave(len(self.panel.seeds))
         return report, F.script_test(cross, scenario=scenario)
+
+    def _describe_starts(self, fault: Tensor, apart: Tensor, script: Tensor) -> dict[str, str]:
+        """Say which rows do not begin with the given frame, in which script and by how much."""
+        wrong = (fault == int(Reason.RESET_MISMATCH)) | (fault == int(Reason.BRANCH_APART))
+        rows = wrong.nonzero()[:, 0].tolist()
+        if not rows:
+            return {}
+        keys = list(self.panel.rows())
+        some = []
+        for row in rows[:5]:
+            s, seed = keys[row]
+            scenario = self.panel.scenarios[s]
+            name = scenario.scripts[int(script[row])].name
+            some.append(f"({scenario.id!r}, seed {seed}) script {name!r} by {float(apart[row]):g}")
+        text = (
+            f"rollouts.frames: in {len(rows)} rows a script does not begin with the given frame; "
+            f"largest difference of a value: {', '.join(some)}"
+        )
+        return {"warning start": text}
 
     def _warn_of_labels(self, bits: Tensor) -> dict[str, str]:
         """Warn of rows whose label maps are wrong; say it in the provenance too."""

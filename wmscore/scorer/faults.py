@@ -9,7 +9,7 @@ from wmscore.functional import Reason
 from wmscore.rollouts import Rollouts
 from wmscore.scorer.groups import Groups, finite_steps, of_reference, starts_apart
 
-__all__ = ["evaluation_faults"]
+__all__ = ["evaluation_faults", "start_differences"]
 
 _ROUNDING = 1e-2  # one step of bfloat16 just above 1 is 0.008
 
@@ -27,6 +27,24 @@ def evaluation_faults(groups: Groups) -> Tensor:
     kinds = torch.cat([rollouts, starts_apart(groups) * int(Reason.BRANCH_APART)], 1)
     # The first that is not 0: argmax of booleans takes the first of equals.
     return kinds.gather(1, (kinds != 0).int().argmax(1, keepdim=True))[:, 0].to(torch.uint8)
+
+
+def start_differences(groups: Groups) -> dict[str, Tensor]:
+    """How far the scripts of each group are from the frame that the commanded one is given.
+
+    `start_difference` `[G]` float64, the largest difference of a value of an initial frame, in
+    units of the frames; NaN for a frame with NaN. `start_script` `[G]` int64, the script it is in.
+    """
+    batch = groups.batch
+    assert batch.reference is not None
+    given = of_reference(batch, batch.reference[:, 0])[groups.rows[:, 0]].double()
+    own = groups.of_scripts(batch.frames[:, 0], 0).double()
+    there = groups.of_scripts(of_reference(batch, batch.reference[:, 0]), 0).double()
+    apart = torch.maximum(
+        *((frames - given[:, None]).abs().flatten(2).amax(2) for frames in (own, there))
+    ).masked_fill(groups.rows < 0, 0.0)
+    found = apart.max(1)
+    return {"start_difference": found.values, "start_script": found.indices}
 
 
 def _faults(rollouts: Rollouts) -> Tensor:

@@ -294,7 +294,7 @@ def test_errors_of_agreement(changes, error, message):
             ValueError,
             r"actions must lie in 0\.\.1, got 2 at \[row, step\] \[0, 0\]",
         ),
-        ({"count": 0}, ValueError, "count must be at least 1, got 0"),
+        ({"num_actions": 0}, ValueError, "num_actions must be at least 1, got 0"),
         ({"valid": torch.ones(3, 4)}, TypeError, r"valid must be bool, got torch\.float32"),
     ],
     ids=str,
@@ -304,7 +304,7 @@ def test_errors_by_action(changes, error, message):
         "preds": torch.zeros(3, 4, 2),
         "target": torch.zeros(3, 4, 2),
         "actions": torch.zeros(3, 4, dtype=torch.int64),
-        "count": 2,
+        "num_actions": 2,
     }
     motion_by_action(**right)
     with pytest.raises(error, match=message):

@@ -378,7 +378,9 @@ def test_bad_input() -> None:
         fit_probe(features, actions, groups, 3)
     with pytest.raises(TypeError, match=r"actions must be int64, got torch\.float64"):
         fit_probe(features, actions.double(), groups, 4)
-    with pytest.raises(TypeError, match=r"actions must be floating point, got torch\.int64"):
+    with pytest.raises(
+        TypeError, match=r"continuous ones must be floating point, got torch\.int64"
+    ):
         fit_probe(features, actions, groups)
     with pytest.raises(ValueError, match=r"actions must have shape \(20, 24\)"):
         fit_probe(features, actions[:, :-1], groups, 4)

@@ -31,7 +31,7 @@ class RecoveryScores:
         action_reason: ``[..., A]`` uint8, a :class:`Reason`: TOO_FEW_ACTIONS where never commanded.
         score: ``[...]`` float64, balanced accuracy corrected for chance, (K x balanced accuracy
             - 1) / (K - 1) for K commanded actions: 1 = all recognised, 0 = chance and exactly 0
-            for any one constant answer, at worst -1 / (K - 1). Higher is better.
+            for any one constant answer out of the K, at worst -1 / (K - 1). Higher is better.
         balanced_accuracy: ``[...]`` float64 in [0, 1], mean recall; chance is 1 / K.
         kappa: ``[...]`` float64 in [-1, 1], Cohen's: agreement beyond that of the two margins. 0
             for a constant answer.

@@ -170,7 +170,9 @@ def script_test(
     return ScriptTest(
         agreement=(found / total).masked_fill(none, torch.nan),
         # Draws may fall short of the few ways that there are.
-        p_value=((1 + better).double() / (1 + draws)).maximum(smallest).masked_fill(none, torch.nan),
+        p_value=((1 + better).double() / (1 + draws))
+        .maximum(smallest)
+        .masked_fill(none, torch.nan),
         scenarios=total,
         smallest=smallest.masked_fill(none, torch.nan),
     )
