@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from wmscore.rollouts import Rollouts
 from wmscore.scorer import Scorer
 from wmscore.scores import Scores
 from wmscore.testing import faults
-from wmscore.worlds import ActionBlind, Frozen, WorldModel
+from wmscore.worlds import ActionBlind, Frozen, Item, WorldModel
+from wmscore.worlds.baselines import roll_out_edited
 from wmscore.worlds.sprites import SpriteWorld
 
 WORLD = SpriteWorld(height=48, width=48)
@@ -122,6 +124,57 @@ def test_a_confusion_that_chance_explains_is_not_told(found):
     unsure = replace(effects, preds_p=torch.full_like(effects.preds_p, 0.06))
     scores = replace(mirrored, actions=replace(mirrored.actions, effects=unsure))
     assert not any(line.startswith("confused") for line in action_sentences(scores))
+
+
+class Deaf:
+    """The true world, to which some actions are as good as none."""
+
+    name, capabilities = "deaf", WORLD.capabilities
+
+    def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
+        def edit(item: Item) -> Item:
+            sent = item.actions.masked_fill((item.actions == 1) | (item.actions == 2), 0)
+            return replace(item, actions=sent)
+
+        return roll_out_edited(WORLD, items, horizon, edit, name=self.name)
+
+
+def test_actions_that_the_model_ignores_are_named(scene):
+    scores = score(scene, Deaf())
+    assert sentence(scores, "without effect") == (
+        "without effect in the generated rollouts: left, right"
+    )
+    assert not any(line.startswith("confused") for line in action_sentences(scores))
+
+
+def test_a_late_model_is_not_called_confused(found):
+    lines = action_sentences(found["late"])
+    assert not any(line.startswith(("confused", "without effect")) for line in lines)
+
+
+def test_rows_with_a_fault_have_no_say(scene):
+    panel, truth = scene
+    scorer = Scorer(panel)
+    for rollouts in replay(panel, MODELS["true"], truth):
+        frames = rollouts.frames.float() / 255
+        hit = rollouts.scenario == 3
+        frames[hit, 4:] = float("nan")
+        other = frames[(rollouts.scenario == 5) & (rollouts.branch == 2), 0]
+        other += 0.25 * (other < 0.5)
+        frames[(rollouts.scenario == 5) & (rollouts.branch == 2), 0] = other
+        reference = rollouts.reference.float() / 255
+        scorer.update(replace(rollouts, frames=frames, reference=reference))
+    scores = scorer.compute()
+    assert scores.fault.nonzero()[:, 0].tolist() == [3, 5]
+    lines = action_sentences(scores)
+    assert lines[0].startswith("2 of 8 rows are evaluation faults (non_finite, reset_mismatch)")
+    assert "1.000 [1.000, 1.000] over 6 scenarios" in lines[1]
+    assert float(scores.actions.recovery.score) == 1.0
+    assert int(scores.actions.recovery.unrecognised.sum()) == 0
+    assert int(scores.chance.scenarios) == 6
+    said = scores.provenance["warning start"]
+    assert "in 1 rows a script does not begin with the given frame" in said
+    assert f"('{panel.scenarios[5].id}', seed 0) script 'random-0' by 0.25" in said
 
 
 def change_lag(scores: Scores, part: str, **changes: object) -> Scores:

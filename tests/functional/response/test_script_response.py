@@ -149,6 +149,36 @@ def test_absent_scripts_and_steps() -> None:
     assert found.agreement.isnan().equal(found.reason != 0)
 
 
+@pytest.mark.parametrize("side", ["preds", "target"])
+def test_a_script_without_one_of_its_frames_is_absent(side: str) -> None:
+    frames = random_scripts(groups=2).flatten(0, 1)
+    rows, fewer = torch.arange(8).view(2, 4), torch.arange(8).view(2, 4)
+    fewer[0, 3] = -1
+    own, there = (fewer, rows) if side == "preds" else (rows, fewer)
+    products = script_products(frames, frames, preds_rows=own, target_rows=there)
+    assert script_response(products).agreement.tolist() == [[1.0] * 5] * 2
+    assert products.present[0, 3].tolist() == [False] * 5
+    assert (products.gram[0, :, 3] == 0).all()
+    assert (products.gram[0, :, 7] == 0).all()
+
+
+def test_rows_that_are_not_there_are_refused() -> None:
+    frames = random_scripts(groups=2).flatten(0, 1)
+    rows = torch.arange(8).view(2, 4)
+    for wrong in (rows + 1, rows - 2):
+        with pytest.raises(
+            ValueError, match=r"target_rows must be -1 \(absent\) or a row"
+        ):
+            script_products(frames, frames, preds_rows=rows, target_rows=wrong)
+    with pytest.raises(TypeError, match="preds_rows must be int64"):
+        script_products(frames, frames, preds_rows=rows.int(), target_rows=rows)
+
+
+def test_frames_are_no_products() -> None:
+    with pytest.raises(TypeError, match="products must be what script_products returns"):
+        script_response(random_scripts())  # type: ignore[arg-type]
+
+
 def test_reference_rows_are_shared() -> None:
     preds, target = random_scripts(groups=6), random_scripts(groups=2, seed=7)
     which = torch.tensor([0, 1, 1, 0, 0, 1])

@@ -96,7 +96,8 @@ def response_latency(
         TOO_FEW_STEPS (fewer than 8), NO_EXCITATION (the script is constant), NO_RESPONSE (of the
         reference), NO_GENERATED_RESPONSE, NO_LAG. TOO_FEW_SAMPLES (the lag stands, its p-value does
         not): a panel in which fewer than 7 scripts can be exchanged (those that vary, less one of
-        each group); for one rollout, fewer than 1 / `level` - 1 other scripts. Rollouts with a reason before NO_LAG are not part of the panel.
+        each group); for one rollout, fewer than 1 / `level` - 1 other scripts. Rollouts with a
+        reason before NO_LAG are not part of the panel.
 
     Raises:
         ValueError: shapes that do not fit, an id out of range, or an option out of range.
