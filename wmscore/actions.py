@@ -148,7 +148,7 @@ def action_sentences(scores: Scores) -> list[str]:
     space = scores.panel.contract.actions
     agreement, chance = summary["curves"].get("agreement"), summary["chance"]
     if agreement and agreement["mean"] is not None:
-        text = f"agreement with the reference's response {agreement['mean']:.3f}"
+        text = f"agreement with the reference's response {agreement['mean']:z.3f}"
         text += _interval(agreement)
         if chance["p_value"] is not None:
             text += f"; to scripts dealt out at random p = {_p(chance['p_value'])}"
@@ -163,7 +163,7 @@ def action_sentences(scores: Scores) -> list[str]:
     measure = next(s.measure for s in scores.panel.axes if s.axis == "action_response")
     own = summary["curves"].get(measure)
     if measure != "agreement" and own and own["mean"] is not None:
-        lines.append(f"the panel's measure {measure}: {own['mean']:.3f}{_interval(own)}")
+        lines.append(f"the panel's measure {measure}: {own['mean']:z.3f}{_interval(own)}")
     if "latency" not in summary:
         return lines
     lines.append(_latency_text(summary["latency"]))
@@ -187,8 +187,8 @@ def action_sentences(scores: Scores) -> list[str]:
     else:
         ceiling = recovery["ceiling"]["score"]
         lines.append(
-            f"actions recovered {recovery['score']:.2f} (0 = chance, 1 = all), on the reference "
-            f"{'undefined' if ceiling is None else f'{ceiling:.2f}'}; plain accuracy "
+            f"actions recovered {recovery['score']:z.2f} (0 = chance, 1 = all), on the reference "
+            f"{'undefined' if ceiling is None else f'{ceiling:z.2f}'}; plain accuracy "
             f"{recovery['accuracy']:.2f}, always the most frequent action "
             f"{recovery['majority_accuracy']:.2f} (by {recovery['recogniser']}"
             + (
@@ -273,7 +273,7 @@ def _why_undefined(scores: Scores) -> str:
 def _interval(found: dict[str, Any]) -> str:
     if found["low"] is None:
         return ""
-    return f" [{found['low']:.3f}, {found['high']:.3f}] over {found['scenarios']} scenarios"
+    return f" [{found['low']:z.3f}, {found['high']:z.3f}] over {found['scenarios']} scenarios"
 
 
 def _share(effect: dict[str, Any]) -> float | str:

@@ -113,7 +113,7 @@ def action_table(results: Sequence[Scores], roles: dict[str, str] | None = None)
 
     Agreement: mean [95 % interval] over scenarios, 1 = the reference's response, 0 = chance; p of
     the same by scripts dealt out at random. Latency in steps behind the reference, and its gain,
-    negative where the response is the wrong way round. Actions recovered by a linear probe, 1 =
+    negative where the response is the wrong way round. Actions recovered by a probe or network, 1 =
     all, 0 = chance, beside what it recovers from the reference. No lines where no model was judged.
     """
     head = ["model", "role", "agreement\n[interval]", "p against\nchance"]
@@ -124,10 +124,10 @@ def action_table(results: Sequence[Scores], roles: dict[str, str] | None = None)
         if summary is None:
             continue
         agreement = summary["curves"].get("agreement", dict.fromkeys(("mean", "low", "high")))
-        mean, low, high = (_cell(agreement[key], ".3f") for key in ("mean", "low", "high"))
+        mean, low, high = (_cell(agreement[key], "z.3f") for key in ("mean", "low", "high"))
         lag = summary.get("latency", {}).get("excess", dict.fromkeys(("steps", "gain")))
         recovery = summary.get("recovery", {"score": None, "ceiling": {"score": None}})
-        own, best = (_cell(part["score"], ".2f") for part in (recovery, recovery["ceiling"]))
+        own, best = (_cell(part["score"], "z.2f") for part in (recovery, recovery["ceiling"]))
         body.append(
             [
                 scores.model,
@@ -135,7 +135,7 @@ def action_table(results: Sequence[Scores], roles: dict[str, str] | None = None)
                 mean if "n/a" in (mean, low) else f"{mean}\n[{low}, {high}]",
                 _cell(summary["chance"]["p_value"], ".2g"),
                 _cell(lag["steps"], "+.0f" if lag["steps"] else ".0f"),
-                _cell(lag["gain"], ".2f"),
+                _cell(lag["gain"], "z.2f"),
                 "n/a" if own == best == "n/a" else f"{own} / {best}",
             ]
         )
