@@ -382,6 +382,21 @@ class Noise:
         return replace(truth, frames=frames, model=self.name)
 
 
+def test_frames_too_small_for_motion_pass_no_gate(scene):
+    panel, truth = with_measure(scene, "motion")
+    rollouts = next(iter(replay(panel, WORLD, truth, batch_size=64)))
+    small = replace(
+        rollouts,
+        frames=rollouts.frames[..., :6, :].contiguous(),
+        labels=None,
+        reference=rollouts.reference[..., :6, :].contiguous(),
+        reference_labels=None,
+    )
+    scores = score_all(panel, [small])
+    assert (scores.axes["action_response"].reason == Reason.TOO_SMALL).all()
+    assert (scores.fault == Reason.TOO_SMALL).all()
+
+
 def test_noise_has_no_motion_and_scores_nothing(scene):
     under = with_measure(scene, "motion")
     noise, true = score(under, Noise()), score(under, WORLD)

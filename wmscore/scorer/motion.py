@@ -99,11 +99,13 @@ class PanelMotion:
         )
 
 
-def motion_curves(preds: Tensor, target: Tensor, reason: Tensor) -> Curves:
+def motion_curves(
+    preds: Tensor, target: Tensor, reason: Tensor, *, unknown: Reason = Reason.NO_PEAK
+) -> Curves:
     """Motion of commanded rollouts against the reference's, from features `[G, T, D]`.
 
     A generated step in which no motion can be found, though the reference's is known, counts as one
-    without: what has dissolved does not respond.
+    without: what has dissolved does not respond. `unknown` is why the reference's is not.
     """
     curves: Curves = {}
     known = target[..., :2].isfinite().all(-1)
@@ -121,9 +123,9 @@ def motion_curves(preds: Tensor, target: Tensor, reason: Tensor) -> Curves:
         why = result.reason
         if stands:
             why = why.masked_fill(why == nothing, 0)
-        why = why.masked_fill(~known, int(Reason.NO_PEAK))
+        why = why.masked_fill(~known, int(unknown))
         why = torch.where(reason == 0, why, reason)
         curves[name] = (blank(values, why), why)
-    why = torch.where(reason == 0, torch.where(known, 0, int(Reason.NO_PEAK)).to(reason), reason)
+    why = torch.where(reason == 0, torch.where(known, 0, int(unknown)).to(reason), reason)
     curves["motion_error"] = (blank(found.endpoint_error, why), why)
     return curves

@@ -88,7 +88,14 @@ def action_response(
     """
     frames = _Frames.of(groups)
     products = frames.products()
-    curves: Curves = motion_curves(motion[0][:, 0], motion[1][:, 0], groups.reason)
+    curves: Curves = motion_curves(
+        motion[0][:, 0],
+        motion[1][:, 0],
+        groups.reason,
+        unknown=Reason.TOO_SMALL
+        if min(groups.preds.shape[-2:]) < F.MOTION_MIN_SIDE
+        else Reason.NO_PEAK,
+    )
     found = F.script_response(products)
     frames.add(curves, found)
     match = F.script_match(products)

@@ -166,9 +166,7 @@ def test_rows_that_are_not_there_are_refused() -> None:
     frames = random_scripts(groups=2).flatten(0, 1)
     rows = torch.arange(8).view(2, 4)
     for wrong in (rows + 1, rows - 2):
-        with pytest.raises(
-            ValueError, match=r"target_rows must be -1 \(absent\) or a row"
-        ):
+        with pytest.raises(ValueError, match=r"target_rows must be -1 \(absent\) or a row"):
             script_products(frames, frames, preds_rows=rows, target_rows=wrong)
     with pytest.raises(TypeError, match="preds_rows must be int64"):
         script_products(frames, frames, preds_rows=rows.int(), target_rows=rows)

@@ -15,7 +15,12 @@ from wmscore.functional.motion.flow import (
     BlockFlow,
     block_flow,
 )
-from wmscore.functional.motion.shift import PhaseShift, global_motion, phase_shift
+from wmscore.functional.motion.shift import (
+    MOTION_MIN_SIDE,
+    PhaseShift,
+    global_motion,
+    phase_shift,
+)
 from wmscore.functional.motion.zoom import ZoomRoll, global_similarity, zoom_roll
 
 __all__ = [
@@ -24,6 +29,7 @@ __all__ = [
     "MIN_MOTION",
     "MIN_TEXTURE",
     "MOTION_FEATURES",
+    "MOTION_MIN_SIDE",
     "BlockFlow",
     "MotionAgreement",
     "MotionByAction",

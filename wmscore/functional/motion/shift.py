@@ -19,9 +19,10 @@ from wmscore.functional._chunks import frame_chunks, is_one_run
 from wmscore.functional.reasons import Reason
 from wmscore.ops import correlation_peak, cross_power, edge_orientation, shift_refine
 
-__all__ = ["PhaseShift", "global_motion", "phase_shift"]
+__all__ = ["MOTION_MIN_SIDE", "PhaseShift", "global_motion", "phase_shift"]
 
-_SMALLEST_SIDE = 8  # pixels; nothing is left of less to compare
+MOTION_MIN_SIDE = 8
+"""Pixels of a side; nothing is left of less to compare."""
 _BY_CHANCE = 18.0  # the largest peak of unlike frames, times the root of their pixels
 _FARTHEST = 0.9  # pixels from the whole shift
 _HIGHEST_BOUND = 0.6  # of it, for frames of a few pixels
@@ -240,7 +241,7 @@ def _undefined(frames: Tensor, shape: torch.Size) -> PhaseShift:
 
 
 def _is_too_small(frames: Tensor) -> bool:
-    return min(frames.shape[-2:]) < _SMALLEST_SIDE
+    return min(frames.shape[-2:]) < MOTION_MIN_SIDE
 
 
 def _reach(frames: Tensor, window: str | None, max_shift: float | None) -> tuple[int, int]:
