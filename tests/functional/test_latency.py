@@ -614,16 +614,3 @@ def test_bad_input(change: dict, error: type[Exception], message: str) -> None:
     arguments = dict(zip(("commands", "preds", "target"), INPUTS, strict=True)) | change
     with pytest.raises(error, match=message):
         response_latency(**arguments)
-
-
-@pytest.mark.needs_cuda
-def test_on_a_device() -> None:
-    inputs = panel(150, 32, 3, seed=1, noise=1.0)
-    inputs[1][rand(150, 32, 3, seed=2) > 1.5] = math.nan
-    groups = torch.arange(150) // 50
-    here = response_latency(*inputs, groups=groups)
-    there = response_latency(*(value.cuda() for value in inputs), groups=groups.cuda())
-    for one, two in zip(here, there, strict=True):
-        for part in ("pooled", "rollouts"):
-            for a, b in zip(getattr(one, part), getattr(two, part), strict=True):
-                torch.testing.assert_close(a, b.cpu(), equal_nan=True, rtol=1e-6, atol=1e-6)

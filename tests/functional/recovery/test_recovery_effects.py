@@ -423,14 +423,3 @@ def test_bad_input() -> None:
     assert repr(table(target, target, actions, groups)) == (
         "ActionEffects(num_actions=6, features=3)"
     )
-
-
-@pytest.mark.needs_cuda
-def test_cuda_effects_agree_with_the_cpu() -> None:
-    target, actions, groups = reference(scenarios=20)
-    preds = target + torch.randn_like(target)
-    here = table(preds, target, actions, groups)
-    there = table(preds.cuda(), target.cuda(), actions.cuda(), groups.cuda())
-    for name in ("target_p", "preds_p", "gain", "confusion", "preds_separation", "target_size"):
-        assert_close(getattr(there, name).cpu(), getattr(here, name), equal_nan=True)
-    assert torch.equal(there.confused_with.cpu(), here.confused_with)

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from wmscore.functional import (
-    ActionProbe,
     ProbeStatistics,
     action_recovery,
     fit_probe,
@@ -404,14 +403,3 @@ def test_bad_input() -> None:
     with pytest.raises(ValueError, match="statistics to merge must have the same features"):
         ProbeStatistics(3, num_actions=4).merge(ProbeStatistics(4, num_actions=4))
     assert repr(probe) == "ActionProbe(features=6, num_actions=4, folds=5)"
-
-
-@pytest.mark.needs_cuda
-def test_cuda_probe_agrees_with_the_cpu() -> None:
-    features, actions, groups = scenes()
-    here = fit_probe(features, actions, groups, 4)
-    there = fit_probe(features.cuda(), actions.cuda(), groups.cuda(), 4)
-    assert isinstance(there, ActionProbe)
-    assert_close(there.weight.cpu(), here.weight, rtol=1e-9, atol=1e-9)
-    found = there.predict(features.cuda(), groups.cuda())
-    assert torch.equal(found.cpu(), here.predict(features, groups))

@@ -336,13 +336,3 @@ def test_bad_input() -> None:
     assert repr(action_recovery(recognised, commanded, 5)) == (
         "ActionRecovery(shape=[], num_actions=5)"
     )
-
-
-@pytest.mark.needs_cuda
-def test_cuda_recovery_agrees_with_the_cpu() -> None:
-    recognised, commanded = answers(40, 20)
-    here = action_recovery(recognised, commanded, 5)
-    there = action_recovery(recognised.cuda(), commanded.cuda(), 5)
-    assert torch.equal(there.per_row.confusion.cpu(), here.per_row.confusion)
-    assert_close(there.per_step.score.cpu(), here.per_step.score, equal_nan=True)
-    assert_close(there.chance_z.cpu(), here.chance_z)
