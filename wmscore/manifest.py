@@ -93,7 +93,7 @@ AXIS_MEASURES: dict[str, tuple[str, ...]] = {
 # Measures of an encoder that the user brings; the panel says which.
 ENCODER_MEASURES = ("feature_cosine", "feature_l2", "agreement_features")
 
-# Scripts that a counterfactual group may have, the commanded one among them.
+# Scripts that a counterfactual group may have, the commanded one among them; ops refuse more.
 MOST_SCRIPTS = 16
 
 # Measures of action_response that need no counterfactual scripts.

@@ -26,7 +26,7 @@ from wmscore.ops import kernels
 from wmscore.rollouts import Rollouts
 from wmscore.scorer.axes import Curves
 from wmscore.scorer.distances import check_measure
-from wmscore.scorer.faults import evaluation_faults, start_differences
+from wmscore.scorer.faults import evaluation_faults
 from wmscore.scorer.groups import Groups, shown_steps
 from wmscore.scorer.identity import LABEL_WARNINGS, identity_persistence, join_identity
 from wmscore.scorer.latent import latent_drift
@@ -235,8 +235,7 @@ class Scorer:
         )
         part = {
             "slot": groups.slot.to(self.device, non_blocking=True),
-            "fault": evaluation_faults(groups),
-            **start_differences(groups),
+            **evaluation_faults(groups),
             "shown": groups.shown,
         }
         for name, value in groups.commanded.info.items():

@@ -7,53 +7,48 @@ from torch import Tensor
 
 from wmscore.functional import Reason
 from wmscore.rollouts import Rollouts
-from wmscore.scorer.groups import Groups, finite_steps, of_reference, starts_apart
+from wmscore.scorer.groups import Groups, finite_steps, of_reference, start_gap
 
-__all__ = ["evaluation_faults", "start_differences"]
+__all__ = ["evaluation_faults"]
 
 _ROUNDING = 1e-2  # one step of bfloat16 just above 1 is 0.008
 
 
-def evaluation_faults(groups: Groups) -> Tensor:
-    """The first fault of each group, `[G]` uint8, 0 for none; commanded rollouts before branches.
+def evaluation_faults(groups: Groups) -> dict[str, Tensor]:
+    """The first fault of each group, commanded rollouts before branches; and how it starts.
 
-    Short (ends before its reference), frames that are not finite or outside their range, an
-    initial frame that is not the given one, or one flat colour throughout where the reference is
-    not. A counterfactual branch may end early (chance can kill the player there): its later steps
-    are undefined, and counted. Nor can a group be judged whose references begin with different
-    frames: then its scripts are no counterfactuals of each other.
-    """
-    rollouts = groups.of_scripts(_faults(groups.batch), 0)
-    kinds = torch.cat([rollouts, starts_apart(groups) * int(Reason.BRANCH_APART)], 1)
-    # The first that is not 0: argmax of booleans takes the first of equals.
-    return kinds.gather(1, (kinds != 0).int().argmax(1, keepdim=True))[:, 0].to(torch.uint8)
+    `fault` `[G]` uint8, 0 for none: short (ends before its reference), frames that are not finite
+    or outside their range, an initial frame that is not the given one, or one flat colour
+    throughout where the reference is not. A counterfactual branch may end early (chance can kill
+    the player there): its later steps are undefined, and counted. Nor can a group be judged whose
+    references begin with different frames: then its scripts are no counterfactuals of each other.
 
-
-def start_differences(groups: Groups) -> dict[str, Tensor]:
-    """How far the scripts of each group are from the frame that the commanded one is given.
-
-    `start_difference` `[G]` float64, the largest difference of a value of an initial frame, in
-    units of the frames; NaN for a frame with NaN. `start_script` `[G]` int64, the script it is in.
+    `start_difference` `[G]` float64, the largest difference of a value of an initial frame from
+    the one that it should be, in units of the frames; NaN for a frame with NaN. `start_script`
+    `[G]` int64, the script in which it is.
     """
     batch = groups.batch
     assert batch.reference is not None
-    given = of_reference(batch, batch.reference[:, 0])[groups.rows[:, 0]].double()
-    own = groups.of_scripts(batch.frames[:, 0], 0).double()
-    there = groups.of_scripts(of_reference(batch, batch.reference[:, 0]), 0).double()
-    apart = torch.maximum(
-        *((frames - given[:, None]).abs().flatten(2).amax(2) for frames in (own, there))
-    ).masked_fill(groups.rows < 0, 0.0)
-    found = apart.max(1)
-    return {"start_difference": found.values, "start_script": found.indices}
+    gap = start_gap(batch.frames[:, 0], of_reference(batch, batch.reference[:, 0]))
+    rollouts = groups.of_scripts(_faults(batch, gap), 0)
+    # Written so that a NaN in an initial frame counts as another frame.
+    apart = ~(groups.reference_gap == 0)
+    kinds = torch.cat([rollouts, apart * int(Reason.BRANCH_APART)], 1)
+    # The first that is not 0: argmax of booleans takes the first of equals.
+    first = (kinds != 0).int().argmax(1, keepdim=True)
+    start = torch.maximum(groups.of_scripts(gap, 0), groups.reference_gap).max(1)
+    return {
+        "fault": kinds.gather(1, first)[:, 0].to(torch.uint8),
+        "start_difference": start.values,
+        "start_script": start.indices,
+    }
 
 
-def _faults(rollouts: Rollouts) -> Tensor:
-    """The first fault of each rollout, `[B]` uint8."""
+def _faults(rollouts: Rollouts, gap: Tensor) -> Tensor:
+    """The first fault of each rollout, `[B]` uint8; `gap` `[B]` is that of its initial frame."""
     preds = rollouts.frames[:, 1:]
     assert rollouts.reference is not None
     expected = of_reference(rollouts, rollouts.reference_valid)
-    start = rollouts.frames[:, 0].double()
-    given = of_reference(rollouts, rollouts.reference[:, 0]).double()
     # Half a grey level: a float frame that is the given uint8 frame, whatever its precision.
     slack = 0.0 if rollouts.frames.dtype == torch.uint8 else 0.5 / 255
     is_flat = of_reference(rollouts, _is_flat(rollouts.reference[:, 1:]))
@@ -63,10 +58,10 @@ def _faults(rollouts: Rollouts) -> Tensor:
         Reason.NON_FINITE: (~finite_steps(preds) & rollouts.valid[:, 1:]).any(1),
         Reason.OUT_OF_RANGE: _is_out_of_range(rollouts.frames),
         # Written so that a NaN in the initial frame counts as another frame.
-        Reason.RESET_MISMATCH: ~((start - given).abs() <= slack).flatten(1).all(1),
+        Reason.RESET_MISMATCH: ~(gap <= slack),
         Reason.CONSTANT: _is_flat(preds) & ~is_flat,
     }
-    fault = torch.zeros(len(rollouts), dtype=torch.uint8, device=start.device)
+    fault = torch.zeros(len(rollouts), dtype=torch.uint8, device=preds.device)
     for reason, rows in found.items():
         fault.masked_fill_(rows & (fault == 0), int(reason))
     return fault

@@ -10,7 +10,7 @@ from torch import Tensor
 from wmscore.functional import Reason
 from wmscore.rollouts import Rollouts
 
-__all__ = ["Groups", "finite_steps", "of_reference", "shown_steps", "starts_apart"]
+__all__ = ["Groups", "finite_steps", "of_reference", "shown_steps", "start_gap"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,6 +26,8 @@ class Groups:
         shown: `[G, T]` bool, steps that both the rollout and its reference have.
         finite: `[G, T]` bool, generated frames without NaN or infinite values.
         reason: `[G, T]` uint8, why a step cannot be scored by any axis, 0 where it can.
+        reference_gap: `[G, K]` float64, `start_gap` of the script's reference and the commanded
+            one's: not 0 where scripts are no counterfactuals of each other.
     """
 
     slot: Tensor
@@ -36,6 +38,7 @@ class Groups:
     shown: Tensor
     finite: Tensor
     reason: Tensor
+    reference_gap: Tensor
 
     @classmethod
     def arrange(cls, batch: Rollouts, slot: Tensor, scripts: int) -> Groups:
@@ -49,17 +52,23 @@ class Groups:
         reason = torch.zeros_like(shown, dtype=torch.uint8)
         reason.masked_fill_(~finite, int(Reason.NON_FINITE))
         reason.masked_fill_(~shown, int(Reason.NO_FRAME))
+        group = torch.searchsorted(slot[rows], slot)
         place = torch.full((len(rows), scripts), -1)
-        place[torch.searchsorted(slot[rows], slot), batch.branch] = torch.arange(len(batch))
+        place[group, batch.branch] = torch.arange(len(batch))
+        place = place.to(batch.device, non_blocking=True)
+        assert batch.reference is not None
+        given = of_reference(batch, batch.reference[:, 0])
+        gap = start_gap(given, given[rows[group].to(batch.device, non_blocking=True)])
         return cls(
             slot=slot[rows],
             batch=batch,
-            rows=place.to(batch.device, non_blocking=True),
+            rows=place,
             commanded=commanded,
             target=of_reference(commanded, commanded.reference),
             shown=shown,
             finite=finite,
             reason=reason,
+            reference_gap=_of_scripts(place, gap, 0),
         )
 
     @property
@@ -69,9 +78,12 @@ class Groups:
 
     def of_scripts(self, value: Tensor, blank: float) -> Tensor:
         """A value of each rollout `[B, ...]` as `[G, K, ...]`, blank where there is no script."""
-        found = value[self.rows.clamp_min(0)]
-        absent = (self.rows < 0).view(*self.rows.shape, *[1] * (value.dim() - 1))
-        return found.masked_fill(absent, blank)
+        return _of_scripts(self.rows, value, blank)
+
+
+def _of_scripts(rows: Tensor, value: Tensor, blank: float) -> Tensor:
+    absent = (rows < 0).view(*rows.shape, *[1] * (value.dim() - 1))
+    return value[rows.clamp_min(0)].masked_fill(absent, blank)
 
 
 def of_reference(rollouts: Rollouts, value: Tensor | None) -> Tensor:
@@ -81,14 +93,9 @@ def of_reference(rollouts: Rollouts, value: Tensor | None) -> Tensor:
     return value[rollouts.reference_index.to(value.device, non_blocking=True)]
 
 
-def starts_apart(groups: Groups) -> Tensor:
-    """`[G, K]` bool: the script's reference begins with another frame than the commanded one's."""
-    batch = groups.batch
-    given = of_reference(batch, None if batch.reference is None else batch.reference[:, 0])
-    there = groups.rows >= 0
-    first = groups.rows.clamp_min(0)
-    # Written so that a NaN in an initial frame counts as another frame.
-    return (given[first] != given[first[:, :1]]).flatten(2).any(2) & there
+def start_gap(frames: Tensor, given: Tensor) -> Tensor:
+    """`[N]` float64, largest difference of a value of two frames `[N, C, H, W]`; NaN for NaN."""
+    return (frames.double() - given.double()).abs().flatten(1).amax(1)
 
 
 def shown_steps(rollouts: Rollouts) -> Tensor:

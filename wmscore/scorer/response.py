@@ -11,7 +11,7 @@ from wmscore import functional as F
 from wmscore.functional import Encoder, Reason, ScriptCross, ScriptProducts, ScriptResponse
 from wmscore.manifest import AxisSpec, Panel
 from wmscore.scorer.axes import Curves, blank
-from wmscore.scorer.groups import Groups, finite_steps, of_reference, shown_steps, starts_apart
+from wmscore.scorer.groups import Groups, finite_steps, of_reference, shown_steps
 from wmscore.scorer.motion import motion_curves
 
 __all__ = ["ResponseFound", "Scripts", "action_response"]
@@ -160,7 +160,7 @@ class _Frames:
         lack = torch.zeros_like(groups.reason)
         lack.masked_fill_(broken, int(Reason.NON_FINITE)).masked_fill_(lost, int(Reason.NO_FRAME))
         # Scripts that do not begin alike are no counterfactuals: nor do they count in the test.
-        apart = starts_apart(groups).any(1)
+        apart = ~(groups.reference_gap == 0).all(1)
         lack.masked_fill_(apart[:, None], int(Reason.BRANCH_APART))
         return cls(
             preds=preds,
@@ -220,13 +220,8 @@ def _common_shift(frames: _Frames) -> Tensor:
     Only what scripts share is taken off, so that no response to the actions is forgiven.
     """
     own, there = frames.preds_rows.clamp_min(0), frames.target_rows.clamp_min(0)
-    shifts = torch.stack(
-        [
-            F.phase_shift(frames.target[there[:, k]], frames.preds[own[:, k]]).shift
-            for k in range(own.shape[1])
-        ],
-        1,
-    )  # [G, K, T, 2]; NaN where nothing is alike
+    # [G, K, T, 2]; NaN where nothing is alike.
+    shifts = F.phase_shift(frames.target[there], frames.preds[own]).shift
     absent = ~frames.present[..., None]
     middle = shifts.masked_fill(absent, torch.nan).nanmedian(1, keepdim=True).values
     alike = (((shifts - middle).abs() <= _ALIKE) | absent).all(1).all(-1, keepdim=True)

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from tests.functional.response.scripts import random_scripts, shuffled
 from wmscore.functional import (
     Reason,
+    ScriptCross,
     script_cross,
     script_match,
     script_products,
@@ -119,6 +120,23 @@ def test_copies_of_a_rollout_are_no_evidence() -> None:
     assert float(once.p_value) == pytest.approx(1 / 36, abs=0.01)
     assert float(as_seeds.p_value) == pytest.approx(1 / 36, abs=0.01)
     assert as_seeds.scenarios == 2
+
+
+@pytest.mark.parametrize("left_out", [0, 1])
+def test_a_group_that_is_left_out_takes_no_script_from_its_scenario(left_out: int) -> None:
+    target = random_scripts(groups=2, scripts=4)
+    target = target.repeat_interleave(2, 0)
+    cross = script_cross(script_products(random_scripts(groups=4, scripts=4, seed=8), target))
+    sound = torch.arange(4) % 2 != left_out
+    kept = ScriptCross(
+        table=cross.table * sound[:, None, None],
+        steps=cross.steps * sound,
+        has=cross.has & sound[:, None],
+    )
+    found = script_test(kept, scenario=torch.tensor([0, 0, 1, 1]), draws=500)
+    alone = script_test(ScriptCross(*(part[sound] for part in cross)), draws=500)
+    assert_close(torch.stack(found), torch.stack(alone))
+    assert float(found.smallest) == pytest.approx(1 / 501)
 
 
 def test_a_frozen_model_has_no_evidence_at_all() -> None:

@@ -141,8 +141,8 @@ def script_test(
     names, place = torch.unique(scenario.to(device), return_inverse=True)
     count = len(names)
     steps = cross.steps.new_zeros(count).index_add_(0, place, cross.steps)
-    in_use = torch.zeros_like(cross.has[:1]).expand(count, -1).clone()
-    in_use.index_put_((place,), cross.has)
+    # Of any of its groups: one that was left out has no scripts.
+    in_use = cross.table.new_zeros(count, scripts).index_add_(0, place, cross.has.double()) > 0
     table = cross.table.new_zeros(count, scripts, scripts).index_add_(0, place, cross.table)
     used = steps > 0
     table = torch.where(used[:, None, None], table / steps[:, None, None], 0.0)
