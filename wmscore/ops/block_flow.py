@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wmscore.ops._check import FRAME_DTYPES
+from wmscore.ops._check import check_dtypes, check_one_device
 from wmscore.ops._library import op
 
 __all__ = ["BLOCK_SIDES", "MOST_RADIUS", "BlockCosts", "block_flow"]
@@ -57,16 +57,7 @@ def check_block_flow(
         TypeError: an argument is of the wrong type or dtype.
         ValueError: shapes or devices do not fit, or a setting is out of its range.
     """
-    for name, value in (("frames", frames), ("following", following)):
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
-        if value.dtype not in FRAME_DTYPES:
-            expected = ", ".join(str(dtype).removeprefix("torch.") for dtype in FRAME_DTYPES)
-            raise TypeError(f"{name} must have one of the dtypes {expected}, got {value.dtype}")
-    if following.dtype != frames.dtype:
-        raise TypeError(
-            f"frames and following must have one dtype, got {frames.dtype} and {following.dtype}"
-        )
+    check_dtypes(frames=frames, following=following)
     if frames.dim() != 5 or following.shape != frames.shape:
         raise ValueError(
             "frames and following must have one shape [B, T, C, H, W], "
@@ -79,11 +70,7 @@ def check_block_flow(
         )
     if max(frames.shape[3:]) >= _LONGEST_SIDE:
         raise ValueError(f"sides of frames must be below 2^28, got {tuple(frames.shape)}")
-    if following.device != frames.device:
-        raise ValueError(
-            "frames and following must be on one device, "
-            f"got {frames.device} and {following.device}"
-        )
+    check_one_device(frames=frames, following=following)
     for name, number in (("block", block), ("radius", radius)):
         if isinstance(number, bool) or not isinstance(number, int):
             raise TypeError(f"{name} must be an int, got {type(number).__name__}")

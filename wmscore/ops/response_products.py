@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from wmscore.ops._check import FRAME_DTYPES
+from wmscore.ops._check import check_dtypes, check_one_device
 from wmscore.ops._library import op
 
 __all__ = ["MOST_SCRIPTS", "response_products"]
@@ -31,27 +31,16 @@ def check_products(
         TypeError: an argument is of the wrong type or dtype.
         ValueError: shapes or devices do not fit, or `still` is not finite or negative.
     """
+    check_dtypes(preds=preds, target=target)
     for name, value in (("preds", preds), ("target", target)):
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
-        if value.dtype not in FRAME_DTYPES:
-            expected = ", ".join(str(dtype).removeprefix("torch.") for dtype in FRAME_DTYPES)
-            raise TypeError(f"{name} must have one of the dtypes {expected}, got {value.dtype}")
         if value.dim() != 5:
             raise ValueError(f"{name} must have shape [B, T, C, H, W], got {tuple(value.shape)}")
-    if preds.dtype != target.dtype:
-        raise TypeError(
-            f"preds and target must have one dtype, got {preds.dtype} and {target.dtype}"
-        )
     if preds.shape[1:] != target.shape[1:]:
         raise ValueError(
             "preds and target must have the same [T, C, H, W], "
             f"got {tuple(preds.shape)} and {tuple(target.shape)}"
         )
-    if preds.device != target.device:
-        raise ValueError(
-            f"preds and target must be on one device, got {preds.device} and {target.device}"
-        )
+    check_one_device(preds=preds, target=target)
     channels, height, width = preds.shape[2:]
     if channels == 0:
         raise ValueError(f"a frame must have a channel, got shape {tuple(preds.shape)}")
