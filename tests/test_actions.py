@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.panels import NAMES, sprite_panel
 from wmscore.actions import action_records, action_sentences, action_summary
-from wmscore.cli import _console, _print_results
+from wmscore.cli.output import console, print_results
 from wmscore.evidence import action_table, write_evidence
 from wmscore.evidence.actions import write_actions
 from wmscore.functional import ActionReport, Reason
@@ -450,10 +450,10 @@ def test_the_table_of_actions(found):
 
 def test_the_command_line_shows_it(found, capsys: pytest.CaptureFixture[str]):
     results = [found["true"], found["late"]]
-    _print_results(_console(), results, {"sprites": "truth"})
+    print_results(console(), results, {"sprites": "truth"})
     said = capsys.readouterr().out
     assert "Response to actions" in said
     assert "+2" in said
     assert "ceiling" in said
-    _print_results(_console(), [replace(s, chance=None) for s in results], {})
+    print_results(console(), [replace(s, chance=None) for s in results], {})
     assert "Response to actions" not in capsys.readouterr().out

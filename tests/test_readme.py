@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wmscore.cli import _parser
+from wmscore.cli import build_parser
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -37,4 +37,4 @@ def test_shell_commands_parse():
     ]
     assert len(commands) >= 4
     for command in commands:
-        _parser().parse_args(command)
+        build_parser().parse_args(command)

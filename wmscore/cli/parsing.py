@@ -1,0 +1,23 @@
+"""What the commands' parsers share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wmscore.manifest import Panel
+
+__all__ = ["Command", "read_panel"]
+
+Command = Callable[[str, Any, str], argparse.ArgumentParser]
+"""Adds a command: name, function from arguments to exit code, help."""
+
+
+def read_panel(name: str) -> Panel:
+    """A file, or the name of a packaged panel where no file has it."""
+    from wmscore.manifest import Panel
+
+    return Panel.load(name) if Path(name).exists() else Panel.packaged(name)
