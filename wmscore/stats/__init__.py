@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from wmscore.stats.bootstrap import BootstrapMeans, cluster_bootstrap, nested_bootstrap
+from wmscore.stats.bootstrap_intervals import (
+    Interval,
+    bca_interval,
+    bootstrap_interval,
+    bootstrap_t_interval,
+    percentile_interval,
+    quantile_of_draws,
+)
 from wmscore.stats.holm import holm
 from wmscore.stats.intervals import MeanInterval, mean_interval
+from wmscore.stats.resampling import resample_counts
 from wmscore.stats.sign_flip import (
     EXACT_SCENARIOS,
     SignFlipTest,
@@ -11,14 +21,27 @@ from wmscore.stats.sign_flip import (
     sign_flip_test,
 )
 from wmscore.stats.student import student_quantile
+from wmscore.stats.wilcoxon import SignedRankTest, signed_rank_test
 
 __all__ = [
     "EXACT_SCENARIOS",
+    "BootstrapMeans",
+    "Interval",
     "MeanInterval",
     "SignFlipTest",
+    "SignedRankTest",
+    "bca_interval",
+    "bootstrap_interval",
+    "bootstrap_t_interval",
+    "cluster_bootstrap",
     "holm",
     "mean_interval",
+    "nested_bootstrap",
+    "percentile_interval",
+    "quantile_of_draws",
+    "resample_counts",
     "sign_flip_norm_test",
     "sign_flip_test",
+    "signed_rank_test",
     "student_quantile",
 ]
