@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wmscore.stats.holm import holm
 from wmscore.stats.intervals import MeanInterval, mean_interval
+from wmscore.stats.power import detectable_difference, paired_power, scenarios_needed
 from wmscore.stats.sign_flip import (
     EXACT_SCENARIOS,
     SignFlipTest,
@@ -11,13 +12,20 @@ from wmscore.stats.sign_flip import (
     sign_flip_test,
 )
 from wmscore.stats.student import student_quantile
+from wmscore.stats.variance import PairedVariance, paired_variance, seeds_needed
 
 __all__ = [
     "EXACT_SCENARIOS",
     "MeanInterval",
+    "PairedVariance",
     "SignFlipTest",
+    "detectable_difference",
     "holm",
     "mean_interval",
+    "paired_power",
+    "paired_variance",
+    "scenarios_needed",
+    "seeds_needed",
     "sign_flip_norm_test",
     "sign_flip_test",
     "student_quantile",
