@@ -38,6 +38,11 @@ from wmscore.stats.log_rank import (
     LogRankTest,
     log_rank_test,
 )
+from wmscore.stats.power import (
+    detectable_difference,
+    paired_power,
+    scenarios_needed,
+)
 from wmscore.stats.resampling import (
     resample_counts,
 )
@@ -59,6 +64,11 @@ from wmscore.stats.sign_flip import (
 from wmscore.stats.student import (
     student_quantile,
 )
+from wmscore.stats.variance import (
+    PairedVariance,
+    paired_variance,
+    seeds_needed,
+)
 from wmscore.stats.wilcoxon import (
     SignedRankTest,
     signed_rank_test,
@@ -73,6 +83,7 @@ __all__ = [
     "KaplanMeier",
     "LogRankTest",
     "MeanInterval",
+    "PairedVariance",
     "RestrictedMean",
     "RiskTable",
     "SignFlipTest",
@@ -83,18 +94,23 @@ __all__ = [
     "bootstrap_t_interval",
     "cluster_bootstrap",
     "cumulative_incidence",
+    "detectable_difference",
     "hazard",
     "holm",
     "kaplan_meier",
     "log_rank_test",
     "mean_interval",
     "nested_bootstrap",
+    "paired_power",
+    "paired_variance",
     "percentile_interval",
     "pool_tables",
     "quantile_of_draws",
     "resample_counts",
     "restricted_mean",
     "risk_table",
+    "scenarios_needed",
+    "seeds_needed",
     "sign_flip_norm_test",
     "sign_flip_test",
     "signed_rank_test",
