@@ -11,8 +11,12 @@ from wmscore.stats.bootstrap_intervals import (
     percentile_interval,
     quantile_of_draws,
 )
+from wmscore.stats.dominance import WinRate, cliffs_delta, win_rate
 from wmscore.stats.holm import holm
 from wmscore.stats.intervals import MeanInterval, mean_interval
+from wmscore.stats.kendall import kendall_tau
+from wmscore.stats.paired_t import PairedTTest, paired_t_test
+from wmscore.stats.ranking import RankShares, rank_shares
 from wmscore.stats.resampling import resample_counts
 from wmscore.stats.sign_flip import (
     EXACT_SCENARIOS,
@@ -20,7 +24,8 @@ from wmscore.stats.sign_flip import (
     sign_flip_norm_test,
     sign_flip_test,
 )
-from wmscore.stats.student import student_quantile
+from wmscore.stats.student import student_quantile, student_two_sided
+from wmscore.stats.uniform import UniformityTest, uniformity_test
 from wmscore.stats.wilcoxon import SignedRankTest, signed_rank_test
 
 __all__ = [
@@ -28,20 +33,31 @@ __all__ = [
     "BootstrapMeans",
     "Interval",
     "MeanInterval",
+    "PairedTTest",
+    "RankShares",
     "SignFlipTest",
     "SignedRankTest",
+    "UniformityTest",
+    "WinRate",
     "bca_interval",
     "bootstrap_interval",
     "bootstrap_t_interval",
+    "cliffs_delta",
     "cluster_bootstrap",
     "holm",
+    "kendall_tau",
     "mean_interval",
     "nested_bootstrap",
+    "paired_t_test",
     "percentile_interval",
     "quantile_of_draws",
+    "rank_shares",
     "resample_counts",
     "sign_flip_norm_test",
     "sign_flip_test",
     "signed_rank_test",
     "student_quantile",
+    "student_two_sided",
+    "uniformity_test",
+    "win_rate",
 ]
