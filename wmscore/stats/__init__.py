@@ -19,6 +19,11 @@ from wmscore.stats.competing import (
     CumulativeIncidence,
     cumulative_incidence,
 )
+from wmscore.stats.dominance import (
+    WinRate,
+    cliffs_delta,
+    win_rate,
+)
 from wmscore.stats.holm import (
     holm,
 )
@@ -34,14 +39,25 @@ from wmscore.stats.kaplan_meier import (
     kaplan_meier,
     survival_quantile,
 )
+from wmscore.stats.kendall import (
+    kendall_tau,
+)
 from wmscore.stats.log_rank import (
     LogRankTest,
     log_rank_test,
+)
+from wmscore.stats.paired_t import (
+    PairedTTest,
+    paired_t_test,
 )
 from wmscore.stats.power import (
     detectable_difference,
     paired_power,
     scenarios_needed,
+)
+from wmscore.stats.ranking import (
+    RankShares,
+    rank_shares,
 )
 from wmscore.stats.resampling import (
     resample_counts,
@@ -63,6 +79,11 @@ from wmscore.stats.sign_flip import (
 )
 from wmscore.stats.student import (
     student_quantile,
+    student_two_sided,
+)
+from wmscore.stats.uniform import (
+    UniformityTest,
+    uniformity_test,
 )
 from wmscore.stats.variance import (
     PairedVariance,
@@ -83,29 +104,37 @@ __all__ = [
     "KaplanMeier",
     "LogRankTest",
     "MeanInterval",
+    "PairedTTest",
     "PairedVariance",
+    "RankShares",
     "RestrictedMean",
     "RiskTable",
     "SignFlipTest",
     "SignedRankTest",
     "SurvivalQuantile",
+    "UniformityTest",
+    "WinRate",
     "bca_interval",
     "bootstrap_interval",
     "bootstrap_t_interval",
+    "cliffs_delta",
     "cluster_bootstrap",
     "cumulative_incidence",
     "detectable_difference",
     "hazard",
     "holm",
     "kaplan_meier",
+    "kendall_tau",
     "log_rank_test",
     "mean_interval",
     "nested_bootstrap",
     "paired_power",
+    "paired_t_test",
     "paired_variance",
     "percentile_interval",
     "pool_tables",
     "quantile_of_draws",
+    "rank_shares",
     "resample_counts",
     "restricted_mean",
     "risk_table",
@@ -115,5 +144,8 @@ __all__ = [
     "sign_flip_test",
     "signed_rank_test",
     "student_quantile",
+    "student_two_sided",
     "survival_quantile",
+    "uniformity_test",
+    "win_rate",
 ]
