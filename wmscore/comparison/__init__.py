@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+from wmscore.comparison.cells import MatchedCells, matched_cells
 from wmscore.comparison.gate import GATE_SCENARIOS, Outcome, gate_outcome, parse_margin
+from wmscore.comparison.pair import compare
 from wmscore.comparison.paired import (
     PairedDifference,
     paired_difference,
     scenario_differences,
 )
+from wmscore.comparison.ranking import RankedModel, RankedPair, Ranking, rank
+from wmscore.comparison.report import Report, compare_models
+from wmscore.comparison.result import Comparison, Difference, Gate, ScenarioLine, Side
+from wmscore.comparison.same import check_comparable
+from wmscore.comparison.tables import difference_table, ranking_table, scenario_table
 
 __all__ = [
+    "Comparison",
+    "Difference",
+    "Gate",
+    "MatchedCells",
+    "RankedModel",
+    "RankedPair",
+    "Ranking",
+    "Report",
+    "ScenarioLine",
+    "Side",
+    "check_comparable",
+    "compare",
+    "compare_models",
+    "difference_table",
+    "matched_cells",
+    "rank",
+    "ranking_table",
+    "scenario_table",
     "GATE_SCENARIOS",
     "Outcome",
     "PairedDifference",
