@@ -42,8 +42,8 @@ def notes(found: Comparison, results: Sequence[Scores]) -> tuple[str, ...]:
     ]
     if whole:
         lines.append(
-            f"{listed(whole)} never fail within {found.steps} steps: a longer horizon or a harder panel "
-            "would tell more."
+            f"{listed(whole)} never fail within {found.steps} steps: a longer horizon or a "
+            "harder panel would tell more."
         )
     at_once = [
         f"{share(side.at_once)} of {name}'s rollouts"

@@ -148,6 +148,9 @@ def _ends(found: Comparison) -> str:
     sides = (found.baseline, found.candidate)
     if not any(part > 0 for side in sides for part in side.ended_by.values()):
         return f"No rollout of either model fails within {found.steps} steps."
+    for axis, part in found.candidate.ended_by.items():
+        if min(part, found.baseline.ended_by[axis]) > 1 - 1e-9:
+            return f"All rollouts of both models end by {readable(axis)}."
     parts = [_end(name, side) for name, side in ((new, found.candidate), (old, found.baseline))]
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if not text.startswith((old, new)) else f"{text}."

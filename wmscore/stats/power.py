@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from wmscore.stats._check import as_float64, check_confidence, check_number, not_negative
+from wmscore.stats._quadrature import legendre
 from wmscore.stats.student import student_quantile
 
 __all__ = ["MOST_SCENARIOS", "detectable_difference", "paired_power", "scenarios_needed"]
@@ -225,8 +225,7 @@ def _upper_tail(shift: Tensor, critical: Tensor, freedom: Tensor) -> Tensor:
     edge = [(shift + side * _REACH) / critical for side in (-1, 1)]
     cuts = [low, *(torch.minimum(torch.maximum(cut, low), high) for cut in edge), high]
     base, weights = (
-        torch.as_tensor(part, dtype=torch.float64, device=shift.device)
-        for part in np.polynomial.legendre.leggauss(_NODES)
+        torch.as_tensor(part, dtype=torch.float64, device=shift.device) for part in legendre(_NODES)
     )
     total = mass = torch.zeros_like(shift)
     for start, end in pairwise(cuts):
