@@ -11,8 +11,10 @@ from wmscore.stats.bootstrap_intervals import (
     percentile_interval,
     quantile_of_draws,
 )
+from wmscore.stats.curve_bands import CurveBand, mean_band, quantile_band
 from wmscore.stats.dominance import WinRate, cliffs_delta, win_rate
 from wmscore.stats.holm import holm
+from wmscore.stats.interquartile import interquartile_interval, interquartile_mean
 from wmscore.stats.intervals import MeanInterval, mean_interval
 from wmscore.stats.kendall import kendall_tau
 from wmscore.stats.paired_t import PairedTTest, paired_t_test
@@ -29,6 +31,11 @@ from wmscore.stats.uniform import UniformityTest, uniformity_test
 from wmscore.stats.wilcoxon import SignedRankTest, signed_rank_test
 
 __all__ = [
+    "CurveBand",
+    "mean_band",
+    "quantile_band",
+    "interquartile_interval",
+    "interquartile_mean",
     "EXACT_SCENARIOS",
     "BootstrapMeans",
     "Interval",
