@@ -19,6 +19,11 @@ from wmscore.stats.competing import (
     CumulativeIncidence,
     cumulative_incidence,
 )
+from wmscore.stats.curve_bands import (
+    CurveBand,
+    mean_band,
+    quantile_band,
+)
 from wmscore.stats.dominance import (
     WinRate,
     cliffs_delta,
@@ -26,6 +31,10 @@ from wmscore.stats.dominance import (
 )
 from wmscore.stats.holm import (
     holm,
+)
+from wmscore.stats.interquartile import (
+    interquartile_interval,
+    interquartile_mean,
 )
 from wmscore.stats.intervals import (
     MeanInterval,
@@ -98,6 +107,7 @@ from wmscore.stats.wilcoxon import (
 __all__ = [
     "BootstrapMeans",
     "CumulativeIncidence",
+    "CurveBand",
     "EXACT_SCENARIOS",
     "Hazard",
     "Interval",
@@ -123,9 +133,12 @@ __all__ = [
     "detectable_difference",
     "hazard",
     "holm",
+    "interquartile_interval",
+    "interquartile_mean",
     "kaplan_meier",
     "kendall_tau",
     "log_rank_test",
+    "mean_band",
     "mean_interval",
     "nested_bootstrap",
     "paired_power",
@@ -133,6 +146,7 @@ __all__ = [
     "paired_variance",
     "percentile_interval",
     "pool_tables",
+    "quantile_band",
     "quantile_of_draws",
     "rank_shares",
     "resample_counts",
