@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wmscore.stats.cluster import cluster_restricted_mean, cluster_survival
 from wmscore.stats.competing import CumulativeIncidence, cumulative_incidence
 from wmscore.stats.holm import holm
 from wmscore.stats.intervals import MeanInterval, mean_interval
@@ -35,6 +36,8 @@ __all__ = [
     "RiskTable",
     "SignFlipTest",
     "SurvivalQuantile",
+    "cluster_restricted_mean",
+    "cluster_survival",
     "cumulative_incidence",
     "hazard",
     "holm",

@@ -185,7 +185,8 @@ def pool_tables(table: RiskTable, weights: Tensor | None = None, dim: int = 0) -
     weights = weights.to(table.at_risk)
 
     def pooled(part: Tensor) -> Tensor:
-        return torch.tensordot(weights, part, ([-1], [dim]))
+        result: Tensor = torch.tensordot(weights, part, ([-1], [dim]))
+        return result
 
     by_cause = pooled(table.by_cause)
     failures = by_cause.sum(-2)
