@@ -14,9 +14,10 @@ from wmscore.stats import (
     cluster_restricted_mean,
     cluster_survival,
     cumulative_incidence,
-    kaplan_meier,
+    pool_tables,
     risk_table,
     survival_quantile,
+    table_shares,
 )
 
 THRESHOLDS = [0.2, 0.15, 0.3]
@@ -78,10 +79,10 @@ def test_class_and_functions_agree_in_pieces():
     for name, value in wanted.items():
         torch.testing.assert_close(result[name], value, msg=name)
     assert 0 < result["low"] < result["mean"] < result["high"] < 12
-    cause = (horizon.axis + 1).masked_fill(horizon.steps < 0, 0)
-    pooled = risk_table(horizon.steps, cause, 16, causes=3)
-    assert result["incidence"].equal(cumulative_incidence(pooled).incidence)
-    total = result["incidence"].sum(0) + kaplan_meier(pooled).survival
+    cause = (horizon.axis + 1).reshape(6, 4)
+    shares = table_shares(risk_table(kept, cause, 16, causes=3))
+    assert result["incidence"].equal(cumulative_incidence(pool_tables(shares)).incidence)
+    total = result["incidence"].sum(0) + result["survival"]
     torch.testing.assert_close(total, torch.ones_like(total))
     assert (result["incidence"][:2, -1] > 0.1).all()
     assert not result["incidence"][2].any()  # not gated

@@ -19,6 +19,7 @@ from wmscore.stats import (
     pool_tables,
     risk_table,
     survival_quantile,
+    table_shares,
 )
 
 __all__ = ["UsableHorizon"]
@@ -126,7 +127,7 @@ class UsableHorizon(Metric):
         scenarios, each scenario counting alike; NaN without an interval for fewer than two.
         `median`, `median_low`, `median_high`, 0-dim: ``inf`` = beyond T. `survival`,
         `survival_low`, `survival_high` `[T + 1]`: share usable beyond step t = 0..T. `incidence`
-        `[A, T + 1]`: share ended by each axis at t or before, each rollout counting alike. `steps`,
+        `[A, T + 1]`: share ended by each axis at t or before; it and `survival` sum to 1. `steps`,
         `axis` `[N]`: last usable step, -1 = undefined, and the axis that ends it, -1 = none.
         `undefined`, 0-dim: rollouts without a horizon.
 
@@ -145,13 +146,14 @@ class UsableHorizon(Metric):
             cause,
             int(self.length),
             causes=len(self.thresholds),
+            ties="censored",
             groups=group,
             group_count=len(names),
         )
         curve = cluster_survival(table, level=self.level)
         mean = cluster_restricted_mean(table, self.until, level=self.level)
         median = survival_quantile(curve)
-        pooled = pool_tables(table)
+        pooled = pool_tables(table_shares(table))
         return {
             "mean": mean.mean,
             "low": mean.low,

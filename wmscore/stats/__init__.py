@@ -16,7 +16,7 @@ from wmscore.stats.kaplan_meier import (
 )
 from wmscore.stats.log_rank import LogRankTest, log_rank_test
 from wmscore.stats.restricted_mean import RestrictedMean, restricted_mean
-from wmscore.stats.risk import RiskTable, pool_tables, risk_table
+from wmscore.stats.risk import RiskTable, pool_tables, risk_table, table_shares
 from wmscore.stats.sign_flip import (
     EXACT_SCENARIOS,
     SignFlipTest,
@@ -51,4 +51,5 @@ __all__ = [
     "sign_flip_test",
     "student_quantile",
     "survival_quantile",
+    "table_shares",
 ]

@@ -11,7 +11,7 @@ from wmscore.stats._check import check_number, reason_where
 from wmscore.stats._sums import sum_scenarios, sum_steps
 from wmscore.stats.kaplan_meier import KaplanMeier, band_ends, survival_curve
 from wmscore.stats.restricted_mean import RestrictedMean, check_until
-from wmscore.stats.risk import RiskTable, check_table
+from wmscore.stats.risk import RiskTable, check_table, table_shares
 from wmscore.stats.student import student_quantile
 
 __all__ = ["cluster_restricted_mean", "cluster_survival"]
@@ -153,11 +153,9 @@ def _linear(table: RiskTable, weighting: str, dim: int) -> _Linear:
     if not -batch <= dim < batch:
         raise ValueError(f"dim must be one of the {batch} batch dims of table, got {dim}")
     dim %= batch
-    count, failures = (part.movedim(dim, 0) for part in (table.at_risk, table.failures))
-    size = count[..., :1]
     if weighting == "scenarios":
-        worth = torch.where(size > 0, size, 1.0)
-        count, failures = count / worth, failures / worth
+        table = table_shares(table)
+    count, failures = (part.movedim(dim, 0) for part in (table.at_risk, table.failures))
     total, ended = sum_scenarios(count), sum_scenarios(failures)
     pooled = RiskTable(total, ended, ended[..., None, :], total[..., 0])
     survival = survival_curve(pooled)
@@ -166,7 +164,7 @@ def _linear(table: RiskTable, weighting: str, dim: int) -> _Linear:
     some = (total > 0) & (remain > 1e-12 * total)
     excess = failures - count * (ended / torch.where(total > 0, total, 1.0))
     moved = torch.where(some, excess / torch.where(some, remain, 1.0), 0.0).cumsum(-1)
-    scenarios = (size[..., 0] > 0).sum(0).to(torch.float64)
+    scenarios = (count[..., 0] > 0).sum(0).to(torch.float64)
     return _Linear(survival, -survival * moved, scenarios)
 
 
