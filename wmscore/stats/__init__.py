@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from wmscore.stats.bootstrap import BootstrapMeans, cluster_bootstrap, nested_bootstrap
+from wmscore.stats.bootstrap_intervals import (
+    Interval,
+    bca_interval,
+    bootstrap_interval,
+    bootstrap_t_interval,
+    percentile_interval,
+    quantile_of_draws,
+)
 from wmscore.stats.cluster import cluster_restricted_mean, cluster_survival
 from wmscore.stats.competing import CumulativeIncidence, cumulative_incidence
+from wmscore.stats.curve_bands import CurveBand, mean_band, quantile_band
+from wmscore.stats.dominance import WinRate, cliffs_delta, win_rate
 from wmscore.stats.holm import holm
+from wmscore.stats.interquartile import interquartile_interval, interquartile_mean
 from wmscore.stats.intervals import MeanInterval, mean_interval
 from wmscore.stats.kaplan_meier import (
     Hazard,
@@ -14,7 +26,11 @@ from wmscore.stats.kaplan_meier import (
     kaplan_meier,
     survival_quantile,
 )
+from wmscore.stats.kendall import kendall_tau
 from wmscore.stats.log_rank import LogRankTest, log_rank_test
+from wmscore.stats.paired_t import PairedTTest, paired_t_test
+from wmscore.stats.ranking import RankShares, rank_shares
+from wmscore.stats.resampling import resample_counts
 from wmscore.stats.restricted_mean import RestrictedMean, restricted_mean
 from wmscore.stats.risk import RiskTable, pool_tables, risk_table, table_shares
 from wmscore.stats.sign_flip import (
@@ -23,33 +39,63 @@ from wmscore.stats.sign_flip import (
     sign_flip_norm_test,
     sign_flip_test,
 )
-from wmscore.stats.student import student_quantile
+from wmscore.stats.student import student_quantile, student_two_sided
+from wmscore.stats.uniform import UniformityTest, uniformity_test
+from wmscore.stats.wilcoxon import SignedRankTest, signed_rank_test
 
 __all__ = [
     "EXACT_SCENARIOS",
+    "BootstrapMeans",
     "CumulativeIncidence",
+    "CurveBand",
     "Hazard",
+    "Interval",
     "KaplanMeier",
     "LogRankTest",
     "MeanInterval",
+    "PairedTTest",
+    "RankShares",
     "RestrictedMean",
     "RiskTable",
     "SignFlipTest",
+    "SignedRankTest",
     "SurvivalQuantile",
+    "UniformityTest",
+    "WinRate",
+    "bca_interval",
+    "bootstrap_interval",
+    "bootstrap_t_interval",
+    "cliffs_delta",
+    "cluster_bootstrap",
     "cluster_restricted_mean",
     "cluster_survival",
     "cumulative_incidence",
     "hazard",
     "holm",
+    "interquartile_interval",
+    "interquartile_mean",
     "kaplan_meier",
+    "kendall_tau",
     "log_rank_test",
+    "mean_band",
     "mean_interval",
+    "nested_bootstrap",
+    "paired_t_test",
+    "percentile_interval",
     "pool_tables",
+    "quantile_band",
+    "quantile_of_draws",
+    "rank_shares",
+    "resample_counts",
     "restricted_mean",
     "risk_table",
     "sign_flip_norm_test",
     "sign_flip_test",
+    "signed_rank_test",
     "student_quantile",
+    "student_two_sided",
     "survival_quantile",
     "table_shares",
+    "uniformity_test",
+    "win_rate",
 ]
