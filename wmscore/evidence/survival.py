@@ -16,6 +16,7 @@ from wmscore.evidence.table import ranked
 from wmscore.files import atomic_file
 from wmscore.scores import Scores
 from wmscore.stats import (
+    RiskTable,
     cluster_survival,
     cumulative_incidence,
     hazard,
@@ -39,12 +40,8 @@ def write_survival(path: Path, results: Sequence[Scores], roles: Mapping[str, st
     models, axes = ranked(results), results[0].panel.axes
     last = results[0].panel.contract.horizon
     for i, scores in enumerate(models):
-        curve = cluster_survival(horizon_tables(scores))
         style = "--" if scores.model in roles else "-"
-        # S(t - 1) is the share that is usable at step t; frame 0 is given.
-        points = [
-            pad(part[:-1], (1, 0), value=1.0) for part in (curve.survival, curve.low, curve.high)
-        ]
+        points = pad(_usable(horizon_tables(scores)), (1, 0), value=1.0)  # frame 0 is given
         steps = range(last + 1)
         plot.step(steps, points[0], style, where="mid", color=f"C{i}", label=scores.model)
         band = {"step": "mid", "color": f"C{i}", "alpha": 0.12, "linewidth": 0}
@@ -72,13 +69,19 @@ def write_survival_table(path: Path, results: Sequence[Scores], roles: Mapping[s
             role = roles.get(scores.model, "model")
             tables = horizon_tables(scores)
             counts = pool_tables(tables)
-            curve = cluster_survival(tables)
             ended = cumulative_incidence(pool_tables(table_shares(tables))).incidence
-            columns = [hazard(counts).hazard, curve.survival, curve.low, curve.high, *ended]
+            columns = [hazard(counts).hazard, *_usable(tables), *ended]
             for t in range(scores.panel.contract.horizon):
                 whole = (int(part[t]) for part in (counts.at_risk, counts.failures))
                 shares = (_number(float(part[t])) for part in columns)
                 writer.writerow((scores.model, role, t + 1, *whole, *shares))
+
+
+def _usable(tables: RiskTable) -> torch.Tensor:
+    """Share usable up to and with step 1..T, and the ends of its band, `[3, T]`."""
+    curve = cluster_survival(tables)
+    # A rollout is usable at step t where its horizon is beyond t - 1.
+    return torch.stack([curve.survival, curve.low, curve.high])[:, :-1]
 
 
 def _draw_ends(bars: Any, models: Sequence[Scores], axes: Sequence[str]) -> None:

@@ -40,6 +40,7 @@ from wmscore.stats.sign_flip import (
     sign_flip_test,
 )
 from wmscore.stats.student import student_quantile, student_two_sided
+from wmscore.stats.survival_draws import SurvivalDraws, survival_draws
 from wmscore.stats.uniform import UniformityTest, uniformity_test
 from wmscore.stats.wilcoxon import SignedRankTest, signed_rank_test
 
@@ -59,6 +60,7 @@ __all__ = [
     "RiskTable",
     "SignFlipTest",
     "SignedRankTest",
+    "SurvivalDraws",
     "SurvivalQuantile",
     "UniformityTest",
     "WinRate",
@@ -94,6 +96,7 @@ __all__ = [
     "signed_rank_test",
     "student_quantile",
     "student_two_sided",
+    "survival_draws",
     "survival_quantile",
     "table_shares",
     "uniformity_test",

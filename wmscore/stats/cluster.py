@@ -145,9 +145,14 @@ def cluster_restricted_mean(
     return RestrictedMean(mean, error, low, high, observed, reason_where(half.isnan()))
 
 
-def _linear(table: RiskTable, weighting: str, dim: int) -> _Linear:
+def check_weighting(weighting: object) -> None:
+    """Of scenarios or of rollouts."""
     if weighting not in ("scenarios", "rollouts"):
         raise ValueError(f"weighting must be 'scenarios' or 'rollouts', got {weighting!r}")
+
+
+def _linear(table: RiskTable, weighting: str, dim: int) -> _Linear:
+    check_weighting(weighting)
     check_table(table)
     batch = table.missing.ndim
     if not -batch <= dim < batch:
