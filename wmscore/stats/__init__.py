@@ -15,6 +15,10 @@ from wmscore.stats.bootstrap_intervals import (
     percentile_interval,
     quantile_of_draws,
 )
+from wmscore.stats.cluster import (
+    cluster_restricted_mean,
+    cluster_survival,
+)
 from wmscore.stats.competing import (
     CumulativeIncidence,
     cumulative_incidence,
@@ -79,6 +83,7 @@ from wmscore.stats.risk import (
     RiskTable,
     pool_tables,
     risk_table,
+    table_shares,
 )
 from wmscore.stats.sign_flip import (
     EXACT_SCENARIOS,
@@ -89,6 +94,10 @@ from wmscore.stats.sign_flip import (
 from wmscore.stats.student import (
     student_quantile,
     student_two_sided,
+)
+from wmscore.stats.survival_draws import (
+    SurvivalDraws,
+    survival_draws,
 )
 from wmscore.stats.uniform import (
     UniformityTest,
@@ -121,6 +130,7 @@ __all__ = [
     "RiskTable",
     "SignFlipTest",
     "SignedRankTest",
+    "SurvivalDraws",
     "SurvivalQuantile",
     "UniformityTest",
     "WinRate",
@@ -129,6 +139,8 @@ __all__ = [
     "bootstrap_t_interval",
     "cliffs_delta",
     "cluster_bootstrap",
+    "cluster_restricted_mean",
+    "cluster_survival",
     "cumulative_incidence",
     "detectable_difference",
     "hazard",
@@ -159,7 +171,9 @@ __all__ = [
     "signed_rank_test",
     "student_quantile",
     "student_two_sided",
+    "survival_draws",
     "survival_quantile",
+    "table_shares",
     "uniformity_test",
     "win_rate",
 ]

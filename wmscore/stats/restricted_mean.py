@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from wmscore.stats._check import check_count, check_number, reason_where
+from wmscore.stats._sums import sum_steps
 from wmscore.stats.kaplan_meier import greenwood_terms, normal_quantile, survival_curve
 from wmscore.stats.risk import RiskTable, check_table
 
@@ -77,18 +78,15 @@ def restricted_mean(
         (17.1, 3.38068)
     """
     check_table(table)
+    until = check_until(table, until)
     last = table.at_risk.shape[-1] - 1
-    until = last if until is None else until
-    check_count("until", until)
-    if until > last:
-        raise ValueError(f"until must be at most the horizon of the table, {last}, got {until}")
     check_number("level", level, 0.0, 1.0)
     survival = survival_curve(table)
     observed = (~survival[..., :last].isnan()).sum(-1)
     survival = survival[..., :until]
-    mean = survival.sum(-1)
     rest = survival.flip(-1).cumsum(-1).flip(-1)  # area from u on
-    error = (rest.square() * greenwood_terms(table)[..., :until]).sum(-1).sqrt()
+    mean = rest[..., 0]
+    error = sum_steps(rest.square() * greenwood_terms(table)[..., :until]).sqrt()
     half = normal_quantile(level) * error
     return RestrictedMean(
         mean,
@@ -98,3 +96,13 @@ def restricted_mean(
         observed,
         reason_where(mean.isnan()),
     )
+
+
+def check_until(table: RiskTable, until: int | None) -> int:
+    """The step up to which is asked, 1..T; T for ``None``."""
+    last = table.at_risk.shape[-1] - 1
+    until = last if until is None else until
+    check_count("until", until)
+    if until > last:
+        raise ValueError(f"until must be at most the horizon of the table, {last}, got {until}")
+    return until
