@@ -18,6 +18,10 @@ from wmscore.functional.appearance import (
     AppearanceStates,
     identity_from_appearance,
 )
+from wmscore.functional.calibration import (
+    CalibratedThresholds,
+    calibrate_thresholds,
+)
 from wmscore.functional.carry import (
     CarriedLabels,
     carry_labels,
@@ -268,6 +272,7 @@ __all__ = [
     "AppearanceStates",
     "BlockFlow",
     "BreakAgreement",
+    "CalibratedThresholds",
     "CarriedLabels",
     "DeltaPsnr",
     "DriftOnset",
@@ -323,6 +328,7 @@ __all__ = [
     "adjacent_similarity",
     "block_flow",
     "break_agreement",
+    "calibrate_thresholds",
     "carried_identity",
     "carry_labels",
     "check_shared_start",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wmscore.stats._check import check_count, check_number, check_values, reason_where
+from wmscore.stats._sums import sum_scenarios
 
 __all__ = [
     "ConformalThreshold",
@@ -244,6 +245,8 @@ def _over_redraws(
         found.append(threshold(values.gather(0, pick)))
     drawn = torch.cat(found)
     # Draws that all say the same say just that: an ulp more would fail what equals it.
-    mean = torch.minimum(torch.maximum(drawn.mean(0), drawn.amin(0)), drawn.amax(0))
-    sd = torch.where(mean.isinf(), 0.0, (drawn - mean).square().mean(0).sqrt())
+    mean = sum_scenarios(drawn) / redraws
+    mean = torch.minimum(torch.maximum(mean, drawn.amin(0)), drawn.amax(0))
+    variance = sum_scenarios((drawn - mean).square()) / redraws
+    sd = torch.where(mean.isinf(), 0.0, variance.sqrt())
     return mean, sd
