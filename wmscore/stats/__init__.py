@@ -2,41 +2,80 @@
 
 from __future__ import annotations
 
+from wmscore.stats.bootstrap import BootstrapMeans, cluster_bootstrap, nested_bootstrap
+from wmscore.stats.bootstrap_intervals import (
+    Interval,
+    bca_interval,
+    bootstrap_interval,
+    bootstrap_t_interval,
+    percentile_interval,
+    quantile_of_draws,
+)
 from wmscore.stats.conformal import (
     ConformalThreshold,
     conformal_threshold,
     joint_conformal_threshold,
     scenarios_for,
 )
+from wmscore.stats.dominance import WinRate, cliffs_delta, win_rate
 from wmscore.stats.holm import holm
 from wmscore.stats.intervals import MeanInterval, mean_interval
+from wmscore.stats.kendall import kendall_tau
+from wmscore.stats.paired_t import PairedTTest, paired_t_test
 from wmscore.stats.power import detectable_difference, paired_power, scenarios_needed
+from wmscore.stats.ranking import RankShares, rank_shares
+from wmscore.stats.resampling import resample_counts
 from wmscore.stats.sign_flip import (
     EXACT_SCENARIOS,
     SignFlipTest,
     sign_flip_norm_test,
     sign_flip_test,
 )
-from wmscore.stats.student import student_quantile
+from wmscore.stats.student import student_quantile, student_two_sided
+from wmscore.stats.uniform import UniformityTest, uniformity_test
 from wmscore.stats.variance import PairedVariance, paired_variance, seeds_needed
+from wmscore.stats.wilcoxon import SignedRankTest, signed_rank_test
 
 __all__ = [
     "EXACT_SCENARIOS",
+    "BootstrapMeans",
     "ConformalThreshold",
+    "Interval",
     "MeanInterval",
+    "PairedTTest",
     "PairedVariance",
+    "RankShares",
     "SignFlipTest",
+    "SignedRankTest",
+    "UniformityTest",
+    "WinRate",
+    "bca_interval",
+    "bootstrap_interval",
+    "bootstrap_t_interval",
+    "cliffs_delta",
+    "cluster_bootstrap",
     "conformal_threshold",
     "detectable_difference",
     "holm",
     "joint_conformal_threshold",
+    "kendall_tau",
     "mean_interval",
+    "nested_bootstrap",
     "paired_power",
+    "paired_t_test",
     "paired_variance",
+    "percentile_interval",
+    "quantile_of_draws",
+    "rank_shares",
+    "resample_counts",
     "scenarios_for",
     "scenarios_needed",
     "seeds_needed",
     "sign_flip_norm_test",
     "sign_flip_test",
+    "signed_rank_test",
     "student_quantile",
+    "student_two_sided",
+    "uniformity_test",
+    "win_rate",
 ]
