@@ -157,6 +157,11 @@ from wmscore.functional.perceptual import (
     mse,
     psnr,
 )
+from wmscore.functional.pooled_shape import (
+    PooledOnset,
+    PooledShape,
+    pooled_shape,
+)
 from wmscore.functional.quality import (
     FrameQuality,
     frame_quality,
@@ -222,6 +227,7 @@ from wmscore.functional.response import (
 )
 from wmscore.functional.shape import (
     DriftShape,
+    area_beyond,
     drift_shape,
 )
 from wmscore.functional.similarity import (
@@ -300,6 +306,8 @@ __all__ = [
     "MultiScaleSsim",
     "ObjectIdentity",
     "PhaseShift",
+    "PooledOnset",
+    "PooledShape",
     "ProbeStatistics",
     "QualityDrift",
     "Reason",
@@ -326,6 +334,7 @@ __all__ = [
     "action_recovery",
     "action_report",
     "adjacent_similarity",
+    "area_beyond",
     "block_flow",
     "break_agreement",
     "calibrate_thresholds",
@@ -387,6 +396,7 @@ __all__ = [
     "mse",
     "object_identity",
     "phase_shift",
+    "pooled_shape",
     "psnr",
     "quality_drift",
     "recognise_actions",
