@@ -109,7 +109,22 @@ def test_too_few_scenarios_keep_the_threshold_and_say_how_many() -> None:
     assert not found.complete
     assert [axis.threshold for axis in found.axes] == [0.6, 0.9, 0.5]
     assert "perceptual_drift: stays 0.6. 20 scenarios are too few" in found.table()
-    assert "needs 59; 20 would do for 0.0476" in found.table()
+    assert "59 are enough; with 20 the smallest alpha is 0.143" in found.table()
+    assert calibrate(scores_of(panel), alpha=0.143).complete
+    assert not calibrate(scores_of(panel), alpha=0.142).complete
+
+
+def test_new_seeds_on_this_panel_need_rollouts_not_scenarios() -> None:
+    panel = panel_of(8, seeds=8)
+    scores = scores_of(panel)
+    assert not calibrate(scores).complete
+    found = calibrate(scores, estimand="seeds")
+    assert found.complete
+    record = found.axes[0].calibration
+    assert record is not None
+    assert (record.estimand, record.rollouts, record.scenarios) == ("seeds", 64, 8)
+    assert (record.redraws, record.seed) == (None, None)
+    assert "from 64 rollouts" in found.table()
 
 
 def test_axis_without_a_gate_has_alpha_on_its_own() -> None:
@@ -293,6 +308,9 @@ def test_command(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str
     assert calibrated == calibrate(scores_of(panel)).panel
     assert f"fingerprint {calibrated.fingerprint[:12]}" in printed
     assert printed.count(" -> ") == 3
+    command = ["calibrate", str(tmp_path), "--estimand", "seeds", "--joint", "--out", str(out)]
+    assert main(command) == 0
+    assert Panel.load(out) == calibrate(scores_of(panel), estimand="seeds", joint=True).panel
     file = tmp_path / "scores" / "other-seed.safetensors"
     assert main(["calibrate", str(file), "--alpha", "0.001", "--out", str(out)]) == 3
     assert Panel.load(out) == panel

@@ -216,13 +216,17 @@ class AxisCalibration(_Frozen):
 
     `conformal`: rollouts of the model `oracle` fail on the axis with a chance of `alpha`, from
     `scenarios` scenarios with one seed each, mean over `redraws` choices of seeds that `seed`
-    begins. `conformal_joint`: with a chance of `alpha` on any of the gated axes. `tolerance`: the
-    oracle repeats the reference, which passes with the change that `tolerance` names.
+    begins. `conformal_joint`: with a chance of `alpha` on any of the gated axes. With the estimand
+    "seeds" the chance is that of new seeds on the panel's own scenarios, from `rollouts` of them.
+    `tolerance`: the oracle repeats the reference, which passes with the change that `tolerance`
+    names.
     """
 
     method: Literal["conformal", "conformal_joint", "tolerance"]
     oracle: Name
     scenarios: Count
+    estimand: Literal["scenarios", "seeds"] | None = None
+    rollouts: Count | None = None
     alpha: Annotated[StrictFloat, Field(gt=0.0, lt=1.0)] | None = None
     redraws: Count | None = None
     seed: Annotated[StrictInt, Field(ge=0)] | None = None

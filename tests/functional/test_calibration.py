@@ -54,6 +54,29 @@ def test_perfect_rollouts_fail_as_seldom_as_asked(joint: bool) -> None:
     assert mean > alpha / 4
 
 
+@pytest.mark.parametrize("spread", [0.0, 1.0, 30.0])
+def test_new_seeds_on_the_same_scenarios(spread: float) -> None:
+    """On average over a panel of 8 scenarios, whose levels differ not at all or completely."""
+    generator = torch.Generator().manual_seed(7)
+    panels, alpha = 300, 0.1
+    shape = (panels, 8, 1, 1)
+    level = spread * torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    def seeds(number: int) -> Tensor:
+        noise = torch.randn(panels, 8, number, 1, generator=generator, dtype=torch.float64)
+        return torch.sigmoid((level + noise) / 30).expand(-1, -1, -1, 3)
+
+    found = calibrate_thresholds(
+        seeds(8), patience=3, alpha=alpha, estimand="seeds", gated=torch.zeros(panels).bool()
+    )
+    assert found.units.tolist() == [64] * panels
+    assert (found.sd == 0).all()
+    failed = (seeds(60)[..., 0] < found.threshold[:, None, None]).double().mean((1, 2))
+    error = failed.std().item() / math.sqrt(panels)
+    assert failed.mean().item() < alpha + 1 / 64 + 3 * error
+    assert failed.mean().item() > alpha / 2
+
+
 def test_each_axis_has_its_share() -> None:
     cells = perfect(80, 3)
     patience = torch.tensor([1, 3, 2])
@@ -127,6 +150,7 @@ def test_rollouts_too_short_to_fail_count_as_perfect() -> None:
     [
         (lambda x: calibrate_thresholds(x[0], patience=3), ValueError, "scores"),
         (lambda x: calibrate_thresholds(x, patience=torch.tensor([3])), ValueError, "patience"),
+        (lambda x: calibrate_thresholds(x, patience=3, estimand="rows"), ValueError, "estimand"),
         (lambda x: calibrate_thresholds(x, patience=3, alpha=0.0), ValueError, "alpha must be"),
         (lambda x: calibrate_thresholds(x, patience=3, gated=torch.ones(3)), TypeError, "gated"),
     ],

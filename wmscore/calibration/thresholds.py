@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,7 +30,8 @@ class AxisThreshold:
         sd: how much the choice of seeds matters, standard deviation of the threshold; NaN where
             it stays.
         scenarios: scenarios in which the axis is defined.
-        needed: scenarios that the asked alpha needs.
+        units: what was counted: those scenarios, or with the estimand "seeds" the rollouts.
+        needed: units that the asked alpha needs.
         why: a sentence for a person.
     """
 
@@ -40,6 +42,7 @@ class AxisThreshold:
     calibration: AxisCalibration | None
     sd: float
     scenarios: int
+    units: int
     needed: int
     why: str
 
@@ -82,6 +85,7 @@ def calibrate(
     *,
     alpha: float = 0.05,
     joint: bool = False,
+    estimand: Literal["scenarios", "seeds"] = "scenarios",
     tolerance: Sequence[Scores] = (),
     redraws: int = 200,
     seed: int = 0,
@@ -99,6 +103,8 @@ def calibrate(
         alpha: share of perfect rollouts whose usable horizon may end, over all gated axes: each of
             m has alpha / m. An axis without a gate has alpha on its own.
         joint: calibrate the gated axes together (`wmscore.stats.joint_conformal_threshold`).
+        estimand: whether the promise is for new scenarios, or for new seeds on the scenarios of
+            this panel (`wmscore.functional.calibrate_thresholds`).
         tolerance: scores of the changed reference.
         redraws: draws of one seed per scenario.
         seed: of the draws.
@@ -125,15 +131,14 @@ def calibrate(
         patience=torch.tensor([spec.patience for spec in panel.axes]),
         alpha=alpha,
         joint=joint,
+        estimand=estimand,
         gated=torch.tensor([spec.gate for spec in panel.axes]),
         redraws=redraws,
         seed=seed,
     )
     limits = _tolerated(panel, tolerance)
-    axes = tuple(
-        _axis(spec, a, found, limits, oracle.model, alpha, joint, redraws, seed)
-        for a, spec in enumerate(panel.axes)
-    )
+    asked = _Asked(oracle.model, alpha, joint, estimand, redraws, seed)
+    axes = tuple(_axis(spec, a, found, limits, asked) for a, spec in enumerate(panel.axes))
     changed = [axis for axis in axes if axis.calibration is not None]
     return Calibration(
         panel=panel.with_thresholds(
@@ -172,28 +177,41 @@ def _tolerated(panel: Panel, tolerance: Sequence[Scores]) -> tuple[Tensor, Tenso
     return lowest.masked_fill(scenarios == 0, torch.nan), scenarios
 
 
+class _Asked(NamedTuple):
+    """What the caller of `calibrate` chose."""
+
+    oracle: str
+    alpha: float
+    joint: bool
+    estimand: Literal["scenarios", "seeds"]
+    redraws: int
+    seed: int
+
+
 def _axis(
     spec: AxisSpec,
     a: int,
     found: CalibratedThresholds,
     limits: tuple[Tensor, Tensor],
-    oracle: str,
-    alpha: float,
-    joint: bool,
-    redraws: int,
-    seed: int,
+    asked: _Asked,
 ) -> AxisThreshold:
-    share, scenarios, needed = float(found.alpha[a]), int(found.scenarios[a]), int(found.needed[a])
-    limit, seen = float(limits[0][a]), int(limits[1][a])
-    threshold, sd, record = spec.threshold, float("nan"), None
-    together = joint and spec.gate
-    share_text = f"{share:.3g}" + (
-        " over all gated axes together" if together else f" (of {alpha:g})" * (share < alpha)
+    oracle, share = asked.oracle, float(found.alpha[a])
+    scenarios, units, needed = (
+        int(count[a]) for count in (found.scenarios, found.units, found.needed)
     )
+    seen = int(limits[1][a])
+    threshold, sd, record = spec.threshold, float("nan"), None
+    together = asked.joint and spec.gate
+    kind = "scenarios" if asked.estimand == "scenarios" else "rollouts"
+    part = f"{share:.3g}"
+    if together:
+        part += " over all gated axes together"
+    elif share < asked.alpha:
+        part += f" (alpha {asked.alpha:g}, shared by the gated axes)"
     if bool(found.perfect[a]) and seen:
-        threshold, record = (
-            limit,
-            AxisCalibration(method="tolerance", oracle=oracle, scenarios=seen, tolerance=TOLERANCE),
+        threshold = float(limits[0][a])
+        record = AxisCalibration(
+            method="tolerance", oracle=oracle, scenarios=seen, tolerance=TOLERANCE
         )
         why = (
             f"{oracle!r} repeats the reference, which tells nothing; the reference passes in "
@@ -207,24 +225,26 @@ def _axis(
     elif scenarios == 0:
         why = f"{oracle!r} has no defined score on it"
     elif int(found.reason[a]):
-        why = (
-            f"{scenarios} scenarios are too few for a share of {share_text}: it needs {needed}; "
-            f"{scenarios} would do for {1 / (scenarios + 1):.3g}"
-        )
+        # So that the lowest of all, of 1 / (units + 1), is within the share of this axis.
+        least = asked.alpha / share / (units + 1)
+        why = f"{units} {kind} are too few for a share of {part}: {needed} are enough"
+        if not together and least < 1:
+            why += f"; with {units} the smallest alpha is {least:.3g}"
     else:
         threshold, sd = float(found.threshold[a]), float(found.sd[a])
         record = AxisCalibration(
             method="conformal_joint" if together else "conformal",
             oracle=oracle,
-            alpha=share,
             scenarios=scenarios,
-            redraws=redraws,
-            seed=seed,
+            estimand=asked.estimand,
+            rollouts=units if asked.estimand == "seeds" else None,
+            alpha=share,
+            redraws=asked.redraws if asked.estimand == "scenarios" else None,
+            seed=asked.seed if asked.estimand == "scenarios" else None,
         )
-        why = (
-            f"a share of {share_text} of the rollouts of {oracle!r} fails, from {scenarios} "
-            f"scenarios; it varies by {sd:.2g} with the seeds that are drawn"
-        )
+        why = f"a share of {part} of the rollouts of {oracle!r} fails, from {units} {kind}"
+        if asked.estimand == "scenarios":
+            why += f"; it varies by {sd:.2g} with the seeds that are drawn"
     return AxisThreshold(
         axis=spec.axis,
         gate=spec.gate,
@@ -233,6 +253,7 @@ def _axis(
         calibration=record,
         sd=sd,
         scenarios=scenarios,
+        units=units,
         needed=needed,
         why=why,
     )

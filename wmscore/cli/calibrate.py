@@ -32,6 +32,12 @@ def add(command: Command) -> None:
         "--joint", action="store_true", help="calibrate the gated axes together, not alpha / m each"
     )
     calibrate.add_argument(
+        "--estimand",
+        choices=["scenarios", "seeds"],
+        default="scenarios",
+        help="promise for new scenarios (default), or for new seeds on those of this panel",
+    )
+    calibrate.add_argument(
         "--tolerance",
         metavar="ROLLOUTS",
         help="a recording, for axes on which the world repeats itself: its reference, moved by a "
@@ -57,6 +63,7 @@ def _calibrate(args: argparse.Namespace) -> int:
         oracle,
         alpha=args.alpha,
         joint=args.joint,
+        estimand=args.estimand,
         tolerance=copies,
         redraws=args.redraws,
         seed=args.seed,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from wmscore.functional._check import check_curve, check_mask, check_per_axis
+from wmscore.functional._check import check_choice, check_curve, check_mask, check_per_axis
 from wmscore.functional.critical import critical_threshold
 from wmscore.stats import conformal_threshold, joint_conformal_threshold
 
@@ -28,7 +28,8 @@ class CalibratedThresholds(NamedTuple):
             axes together where they were calibrated jointly.
         sd: float64, standard deviation of the threshold over the redraws of seeds.
         scenarios: int64, those in which the axis is defined.
-        needed: int64, scenarios from which there is a threshold.
+        units: int64, what was counted: those scenarios, or with the estimand "seeds" the rollouts.
+        needed: int64, units from which there is a threshold.
         reason: uint8, TOO_FEW_SAMPLES where the threshold is NaN.
     """
 
@@ -37,6 +38,7 @@ class CalibratedThresholds(NamedTuple):
     alpha: Tensor
     sd: Tensor
     scenarios: Tensor
+    units: Tensor
     needed: Tensor
     reason: Tensor
 
@@ -47,6 +49,7 @@ def calibrate_thresholds(
     patience: int | Tensor,
     alpha: float = 0.05,
     joint: bool = False,
+    estimand: Literal["scenarios", "seeds"] = "scenarios",
     gated: Tensor | None = None,
     valid: Tensor | None = None,
     redraws: int = 200,
@@ -67,6 +70,11 @@ def calibrate_thresholds(
         joint: use how the gated axes fail together instead of :math:`\alpha / m` for each
             (`wmscore.stats.joint_conformal_threshold`): higher thresholds for the same alpha, and
             one for fewer scenarios where the axes go together.
+        estimand: what the promise is for. "scenarios": a rollout of a new scenario; one seed of
+            each scenario counts. "seeds": a rollout with a new seed of a scenario of this panel;
+            every seed counts, so that fewer scenarios do, if they have many. Seeds of a scenario
+            are not exchangeable with those of others, so that up to 1 / (S K) more than alpha may
+            fail on average over the panel, and far more in its hardest scenario.
         gated: ``[A]`` bool, axes that end the usable horizon; the others have alpha each, on their
             own. ``None`` means all.
         valid: bool, broadcasts to ``[A, S, K, T]``; other steps do not count. ``None`` means all.
@@ -89,6 +97,7 @@ def calibrate_thresholds(
         0.63
     """
     check_curve("scores", scores, ndim=4)
+    check_choice("estimand", estimand, ("scenarios", "seeds"))
     axes = scores.shape[0]
     if isinstance(patience, Tensor):
         check_per_axis("patience", patience, axes)
@@ -101,6 +110,9 @@ def calibrate_thresholds(
     critical = critical_threshold(scores.double(), patience=patience, valid=valid)
     # No score is above 1: what cannot fail is as good as perfect. Scenarios first, axes last.
     critical = critical.clamp(max=1.0).movedim(0, -1)
+    known = ~critical.isnan()
+    if estimand == "seeds":
+        critical = critical.flatten(0, 1)[:, None]
     gates = int(gated.sum())
     alone = conformal_threshold(critical, alpha, redraws=redraws, seed=seed)
     if joint and gates:
@@ -116,7 +128,7 @@ def calibrate_thresholds(
         for of_all, of_gates in zip(alone, together, strict=True)
     ]
     threshold, sd, scenarios, needed, reason = found
-    scenarios = (~critical.isnan()).any(1).sum(0)  # of the axis itself, also jointly
+    scenarios = known.any(1).sum(0)  # of the axis itself, also jointly
     undefined = scenarios == 0
     all_perfect = (critical.isnan() | (critical >= _PERFECT)).flatten(0, 1).all(0) & ~undefined
     threshold = threshold.clamp(max=1.0).masked_fill(undefined, torch.nan)
@@ -126,6 +138,7 @@ def calibrate_thresholds(
         alpha=torch.full_like(threshold, alpha).masked_fill(gated, share),
         sd=sd.masked_fill(undefined, torch.nan),
         scenarios=scenarios,
+        units=known.sum((0, 1)) if estimand == "seeds" else scenarios,
         needed=needed,
         reason=torch.where(undefined, alone.reason, reason),
     )
