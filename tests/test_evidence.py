@@ -60,7 +60,10 @@ def test_the_metric_table_says_how_a_drift_goes(demo):
     with (out / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["model"] == "delayed-actions-2"]
     scores = next(scores for scores in results if scores.model == "delayed-actions-2")
-    found = drift_shape(scores.axes["perceptual_drift"].values, higher_is_better=True)
+    found = drift_shape(
+        scores.axes["perceptual_drift"].values, higher_is_better=True, threshold=0.6
+    )
+    assert found.area.max() > 0
     for name, values in found._asdict().items():
         for row, value in zip(rows, values.tolist(), strict=True):
             cell = row[f"perceptual_drift_{name}"]

@@ -23,6 +23,12 @@ from wmscore.stats.competing import (
     CumulativeIncidence,
     cumulative_incidence,
 )
+from wmscore.stats.conformal import (
+    ConformalThreshold,
+    conformal_threshold,
+    joint_conformal_threshold,
+    scenarios_for,
+)
 from wmscore.stats.curve_bands import (
     CurveBand,
     mean_band,
@@ -115,6 +121,7 @@ from wmscore.stats.wilcoxon import (
 
 __all__ = [
     "BootstrapMeans",
+    "ConformalThreshold",
     "CumulativeIncidence",
     "CurveBand",
     "EXACT_SCENARIOS",
@@ -141,12 +148,14 @@ __all__ = [
     "cluster_bootstrap",
     "cluster_restricted_mean",
     "cluster_survival",
+    "conformal_threshold",
     "cumulative_incidence",
     "detectable_difference",
     "hazard",
     "holm",
     "interquartile_interval",
     "interquartile_mean",
+    "joint_conformal_threshold",
     "kaplan_meier",
     "kendall_tau",
     "log_rank_test",
@@ -164,6 +173,7 @@ __all__ = [
     "resample_counts",
     "restricted_mean",
     "risk_table",
+    "scenarios_for",
     "scenarios_needed",
     "seeds_needed",
     "sign_flip_norm_test",
