@@ -269,6 +269,36 @@ def test_faults_and_the_gate() -> None:
     assert other.outcome == "undecided"
 
 
+def test_what_the_candidate_alone_does_not_show_passes_nothing() -> None:
+    old, new = pair(STEADY)
+    stops = torch.full((8, 3), T)
+    stops[0, 0] = 3
+    short = made_scores(new.panel, new.horizon.steps.view(8, 3), model="new", stops=stops)
+    found = compare(old, short, gate=2)
+    assert found.candidate.ends_first == 1
+    assert found.gate is not None
+    assert found.gate.outcome == "undecided"
+    assert found.gate.because[0].startswith("new ends before old in 1 pair")
+    assert found.gate.because[1].startswith("usable horizon: new is at most 2.0 steps worse")
+    other = compare(short, old, gate=2)
+    assert (other.candidate.ends_first, other.baseline.ends_first) == (0, 1)
+    assert other.gate is not None
+    assert other.gate.outcome == "pass"
+
+    defined = new.horizon.defined.clone()
+    defined[3] = False
+    silent = replace(new, horizon=replace(new.horizon, defined=defined))
+    found = compare(old, silent, gate=2)
+    assert found.candidate.dropped == {"undefined": 1}
+    assert (found.candidate.undefined_alone, found.candidate.faults) == (1, 0)
+    assert found.gate is not None
+    assert found.gate.outcome == "undecided"
+    both = compare(replace(old, horizon=replace(old.horizon, defined=defined)), silent, gate=2)
+    assert both.candidate.undefined_alone == 0
+    assert both.gate is not None
+    assert both.gate.outcome == "pass"
+
+
 def test_a_gate_on_axes_takes_the_worst() -> None:
     panel = made_panel(8, 2, T)
     a = ends(8, 2)
