@@ -324,9 +324,24 @@ def test_nothing_to_compare() -> None:
     found = compare(new, old, gate=2)
     assert found.gate is not None
     assert found.gate.outcome == "undecided"
-    assert "Nothing can be compared" in said(found)
+    assert "No usable horizon can be compared" in said(found)
     assert Comparison.from_json(found.to_json()).to_json() == found.to_json()
     assert "n/a" in found.table()
+
+
+def test_axes_are_compared_where_no_row_has_a_horizon() -> None:
+    panel = made_panel(8, 2, T)
+    a = ends(8, 2)
+    old, new = (made_scores(panel, a + i, model=m) for i, m in ((0, "old"), (2, "new")))
+    silent = torch.zeros(16, dtype=torch.bool)
+    old, new = (replace(s, horizon=replace(s.horizon, defined=silent)) for s in (old, new))
+    found = compare(old, new)
+    assert math.isnan(found.horizon.estimate)
+    assert found.axes[0].p_holm == pytest.approx(3 * 2 / 2**8)
+    assert found.axes[0].estimate == pytest.approx(2 * 0.75 / T)
+    text = found.verdict()
+    assert text[0].startswith("No usable horizon can be compared")
+    assert text[1].startswith("new's mean scores, after Holm over 3 axes: perceptual drift higher")
 
 
 def test_json_and_back(tmp_path: Path) -> None:

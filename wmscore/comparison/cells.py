@@ -27,7 +27,8 @@ class MatchedCells:
             its reference ends early, all models are restricted to the steps that all show.
         cause: int64, index of the axis that ends it, -1 where none does.
         areas: `[M, S, K, A]` float64, mean score of each axis over the steps that are defined in
-            all models, NaN where there is none or the cell is dropped.
+            all models, NaN where there is none or a model has an evaluation fault. A cell without
+            a horizon has them all the same.
         kept: `[S, K]` bool, cells that all models have.
         restricted: `[S, K]` bool, kept cells that end early.
         dropped: per model, why its rows fell out, and how many.
@@ -71,13 +72,14 @@ def matched_cells(results: Sequence[Scores]) -> MatchedCells:
     limit = torch.where(kept, each.amin(0), last)
     horizon = torch.where(kept, torch.minimum(steps, limit).double(), torch.nan)
     failed = kept & ~censored & (steps < limit)
-    silent = ~defined & (torch.stack([s.fault for s in results]).cpu() == int(Reason.DEFINED))
+    sound = torch.stack([s.fault for s in results]).cpu() == int(Reason.DEFINED)
+    silent = ~defined & sound
     alone = silent & (defined.sum(0) == len(results) - 1)
     first = kept & (each == limit) & (limit < last) & ((each == limit).sum(0) == 1)
     return MatchedCells(
         horizon=horizon.view(-1, *shape),
         cause=torch.where(failed, axis, -1).view(-1, *shape),
-        areas=_areas(results, kept).view(len(results), *shape, -1),
+        areas=_areas(results, sound.all(0)).view(len(results), *shape, -1),
         kept=kept.view(shape),
         restricted=(kept & (limit < last)).view(shape),
         dropped=tuple(_dropped(s, n) for s, n in zip(results, silent.sum(1).tolist(), strict=True)),
@@ -99,12 +101,12 @@ def _last_judged(scores: Scores) -> Tensor:
     return torch.where(there, torch.arange(1, there.shape[1] + 1), 0).amax(1)
 
 
-def _areas(results: Sequence[Scores], kept: Tensor) -> Tensor:
-    """Mean scores `[M, R, A]` over steps that all models define."""
+def _areas(results: Sequence[Scores], sound: Tensor) -> Tensor:
+    """Mean scores `[M, R, A]` over steps that all models define, of rows without a fault."""
     found = []
     for name in results[0].axes:
         curves = [s.axes[name].values.cpu().double() for s in results]  # M x [R, T]
-        shared = torch.stack([curve.isfinite() for curve in curves]).all(0) & kept[:, None]
+        shared = torch.stack([curve.isfinite() for curve in curves]).all(0) & sound[:, None]
         count = shared.sum(1)
         found.append(
             torch.stack([torch.where(shared, curve, 0.0).sum(1) / count for curve in curves])
