@@ -17,7 +17,17 @@ _EXPORTS = {
     "Scorer": "wmscore.scorer",
     "Scores": "wmscore.scores",
 }
-_MODULES = ("evidence", "functional", "metrics", "networks", "ops", "replay", "testing", "worlds")
+_MODULES = (
+    "calibration",
+    "evidence",
+    "functional",
+    "metrics",
+    "networks",
+    "ops",
+    "replay",
+    "testing",
+    "worlds",
+)
 
 __all__ = [
     "Curve",
