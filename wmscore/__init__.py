@@ -20,6 +20,7 @@ _EXPORTS = {
     "compare": "wmscore.comparison",
 }
 _MODULES = (
+    "calibration",
     "comparison",
     "evidence",
     "functional",

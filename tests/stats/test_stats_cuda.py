@@ -16,22 +16,29 @@ from wmscore.stats import (
     cluster_bootstrap,
     cluster_restricted_mean,
     cluster_survival,
+    conformal_threshold,
     cumulative_incidence,
+    detectable_difference,
     hazard,
     holm,
     interquartile_interval,
     interquartile_mean,
+    joint_conformal_threshold,
     kaplan_meier,
     kendall_tau,
     log_rank_test,
     mean_band,
     mean_interval,
     nested_bootstrap,
+    paired_power,
     paired_t_test,
+    paired_variance,
     quantile_band,
     rank_shares,
     restricted_mean,
     risk_table,
+    scenarios_needed,
+    seeds_needed,
     sign_flip_norm_test,
     sign_flip_test,
     signed_rank_test,
@@ -112,3 +119,26 @@ def test_the_calls_run_here_too() -> None:
     values = torch.randn(24, 5, 2, dtype=torch.float64)
     for call in CALLS.values():
         assert all(isinstance(part, Tensor) for part in call(values))
+
+
+@pytest.mark.needs_cuda
+def test_sizes_and_thresholds_on_a_device() -> None:
+    values = torch.rand(40, 3, 4, dtype=torch.float64)
+    values[::3, 0, 1] = math.nan
+    other = torch.rand(40, 3, 4, dtype=torch.float64)
+    calls = [
+        (paired_variance, (values, other)),
+        (conformal_threshold, (values, 0.1)),
+        (joint_conformal_threshold, (values, 0.2)),
+        (paired_power, (values, other, 12)),
+        (detectable_difference, (other, 12)),
+        (scenarios_needed, (values[:4], other[:4])),
+        (seeds_needed, (values, other, other, 20)),
+    ]
+    for call, arguments in calls:
+        moved = [x.cuda() if isinstance(x, torch.Tensor) else x for x in arguments]
+        here, there = call(*arguments), call(*moved)
+        pairs = [(here, there)] if isinstance(here, torch.Tensor) else zip(here, there, strict=True)
+        for a, b in pairs:
+            assert b.is_cuda
+            torch.testing.assert_close(a, b.cpu(), equal_nan=True)

@@ -127,7 +127,7 @@ def area_beyond(
     values, defined = defined_steps("values", values, valid)
     check_per_curve("threshold", threshold, tuple(values.shape[:-1]))
     if not isinstance(threshold, Tensor):
-        threshold = values.new_tensor(threshold)
+        threshold = values.new_full((), threshold)
     limit = threshold.to(values).unsqueeze(-1)
     beyond = limit - values if higher_is_better else values - limit
     area = beyond.clamp(min=0).masked_fill(~defined, 0.0).sum(-1)
