@@ -40,6 +40,35 @@ WMSCORE_HOST_DEVICE inline int lowest_bit(uint64_t word) {
 #endif
 }
 
+// Of a word that is not 0.
+WMSCORE_HOST_DEVICE inline int highest_bit(uint32_t word) {
+#ifdef __CUDA_ARCH__
+  return 31 - __clz(static_cast<int>(word));
+#else
+  return 31 - __builtin_clz(word);
+#endif
+}
+
+WMSCORE_HOST_DEVICE inline int highest_bit(uint64_t word) {
+#ifdef __CUDA_ARCH__
+  return 63 - __clzll(static_cast<long long>(word));
+#else
+  return 63 - __builtin_clzll(word);
+#endif
+}
+
+// The bits from which on `length` >= 1 in a row are set.
+template <typename Word>
+WMSCORE_HOST_DEVICE Word runs_of(Word word, int64_t length) {
+  if (length > static_cast<int64_t>(sizeof(Word) * 8)) return 0;
+  for (int done = 1; done < length;) {
+    const int more = 2 * done <= length ? done : static_cast<int>(length) - done;
+    word &= word >> more;
+    done += more;
+  }
+  return word;
+}
+
 // What each step of a word says: below the threshold, at or above the one to recover at, defined.
 // The first two hold at defined steps only, and never both.
 template <typename Word>
@@ -69,8 +98,8 @@ struct StepSet {
   }
 };
 
-// One curve, a word of steps after the other.
-template <typename Word>
+// One curve, a word of steps after the other; a Count holds the number of steps.
+template <typename Word, typename Count>
 class CurveScan {
  public:
   static constexpr int kBits = sizeof(Word) * 8;
@@ -78,13 +107,13 @@ class CurveScan {
   // `lost` takes the steps of failures, if `marks`.
   WMSCORE_HOST_DEVICE CurveScan(int64_t patience, int64_t recovery_patience, bool marks,
                                 StepSet<Word> lost)
-      : patience_(patience < 1 ? 1 : patience),
-        recovery_patience_(recovery_patience < 1 ? 1 : recovery_patience),
+      : patience_(clamped(patience)),
+        recovery_patience_(clamped(recovery_patience)),
         marks_(marks),
         lost_(lost) {}
 
   // The steps from `base` on.
-  WMSCORE_HOST_DEVICE void add(const StepBits<Word>& bits, int64_t base) {
+  WMSCORE_HOST_DEVICE void add(const StepBits<Word>& bits, Count base) {
     // A step that neither fails nor passes is as the one before it: a failing one carries through
     // the held steps that follow it, as the carry of a sum does.
     const Word held = ~(bits.fails | bits.passes);
@@ -94,12 +123,12 @@ class CurveScan {
     const Word failing = failing_or_held & bits.defined;
     const Word passing = bits.defined & ~failing_or_held;
     failing_ += count_bits(failing);
-    follow(failing, passing, bits.defined, base);
+    follow(failing, passing, bits.defined, failing_or_held, base);
     defined_ += count_bits(bits.defined);
   }
 
   // After the last word. Values of `curves` are `pitch` apart.
-  WMSCORE_HOST_DEVICE void finish(int64_t steps, int64_t* curves, int64_t pitch) {
+  WMSCORE_HOST_DEVICE void finish(Count steps, int64_t* curves, int64_t pitch) {
     if (is_down_) {
       lost_steps_ += defined_ - begin_defined_;
       if (marks_) lost_.add(last_failure_ - 1, steps);
@@ -112,18 +141,45 @@ class CurveScan {
     for (int k = 0; k < kCrossingColumns; ++k) curves[k * pitch] = values[k];
   }
 
-  WMSCORE_HOST_DEVICE int64_t first() const { return first_; }
-  WMSCORE_HOST_DEVICE int64_t defined() const { return defined_; }
+  WMSCORE_HOST_DEVICE Count first() const { return first_; }
+  WMSCORE_HOST_DEVICE Count defined() const { return defined_; }
 
  private:
-  // Looks for a run that is long enough: of failing steps, or in a failure of passing ones.
-  WMSCORE_HOST_DEVICE void follow(Word failing, Word passing, Word defined, int64_t base) {
+  WMSCORE_HOST_DEVICE static Count clamped(int64_t patience) {
+    constexpr int64_t kMost = 0x7fffffff;  // more steps than a curve has
+    return static_cast<Count>(patience < 1 ? 1 : patience > kMost ? kMost : patience);
+  }
+
+  // Looks for runs that are long enough: of failing steps, or in a failure of passing ones. A run
+  // that is long enough without the steps it holds is so with them, which are found at once.
+  WMSCORE_HOST_DEVICE void follow(Word failing, Word passing, Word defined, Word failing_or_held,
+                                  Count base) {
+    Word long_runs = 0;
+    bool is_found = false;  // long_runs
     for (int place = 0; place < kBits;) {
       const Word rest = ~Word{0} << place;
-      const Word wanted = (is_down_ ? passing : failing) & rest;
+      Word wanted = (is_down_ ? passing : failing) & rest;
       Word others = (is_down_ ? failing : passing) & rest;
+      const Count needed = is_down_ ? recovery_patience_ : patience_;
       if (run_ == 0) {
         if (wanted == 0) return;
+        if (others != 0) {
+          // On to the run that is long enough, or to the one at the end of the word.
+          if (!is_found) {
+            long_runs =
+                runs_of(is_down_ ? static_cast<Word>(~failing_or_held) : failing_or_held, needed);
+          }
+          is_found = true;
+          const Word ahead = long_runs & rest;
+          const Word skipped = ahead == 0 ? others : others & ~(~Word{0} << lowest_bit(ahead));
+          if (skipped != 0) {
+            place = highest_bit(skipped) + 1;
+            if (place == kBits) return;
+            wanted &= ~Word{0} << place;
+            others &= ~Word{0} << place;
+            if (wanted == 0) return;
+          }
+        }
         place = lowest_bit(wanted);
         others &= ~Word{0} << place;
         run_begin_ = base + place + 1;
@@ -132,8 +188,9 @@ class CurveScan {
       const int end = others == 0 ? kBits : lowest_bit(others);
       const Word before = end == kBits ? ~Word{0} : ~(~Word{0} << end);
       run_ += count_bits(static_cast<Word>(wanted & before));
-      if (run_ >= (is_down_ ? recovery_patience_ : patience_)) {
+      if (run_ >= needed) {
         turn();
+        is_found = false;
         run_ = 0;
       } else if (end < kBits) {
         run_ = 0;
@@ -162,15 +219,15 @@ class CurveScan {
     }
   }
 
-  int64_t patience_, recovery_patience_;
+  Count patience_, recovery_patience_;
   bool marks_;
   StepSet<Word> lost_;
   bool is_failing_ = false;  // the last step, or the one that it holds from
   bool is_down_ = false;     // in a failure
-  int64_t run_ = 0, run_begin_ = 0, run_defined_ = 0;
-  int64_t first_ = 0, recovery_ = 0, recovered_ = 0, last_failure_ = 0, last_recovery_ = 0;
-  int64_t failures_ = 0, defined_ = 0, failing_ = 0, lost_steps_ = 0;
-  int64_t begin_defined_ = 0, back_defined_ = 0;  // defined steps before
+  Count run_ = 0, run_begin_ = 0, run_defined_ = 0;
+  Count first_ = 0, recovery_ = 0, recovered_ = 0, last_failure_ = 0, last_recovery_ = 0;
+  Count failures_ = 0, defined_ = 0, failing_ = 0, lost_steps_ = 0;
+  Count begin_defined_ = 0, back_defined_ = 0;  // defined steps before
 };
 
 }  // namespace wmscore

@@ -232,9 +232,9 @@ void scan(const ScoreCurves& curves, int64_t first, int64_t last, const FoundCro
       const Curve<T, Real> curve(curves, axis, rollout);
       const bool* const valid =
           curves.valid.data ? row_of<bool>(curves.valid, axis, rollout) : nullptr;
-      CurveScan<uint64_t> curve_scan(value_of(curves.patience, axis, rollout),
-                                     value_of(curves.recovery_patience, axis, rollout), is_gated,
-                                     StepSet<uint64_t>{lost, 1});
+      CurveScan<uint64_t, int64_t> curve_scan(value_of(curves.patience, axis, rollout),
+                                              value_of(curves.recovery_patience, axis, rollout),
+                                              is_gated, StepSet<uint64_t>{lost, 1});
       Real least = std::numeric_limits<Real>::infinity();
       for (int64_t word = 0; word < words; ++word) {
         const int64_t base = word * kSteps;
