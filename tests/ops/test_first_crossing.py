@@ -120,9 +120,7 @@ def by_machine(
             failures = found.failures
             begin = [first for first, _ in failures]
             back = failures[0][1] if failures else 0
-            after = [
-                t for t in found.defined if back and back <= t < (begin + [steps + 1] * 2)[1]
-            ]
+            after = [t for t in found.defined if back and back <= t < (begin + [steps + 1] * 2)[1]]
             own = found.lost(steps)
             row = Crossings(
                 step=begin[0] if begin else 0,
@@ -332,7 +330,11 @@ GIVEN = {
         ({"threshold": torch.zeros(2)}, ValueError, r"threshold .*\[A, B, T\] = \(2, 3, 4\)"),
         ({"patience": torch.ones(2, 1)}, TypeError, "patience must be int64, got torch.float32"),
         ({"patience": torch.ones(3, 1).long()}, ValueError, r"patience must have shape \[A, B\]"),
-        ({"recovery_patience": 3}, TypeError, r"recovery_patience must be a torch\.Tensor, got int"),
+        (
+            {"recovery_patience": 3},
+            TypeError,
+            r"recovery_patience must be a torch\.Tensor, got int",
+        ),
         ({"valid": torch.ones(1, 3, 4)}, TypeError, "valid must be bool, got torch.float32"),
         ({"valid": torch.ones(3, 4) > 0}, ValueError, r"valid must have shape .*got \(3, 4\)"),
         ({"gated": torch.ones(1) > 0}, ValueError, r"gated must have shape \[A\] = \(2,\), got"),

@@ -146,9 +146,9 @@ def first_crossing(
 
     Returns:
         - int64 `[10, A, B]`, the rows of `Crossings`;
-        - `[2, A, B]`, float64 for float64 scores and else float32: the margin (score - threshold, or
-          threshold - score if `above`) at `Crossings.step`, NaN where there is none, and the smallest
-          margin of the defined steps, NaN where there is none;
+        - `[2, A, B]`, float64 for float64 scores and else float32: the margin (score - threshold,
+          or threshold - score if `above`) at `Crossings.step`, NaN where there is none, and the
+          smallest margin of the defined steps, NaN where there is none;
         - int64 `[4, B]`, the rows of `StepCounts`.
 
         Equal between kernels. There is no gradient.
@@ -194,7 +194,9 @@ def first_crossing(
     length_back, begin_back = runs(passing, failing)
     once = torch.ones((), dtype=torch.int64, device=scores.device)
     needed = patience.clamp(min=1).unsqueeze(-1)
-    needed_back = once if recovery_patience is None else recovery_patience.clamp(min=1).unsqueeze(-1)
+    needed_back = (
+        once if recovery_patience is None else recovery_patience.clamp(min=1).unsqueeze(-1)
+    )
     down = last(failing & (length >= needed)) > last(passing & (length_back >= needed_back))
     was_down = pad(down[..., :-1], (1, 0))
     falls, rises = down & ~was_down, was_down & ~down
