@@ -5,9 +5,19 @@
 #include "half.h"
 #include "kernels.h"
 
+// What is called must become part of the kernel: on a CPU, counting bits is one instruction only in
+// a function that is compiled for the processors that have it.
+#if defined(__CUDACC__)
+#define WMSCORE_PART __host__ __device__ inline
+#elif defined(__GNUC__)
+#define WMSCORE_PART inline __attribute__((always_inline))
+#else
+#define WMSCORE_PART inline
+#endif
+
 namespace wmscore {
 
-WMSCORE_HOST_DEVICE inline int count_bits(uint32_t word) {
+WMSCORE_PART int count_bits(uint32_t word) {
 #ifdef __CUDA_ARCH__
   return __popc(word);
 #else
@@ -15,7 +25,7 @@ WMSCORE_HOST_DEVICE inline int count_bits(uint32_t word) {
 #endif
 }
 
-WMSCORE_HOST_DEVICE inline int count_bits(uint64_t word) {
+WMSCORE_PART int count_bits(uint64_t word) {
 #ifdef __CUDA_ARCH__
   return __popcll(word);
 #else
@@ -24,7 +34,7 @@ WMSCORE_HOST_DEVICE inline int count_bits(uint64_t word) {
 }
 
 // Of a word that is not 0.
-WMSCORE_HOST_DEVICE inline int lowest_bit(uint32_t word) {
+WMSCORE_PART int lowest_bit(uint32_t word) {
 #ifdef __CUDA_ARCH__
   return __ffs(static_cast<int>(word)) - 1;
 #else
@@ -32,7 +42,7 @@ WMSCORE_HOST_DEVICE inline int lowest_bit(uint32_t word) {
 #endif
 }
 
-WMSCORE_HOST_DEVICE inline int lowest_bit(uint64_t word) {
+WMSCORE_PART int lowest_bit(uint64_t word) {
 #ifdef __CUDA_ARCH__
   return __ffsll(static_cast<long long>(word)) - 1;
 #else
@@ -41,7 +51,7 @@ WMSCORE_HOST_DEVICE inline int lowest_bit(uint64_t word) {
 }
 
 // Of a word that is not 0.
-WMSCORE_HOST_DEVICE inline int highest_bit(uint32_t word) {
+WMSCORE_PART int highest_bit(uint32_t word) {
 #ifdef __CUDA_ARCH__
   return 31 - __clz(static_cast<int>(word));
 #else
@@ -49,7 +59,7 @@ WMSCORE_HOST_DEVICE inline int highest_bit(uint32_t word) {
 #endif
 }
 
-WMSCORE_HOST_DEVICE inline int highest_bit(uint64_t word) {
+WMSCORE_PART int highest_bit(uint64_t word) {
 #ifdef __CUDA_ARCH__
   return 63 - __clzll(static_cast<long long>(word));
 #else
@@ -59,7 +69,7 @@ WMSCORE_HOST_DEVICE inline int highest_bit(uint64_t word) {
 
 // The bits from which on `length` >= 1 in a row are set.
 template <typename Word>
-WMSCORE_HOST_DEVICE Word runs_of(Word word, int64_t length) {
+WMSCORE_PART Word runs_of(Word word, int64_t length) {
   if (length > static_cast<int64_t>(sizeof(Word) * 8)) return 0;
   for (int done = 1; done < length;) {
     const int more = 2 * done <= length ? done : static_cast<int>(length) - done;
@@ -84,10 +94,10 @@ struct StepSet {
   Word* words;
   int64_t pitch;
 
-  WMSCORE_HOST_DEVICE Word& operator[](int64_t i) const { return words[i * pitch]; }
+  WMSCORE_PART Word& operator[](int64_t i) const { return words[i * pitch]; }
 
   // The steps first <= t < last, counted from 0.
-  WMSCORE_HOST_DEVICE void add(int64_t first, int64_t last) const {
+  WMSCORE_PART void add(int64_t first, int64_t last) const {
     constexpr int64_t kBits = sizeof(Word) * 8;
     for (int64_t i = first / kBits; i * kBits < last; ++i) {
       Word inside = ~Word{0};
@@ -105,15 +115,15 @@ class CurveScan {
   static constexpr int kBits = sizeof(Word) * 8;
 
   // `lost` takes the steps of failures, if `marks`.
-  WMSCORE_HOST_DEVICE CurveScan(int64_t patience, int64_t recovery_patience, bool marks,
-                                StepSet<Word> lost)
+  WMSCORE_PART CurveScan(int64_t patience, int64_t recovery_patience, bool marks,
+                         StepSet<Word> lost)
       : patience_(clamped(patience)),
         recovery_patience_(clamped(recovery_patience)),
         marks_(marks),
         lost_(lost) {}
 
   // The steps from `base` on.
-  WMSCORE_HOST_DEVICE void add(const StepBits<Word>& bits, Count base) {
+  WMSCORE_PART void add(const StepBits<Word>& bits, Count base) {
     // A step that neither fails nor passes is as the one before it: a failing one carries through
     // the held steps that follow it, as the carry of a sum does.
     const Word held = ~(bits.fails | bits.passes);
@@ -128,7 +138,7 @@ class CurveScan {
   }
 
   // After the last word. Values of `curves` are `pitch` apart.
-  WMSCORE_HOST_DEVICE void finish(Count steps, int64_t* curves, int64_t pitch) {
+  WMSCORE_PART void finish(Count steps, int64_t* curves, int64_t pitch) {
     if (is_down_) {
       lost_steps_ += defined_ - begin_defined_;
       if (marks_) lost_.add(last_failure_ - 1, steps);
@@ -141,19 +151,19 @@ class CurveScan {
     for (int k = 0; k < kCrossingColumns; ++k) curves[k * pitch] = values[k];
   }
 
-  WMSCORE_HOST_DEVICE Count first() const { return first_; }
-  WMSCORE_HOST_DEVICE Count defined() const { return defined_; }
+  WMSCORE_PART Count first() const { return first_; }
+  WMSCORE_PART Count defined() const { return defined_; }
 
  private:
-  WMSCORE_HOST_DEVICE static Count clamped(int64_t patience) {
+  WMSCORE_PART static Count clamped(int64_t patience) {
     constexpr int64_t kMost = 0x7fffffff;  // more steps than a curve has
     return static_cast<Count>(patience < 1 ? 1 : patience > kMost ? kMost : patience);
   }
 
   // Looks for runs that are long enough: of failing steps, or in a failure of passing ones. A run
   // that is long enough without the steps it holds is so with them, which are found at once.
-  WMSCORE_HOST_DEVICE void follow(Word failing, Word passing, Word defined, Word failing_or_held,
-                                  Count base) {
+  WMSCORE_PART void follow(Word failing, Word passing, Word defined, Word failing_or_held,
+                           Count base) {
     Word long_runs = 0;
     bool is_found = false;  // long_runs
     for (int place = 0; place < kBits;) {
@@ -199,7 +209,7 @@ class CurveScan {
     }
   }
 
-  WMSCORE_HOST_DEVICE void turn() {
+  WMSCORE_PART void turn() {
     is_down_ = !is_down_;
     if (is_down_) {
       ++failures_;

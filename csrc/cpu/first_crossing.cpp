@@ -153,10 +153,10 @@ uint64_t valid_bits(const bool* row, int64_t stride, int64_t first, int64_t step
 }
 
 // One axis of one rollout, read a word of steps at a time.
-template <typename T, typename Real>
+template <typename T, typename Real, bool kAvx2>
 class Curve {
  public:
-  Curve(const ScoreCurves& curves, int64_t axis, int64_t rollout)
+  WMSCORE_INLINE Curve(const ScoreCurves& curves, int64_t axis, int64_t rollout)
       : curves_(curves),
         recover_(curves.recover.data ? curves.recover : curves.threshold),
         scores_(row_of<T>(curves.scores, axis, rollout)),
@@ -168,21 +168,23 @@ class Curve {
     is_known_ = !is_flat_ || (limit_ == limit_ && widen(backs_[0]) == widen(backs_[0]));
   }
 
-  Bits read(int64_t first, Real& least) const {
+  WMSCORE_INLINE Bits read(int64_t first, Real& least) const {
     Bits bits = {0, 0, 0};
     if (!is_known_) return bits;
     Real room[kSteps];
     const Real* const scores = values_of<T, Real>(scores_, curves_.scores.step, first,
                                                   curves_.steps, static_cast<Real>(NAN), room);
 #ifdef WMSCORE_AVX2
-    if (is_flat_ && wmscore::has_avx2()) {
-      const Real back = widen(backs_[0]);
-      if (curves_.above) {
-        compare_avx2<Real, true>(scores, limit_, back, bits, least);
-      } else {
-        compare_avx2<Real, false>(scores, limit_, back, bits, least);
+    if constexpr (kAvx2) {
+      if (is_flat_) {
+        const Real back = widen(backs_[0]);
+        if (curves_.above) {
+          compare_avx2<Real, true>(scores, limit_, back, bits, least);
+        } else {
+          compare_avx2<Real, false>(scores, limit_, back, bits, least);
+        }
+        return bits;
       }
-      return bits;
     }
 #endif
     Real limit_room[kSteps], back_room[kSteps];
@@ -194,7 +196,7 @@ class Curve {
     return bits;
   }
 
-  Real margin(int64_t step) const {
+  WMSCORE_INLINE Real margin(int64_t step) const {
     const Real score = widen(scores_[step * curves_.scores.step]);
     const Real limit = widen(limits_[step * curves_.threshold.step]);
     return curves_.above ? limit - score : score - limit;
@@ -214,8 +216,9 @@ int64_t value_of(const Strided& side, int64_t axis, int64_t rollout) {
   return side.data ? *row_of<int64_t>(side, axis, rollout) : 1;
 }
 
-template <typename T>
-void scan(const ScoreCurves& curves, int64_t first, int64_t last, const FoundCrossings& found) {
+template <typename T, bool kAvx2>
+WMSCORE_INLINE void scan(const ScoreCurves& curves, int64_t first, int64_t last,
+                         const FoundCrossings& found) {
   using Real = decltype(widen(T{}));
   const int64_t words = (curves.steps + kSteps - 1) / kSteps;
   const int64_t pitch = curves.axes * curves.rollouts;
@@ -229,7 +232,7 @@ void scan(const ScoreCurves& curves, int64_t first, int64_t last, const FoundCro
     std::fill(room.begin(), room.end(), 0);
     for (int64_t axis = 0; axis < curves.axes; ++axis) {
       const bool is_gated = !curves.gated || curves.gated[axis];
-      const Curve<T, Real> curve(curves, axis, rollout);
+      const Curve<T, Real, kAvx2> curve(curves, axis, rollout);
       const bool* const valid =
           curves.valid.data ? row_of<bool>(curves.valid, axis, rollout) : nullptr;
       CurveScan<uint64_t, int64_t> curve_scan(value_of(curves.patience, axis, rollout),
@@ -276,18 +279,34 @@ void scan(const ScoreCurves& curves, int64_t first, int64_t last, const FoundCro
   }
 }
 
+#ifdef WMSCORE_AVX2
+template <typename T>
+WMSCORE_AVX2 void scan_avx2(const ScoreCurves& curves, int64_t first, int64_t last,
+                            const FoundCrossings& found) {
+  scan<T, true>(curves, first, last, found);
+}
+#endif
+
+template <typename T>
+void run(const ScoreCurves& curves, int64_t first, int64_t last, const FoundCrossings& found) {
+#ifdef WMSCORE_AVX2
+  if (wmscore::has_avx2()) return scan_avx2<T>(curves, first, last, found);
+#endif
+  scan<T, false>(curves, first, last, found);
+}
+
 }  // namespace
 
 void wmscore_first_crossing_cpu(wmscore::Element element, ScoreCurves curves, int64_t first,
                                 int64_t last, FoundCrossings found) {
   switch (element) {
     case wmscore::Element::kFloat16:
-      return scan<wmscore::Half>(curves, first, last, found);
+      return run<wmscore::Half>(curves, first, last, found);
     case wmscore::Element::kBfloat16:
-      return scan<wmscore::Bfloat16>(curves, first, last, found);
+      return run<wmscore::Bfloat16>(curves, first, last, found);
     case wmscore::Element::kFloat32:
-      return scan<float>(curves, first, last, found);
+      return run<float>(curves, first, last, found);
     default:
-      return scan<double>(curves, first, last, found);
+      return run<double>(curves, first, last, found);
   }
 }
