@@ -222,7 +222,7 @@ class Scores:
         return lines
 
     def _failures_record(self, axis: str, index: int, row: int) -> dict[str, Any]:
-        """How often an axis fails, when it comes back and for how long, and by how much it fails."""
+        """How often an axis fails, when and for how long it is back, and by how much it fails."""
         horizon = self.horizon
         defined = bool(horizon.axis_defined[index, row])
         back = int(horizon.recovery[index, row])

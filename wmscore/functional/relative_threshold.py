@@ -68,7 +68,7 @@ def relative_threshold(
         if not value.is_floating_point():
             raise TypeError(f"{name} must be floating point, got {value.dtype}")
     try:
-        torch.broadcast_shapes(*(value.shape for value in given.values()))
+        torch.broadcast_shapes(*(value.shape for value in given.values()))  # type: ignore[no-untyped-call]
     except RuntimeError:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in given.items())
         raise ValueError(f"shapes must broadcast, got {shapes}") from None
