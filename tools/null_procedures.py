@@ -1,0 +1,119 @@
+"""How people decide that two models differ: the chosen test and what is used instead.
+
+Each procedure takes `Panels` and says for every panel whether it would reject at 5 %, `[P]` bool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from null_panels import Panels
+from torch import Tensor
+
+from wmscore.stats import mean_interval, sign_flip_test, student_quantile
+
+__all__ = ["LEVEL", "PROCEDURES", "SURVIVAL", "bootstrap_counts"]
+
+LEVEL = 0.05
+DRAWS = 2000
+BLOCK = 250  # panels that share their draws
+
+Procedure = Callable[[Panels], Tensor]
+
+
+def sign_flips(panels: Panels) -> Tensor:
+    """The chosen test: signs of scenario means."""
+    return sign_flip_test(panels.differences).p_value <= LEVEL
+
+
+def t_scenarios(panels: Panels) -> Tensor:
+    """The chosen interval: Student's t of scenario means."""
+    return _excludes_zero(*mean_interval(panels.differences, 1 - LEVEL)[1:3])
+
+
+def t_pairs(panels: Panels) -> Tensor:
+    """Student's t of all pairs of seeds, as if each were a scenario."""
+    pairs = (panels.values[1] - panels.values[0]).flatten(0, 1)
+    return _excludes_zero(*mean_interval(pairs, 1 - LEVEL)[1:3])
+
+
+def t_unpaired(panels: Panels) -> Tensor:
+    """Student's t of two samples of rollouts, which forgets that scenarios are the same."""
+    flat = panels.values.flatten(1, 2)  # [2, N, P]
+    size = flat.shape[1]
+    error = (flat.var(1).sum(0) / size).sqrt()
+    t = (flat[1].mean(0) - flat[0].mean(0)) / error
+    return t.abs() > _t_limit(2 * size - 2)
+
+
+def percentile_pairs(panels: Panels) -> Tensor:
+    """Percentile bootstrap of all pairs of seeds."""
+    return _blocks((panels.values[1] - panels.values[0]).flatten(0, 1), _percentile)
+
+
+def percentile_scenarios(panels: Panels) -> Tensor:
+    """Percentile bootstrap of scenarios."""
+    return _blocks(panels.differences, _percentile)
+
+
+def bootstrap_t(panels: Panels) -> Tensor:
+    """Bootstrap-t of scenarios, the chosen sensitivity check."""
+    return _blocks(panels.differences, _studentised)
+
+
+def _t_limit(freedom: int) -> float:
+    central = torch.tensor(1 - LEVEL / 2, dtype=torch.float64)
+    return float(student_quantile(central, torch.tensor(float(freedom))))
+
+
+def _excludes_zero(low: Tensor, high: Tensor) -> Tensor:
+    return (low > 0) | (high < 0)
+
+
+def _blocks(values: Tensor, interval: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> Tensor:
+    """Whether intervals of `[N, P]` exclude 0; the draws are anew for every block of panels."""
+    parts = values.split(BLOCK, dim=1)
+    return torch.cat([_excludes_zero(*interval(part, n)) for n, part in enumerate(parts)])
+
+
+def bootstrap_counts(units: int, draws: int, seed: int) -> Tensor:
+    """How often each unit is in each resample, `[draws, units]` float64."""
+    generator = torch.Generator().manual_seed(seed)
+    picked = torch.randint(units, (draws, units), generator=generator)
+    counts = torch.zeros(draws, units, dtype=torch.float64)
+    return counts.scatter_add_(1, picked, torch.ones_like(counts))
+
+
+def _percentile(values: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    means = bootstrap_counts(len(values), DRAWS, seed) @ values / len(values)
+    return _ends(means)
+
+
+def _studentised(values: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    size, counts = len(values), bootstrap_counts(len(values), DRAWS, seed)
+    mean, error = values.mean(0), (values.var(0) / size).sqrt()
+    centred = values - mean
+    means = counts @ centred / size
+    squares = counts @ centred.square() / size
+    spread = ((squares - means.square()).clamp(min=0) / (size - 1)).sqrt()
+    low, high = _ends(torch.where(spread > 0, means / spread, torch.nan))
+    return mean - high * error, mean - low * error
+
+
+def _ends(statistics: Tensor) -> tuple[Tensor, Tensor]:
+    ends = torch.tensor([LEVEL / 2, 1 - LEVEL / 2], dtype=torch.float64)
+    low, high = statistics.nanquantile(ends, dim=0)
+    return low, high
+
+
+PROCEDURES: dict[str, Procedure] = {
+    "sign flips of scenario means": sign_flips,
+    "t, scenario means": t_scenarios,
+    "bootstrap-t of scenarios": bootstrap_t,
+    "percentile bootstrap of scenarios": percentile_scenarios,
+    "t, pairs of seeds": t_pairs,
+    "percentile bootstrap of pairs": percentile_pairs,
+    "t, unpaired rollouts": t_unpaired,
+}
+SURVIVAL: dict[str, Procedure] = {}
