@@ -10,7 +10,7 @@ from wmscore.stats.sign_flip import (
     sign_flip_norm_test,
     sign_flip_test,
 )
-from wmscore.stats.student import student_quantile
+from wmscore.stats.student import student_quantile, student_two_sided
 
 __all__ = [
     "EXACT_SCENARIOS",
@@ -21,4 +21,5 @@ __all__ = [
     "sign_flip_norm_test",
     "sign_flip_test",
     "student_quantile",
+    "student_two_sided",
 ]

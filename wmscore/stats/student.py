@@ -1,4 +1,4 @@
-"""Quantiles of Student's t distribution, which torch does not have."""
+"""Quantiles and tails of Student's t distribution, which torch does not have."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch import Tensor
 
 from wmscore.stats._check import check_values
 
-__all__ = ["student_quantile"]
+__all__ = ["student_quantile", "student_two_sided"]
 
 _NODES = 64
 _ITERATIONS = 64
+_TAIL = 75.0  # nats below the density at t where a tail is cut: e-33 of it
 _LARGE = 50.0  # from here on, differences of log-gammas are less exact than the series
 
 _SERIES = (869 / 4194304, -399 / 262144, -21 / 32768, 5 / 1024, 1 / 128, -1 / 8, 1.0)
@@ -74,6 +75,52 @@ def student_quantile(probability: Tensor, freedom: Tensor) -> Tensor:
     quantile = freedom.sqrt() * torch.tan(angle)
     quantile = torch.where(probability < 0.5, -quantile, quantile)
     return torch.where(inside, quantile, torch.nan)
+
+
+def student_two_sided(statistic: Tensor, freedom: Tensor) -> Tensor:
+    r"""The p-value :math:`P(|X| \ge |t|)`, X of Student's t distribution.
+
+    .. math:: P(|X| \ge t) = \frac{2 \, \Gamma((\nu + 1) / 2)}{\sqrt{\pi} \, \Gamma(\nu / 2)}
+        \int_{\arctan(t / \sqrt\nu)}^{\pi / 2} \cos^{\nu - 1} u \, du
+
+    Args:
+        statistic: floating point, t.
+        freedom: floating point, degrees of freedom :math:`\nu`, at least 1; broadcasts with
+            `statistic`.
+
+    Returns:
+        Float64 of the broadcast shape, in [0, 1]; relative error below 1e-9 for p-values from
+        1e-100. NaN where the statistic is NaN, and for fewer than one degree of freedom.
+
+    Raises:
+        TypeError: not floating point tensors.
+
+    Example:
+        >>> import torch
+        >>> p = student_two_sided(torch.tensor(2.304256, dtype=torch.float64), torch.tensor(7.0))
+        >>> round(p.item(), 6)
+        0.054647
+    """
+    check_values("statistic", statistic)
+    check_values("freedom", freedom)
+    size, freedom = torch.broadcast_tensors(
+        statistic.to(torch.float64).abs(), freedom.to(torch.float64)
+    )
+    inside = ~size.isnan() & (freedom >= 1)
+    freedom = torch.where(inside, freedom, 1.0)
+    size = torch.where(inside, size, 0.0)
+    start = torch.atan(size / freedom.sqrt())
+    # Most of a thin tail lies close to where it starts, and needs the nodes there.
+    end = torch.acos(torch.cos(start) * torch.exp(-_TAIL / freedom))
+    nodes, weights = (
+        torch.as_tensor(part, dtype=torch.float64, device=size.device)
+        for part in np.polynomial.legendre.leggauss(_NODES)
+    )
+    width = (end - start) / 2
+    at = start[..., None] + width[..., None] * (nodes + 1)
+    area = (_cosine_power(at, (freedom - 1)[..., None]) * weights).sum(-1) * width
+    p_value = 2 / math.sqrt(math.pi) * _gamma_ratio(freedom / 2) * area
+    return torch.where(inside, p_value.clamp(max=1.0), torch.nan)
 
 
 def _cosine_power(angle: Tensor, power: Tensor) -> Tensor:
