@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from wmscore.stats.competing import CumulativeIncidence, cumulative_incidence
 from wmscore.stats.holm import holm
 from wmscore.stats.intervals import MeanInterval, mean_interval
+from wmscore.stats.kaplan_meier import (
+    Hazard,
+    KaplanMeier,
+    SurvivalQuantile,
+    hazard,
+    kaplan_meier,
+    survival_quantile,
+)
+from wmscore.stats.log_rank import LogRankTest, log_rank_test
+from wmscore.stats.restricted_mean import RestrictedMean, restricted_mean
+from wmscore.stats.risk import RiskTable, pool_tables, risk_table
 from wmscore.stats.sign_flip import (
     EXACT_SCENARIOS,
     SignFlipTest,
@@ -14,12 +26,27 @@ from wmscore.stats.student import student_quantile, student_two_sided
 
 __all__ = [
     "EXACT_SCENARIOS",
+    "CumulativeIncidence",
+    "Hazard",
+    "KaplanMeier",
+    "LogRankTest",
     "MeanInterval",
+    "RestrictedMean",
+    "RiskTable",
     "SignFlipTest",
+    "SurvivalQuantile",
+    "cumulative_incidence",
+    "hazard",
     "holm",
+    "kaplan_meier",
+    "log_rank_test",
     "mean_interval",
+    "pool_tables",
+    "restricted_mean",
+    "risk_table",
     "sign_flip_norm_test",
     "sign_flip_test",
     "student_quantile",
     "student_two_sided",
+    "survival_quantile",
 ]
