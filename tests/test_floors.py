@@ -26,7 +26,7 @@ FLOORS = {
     "scores": 2,
     "actions": 3,
     "attribution": 3,
-    "compare": 3,
+    "comparison": 3,
     "scorer": 3,
     "stressors": 3,
     "worlds": 3,

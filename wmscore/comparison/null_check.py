@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wmscore.comparison.null_worlds import check_cells, flipped_worlds, split_worlds
-from wmscore.stats import sign_flip_test
+from wmscore.stats import sign_flip_test, student_two_sided
 
 __all__ = ["NullCheck", "Rejections", "null_check", "null_check_pair"]
 
@@ -212,7 +212,7 @@ def _one_sample(values: Tensor) -> Tensor:
     count = (~values.isnan()).sum(0)
     mean = values.nanmean(0)
     spread = (values - mean).square().nansum(0) / (count - 1)
-    return _two_sided(mean / (spread / count).sqrt(), count - 1)
+    return student_two_sided(mean / (spread / count).sqrt(), (count - 1).double())
 
 
 def _two_samples(values: Tensor) -> Tensor:
@@ -222,7 +222,7 @@ def _two_samples(values: Tensor) -> Tensor:
     freedom = count.sum(0) - 2
     spread = (values - mean[:, None]).square().nansum((0, 1)) / freedom
     error = (spread * (1 / count).sum(0)).sqrt()
-    return _two_sided((mean[1] - mean[0]) / error, freedom)
+    return student_two_sided((mean[1] - mean[0]) / error, freedom.double())
 
 
 def _rejections(procedure: str, p_values: Tensor, level: float) -> Rejections:

@@ -67,7 +67,15 @@ def mean_interval(values: Tensor, level: float = 0.95) -> MeanInterval:
     squares = sum_scenarios(torch.where(there, values - mean, 0.0).square())
     enough = count >= 2
     error = (squares / (count - 1) / count).sqrt()
-    central = torch.full_like(mean, 0.5 + level / 2)
-    half = error * student_quantile(central, (count - 1).to(torch.float64))
+    half = error * _quantile(count, values.shape[0], 0.5 + level / 2)
     low, high = (torch.where(enough, end, torch.nan) for end in (mean - half, mean + half))
     return MeanInterval(mean, low, high, count, reason_where(~enough))
+
+
+def _quantile(count: Tensor, most: int, probability: float) -> Tensor:
+    """Student's quantile for each count of values; once for each count if these are fewer."""
+    table = count.numel() > most
+    samples = torch.arange(most + 1, device=count.device) if table else count
+    freedom = (samples - 1).to(torch.float64)
+    quantile = student_quantile(torch.full_like(freedom, probability), freedom)
+    return quantile[count] if table else quantile
