@@ -81,7 +81,7 @@ def test_bad_margins(text: str, words: str) -> None:
 
 def test_bad_input() -> None:
     one = torch.tensor(1.0)
-    with pytest.raises(TypeError, match="low must be a torch.Tensor, got float"):
+    with pytest.raises(TypeError, match=r"low must be a torch\.Tensor, got float"):
         gate_outcome(1.0, one, 2.0, one)
     with pytest.raises(ValueError, match="margin must be a finite number of at least 0, got -1"):
         gate_outcome(one, one, -1, one)

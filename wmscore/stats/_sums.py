@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["sum_scenarios"]
+__all__ = ["sum_scenarios", "sum_steps"]
 
 
 def sum_scenarios(values: Tensor) -> Tensor:
@@ -13,3 +13,8 @@ def sum_scenarios(values: Tensor) -> Tensor:
         return values.sum(0)
     # A plain sum goes through a lone column in another order than through one of many.
     return values.cumsum(0)[-1]
+
+
+def sum_steps(values: Tensor) -> Tensor:
+    """Sum over the last dim of ``[..., T]``, of T > 0, one step after the other."""
+    return values.cumsum(-1)[..., -1]

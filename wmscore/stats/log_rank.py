@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wmscore.stats._check import reason_where
+from wmscore.stats._sums import sum_scenarios, sum_steps
 from wmscore.stats.risk import RiskTable, check_table
 
 __all__ = ["LogRankTest", "log_rank_test"]
@@ -88,14 +89,14 @@ def log_rank_test(
     failures = baseline.failures + candidate.failures
     there = both > 0
     share = torch.where(there, candidate.at_risk / both, 0.0)
-    excess = (candidate.failures - share * failures).sum(-1)
+    excess = sum_steps(candidate.failures - share * failures)
     spare = torch.where(both > 1, (both - failures) / (both - 1), 0.0)
-    variance = (share * (1 - share) * spare * failures).sum(-1)
+    variance = sum_steps(share * (1 - share) * spare * failures)
     if strata is not None:
         batch = variance.ndim
         if not -batch <= strata < batch:
             raise ValueError(f"strata must be one of the {batch} batch dims, got {strata}")
-        excess, variance = excess.sum(strata), variance.sum(strata)
+        excess, variance = (sum_scenarios(part.movedim(strata, 0)) for part in (excess, variance))
     none = variance <= 0
     statistic = torch.where(none, torch.nan, excess.square() / variance)
     p_value = torch.special.erfc((statistic / 2).sqrt())

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from wmscore.stats._check import check_count, check_number, reason_where
+from wmscore.stats._sums import sum_steps
 from wmscore.stats.kaplan_meier import greenwood_terms, normal_quantile, survival_curve
 from wmscore.stats.risk import RiskTable, check_table
 
@@ -86,9 +87,9 @@ def restricted_mean(
     survival = survival_curve(table)
     observed = (~survival[..., :last].isnan()).sum(-1)
     survival = survival[..., :until]
-    mean = survival.sum(-1)
     rest = survival.flip(-1).cumsum(-1).flip(-1)  # area from u on
-    error = (rest.square() * greenwood_terms(table)[..., :until]).sum(-1).sqrt()
+    mean = rest[..., 0]
+    error = sum_steps(rest.square() * greenwood_terms(table)[..., :until]).sqrt()
     half = normal_quantile(level) * error
     return RestrictedMean(
         mean,
