@@ -5,13 +5,20 @@ Each procedure takes `Panels` and says for every panel whether it would reject a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
-from null_panels import Panels
+from null_panels import STEPS, Panels
 from torch import Tensor
 
-from wmscore.stats import mean_interval, sign_flip_test, student_quantile
+from wmscore.stats import (
+    RiskTable,
+    log_rank_test,
+    mean_interval,
+    risk_table,
+    sign_flip_test,
+    student_quantile,
+)
 
 __all__ = ["LEVEL", "PROCEDURES", "SURVIVAL", "bootstrap_counts"]
 
@@ -60,6 +67,45 @@ def percentile_scenarios(panels: Panels) -> Tensor:
 def bootstrap_t(panels: Panels) -> Tensor:
     """Bootstrap-t of scenarios, the chosen sensitivity check."""
     return _blocks(panels.differences, _studentised)
+
+
+def log_rank(panels: Panels) -> Tensor:
+    """Log-rank test of all rollouts."""
+    return _log_rank(panels, stratified=False)
+
+
+def log_rank_stratified(panels: Panels) -> Tensor:
+    """Log-rank test with scenarios as strata."""
+    return _log_rank(panels, stratified=True)
+
+
+def sign_flips_excess(panels: Panels) -> Tensor:
+    """Sign flips of the excess failures of each scenario's log-rank test."""
+    found = torch.cat([log_rank_test(*tables).excess for tables in _tables(panels, True)], 1)
+    return sign_flip_test(found).p_value <= LEVEL
+
+
+def _log_rank(panels: Panels, stratified: bool) -> Tensor:
+    strata = -2 if stratified else None
+    parts = [log_rank_test(*tables, strata=strata) for tables in _tables(panels, stratified)]
+    return torch.cat([part.p_value for part in parts]) <= LEVEL
+
+
+def _tables(panels: Panels, by_scenario: bool) -> Iterator[tuple[RiskTable, RiskTable]]:
+    """Risk tables of both models, `[P]` or `[S, P]`, some panels at a time."""
+    assert panels.failed is not None
+    for values, failed in zip(
+        panels.values.long().split(BLOCK, -1), panels.failed.split(BLOCK, -1), strict=True
+    ):
+        sides = []
+        for side in (0, 1):
+            times, ends = values[side].movedim(-1, 0), failed[side].movedim(-1, 0)  # [P, S, K]
+            if by_scenario:
+                times, ends = times.movedim(0, 1), ends.movedim(0, 1)  # [S, P, K]
+            else:
+                times, ends = times.flatten(1), ends.flatten(1)
+            sides.append(risk_table(times, ends, STEPS))
+        yield sides[0], sides[1]
 
 
 def _t_limit(freedom: int) -> float:
@@ -116,4 +162,8 @@ PROCEDURES: dict[str, Procedure] = {
     "percentile bootstrap of pairs": percentile_pairs,
     "t, unpaired rollouts": t_unpaired,
 }
-SURVIVAL: dict[str, Procedure] = {}
+SURVIVAL: dict[str, Procedure] = {
+    "log-rank": log_rank,
+    "log-rank, scenarios as strata": log_rank_stratified,
+    "sign flips of log-rank excess": sign_flips_excess,
+}
