@@ -16,6 +16,18 @@ from wmscore.stats.kaplan_meier import (
 from wmscore.stats.log_rank import LogRankTest, log_rank_test
 from wmscore.stats.restricted_mean import RestrictedMean, restricted_mean
 from wmscore.stats.risk import RiskTable, pool_tables, risk_table
+from wmscore.stats.bootstrap import BootstrapMeans, cluster_bootstrap, nested_bootstrap
+from wmscore.stats.bootstrap_intervals import (
+    Interval,
+    bca_interval,
+    bootstrap_interval,
+    bootstrap_t_interval,
+    percentile_interval,
+    quantile_of_draws,
+)
+from wmscore.stats.holm import holm
+from wmscore.stats.intervals import MeanInterval, mean_interval
+from wmscore.stats.resampling import resample_counts
 from wmscore.stats.sign_flip import (
     EXACT_SCENARIOS,
     SignFlipTest,
@@ -30,6 +42,13 @@ __all__ = [
     "Hazard",
     "KaplanMeier",
     "LogRankTest",
+from wmscore.stats.student import student_quantile
+from wmscore.stats.wilcoxon import SignedRankTest, signed_rank_test
+
+__all__ = [
+    "EXACT_SCENARIOS",
+    "BootstrapMeans",
+    "Interval",
     "MeanInterval",
     "RestrictedMean",
     "RiskTable",
@@ -37,6 +56,11 @@ __all__ = [
     "SurvivalQuantile",
     "cumulative_incidence",
     "hazard",
+    "SignedRankTest",
+    "bca_interval",
+    "bootstrap_interval",
+    "bootstrap_t_interval",
+    "cluster_bootstrap",
     "holm",
     "kaplan_meier",
     "log_rank_test",
@@ -44,8 +68,13 @@ __all__ = [
     "pool_tables",
     "restricted_mean",
     "risk_table",
+    "nested_bootstrap",
+    "percentile_interval",
+    "quantile_of_draws",
+    "resample_counts",
     "sign_flip_norm_test",
     "sign_flip_test",
+    "signed_rank_test",
     "student_quantile",
     "student_two_sided",
     "survival_quantile",

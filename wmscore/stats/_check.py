@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "ALTERNATIVES",
     "DEFINED",
+    "LEAST_PAIRS",
     "TOO_FEW_SAMPLES",
+    "check_choice",
     "check_count",
     "check_number",
     "check_scenarios",
@@ -20,6 +23,10 @@ __all__ = [
 # The codes of `wmscore.functional.Reason`, which is a floor above; a test compares them.
 DEFINED = 0
 TOO_FEW_SAMPLES = 24
+
+ALTERNATIVES = ("two-sided", "greater", "less")
+# From so many pairs on the smallest p-value that signs can give is below .05.
+LEAST_PAIRS = {"two-sided": 6, "greater": 5, "less": 5}
 
 
 def check_values(name: str, value: object) -> None:
@@ -37,6 +44,13 @@ def check_scenarios(name: str, value: object, layout: str = "[S, ...]") -> None:
     least = 2 if layout.endswith("D]") else 1
     if value.ndim < least or (least == 2 and value.shape[-1] == 0):
         raise ValueError(f"{name} must have shape {layout}, got {tuple(value.shape)}")
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """One of several words."""
+    if value not in choices:
+        known = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} must be one of {known}, got {value!r}")
 
 
 def check_count(name: str, value: object, low: int = 1) -> None:
