@@ -12,15 +12,21 @@ from null_panels import STEPS, Panels
 from torch import Tensor
 
 from wmscore.stats import (
+    BootstrapMeans,
+    Interval,
     RiskTable,
+    bootstrap_t_interval,
+    cluster_bootstrap,
     log_rank_test,
     mean_interval,
+    percentile_interval,
     risk_table,
     sign_flip_test,
+    signed_rank_test,
     student_quantile,
 )
 
-__all__ = ["LEVEL", "PROCEDURES", "SURVIVAL", "bootstrap_counts"]
+__all__ = ["LEVEL", "PROCEDURES", "SURVIVAL"]
 
 LEVEL = 0.05
 DRAWS = 2000
@@ -54,19 +60,24 @@ def t_unpaired(panels: Panels) -> Tensor:
     return t.abs() > _t_limit(2 * size - 2)
 
 
+def wilcoxon(panels: Panels) -> Tensor:
+    """Wilcoxon's signed ranks of scenario means."""
+    return signed_rank_test(panels.differences).p_value <= LEVEL
+
+
 def percentile_pairs(panels: Panels) -> Tensor:
     """Percentile bootstrap of all pairs of seeds."""
-    return _blocks((panels.values[1] - panels.values[0]).flatten(0, 1), _percentile)
+    return _bootstrap((panels.values[1] - panels.values[0]).flatten(0, 1), _percentile)
 
 
 def percentile_scenarios(panels: Panels) -> Tensor:
     """Percentile bootstrap of scenarios."""
-    return _blocks(panels.differences, _percentile)
+    return _bootstrap(panels.differences, _percentile)
 
 
 def bootstrap_t(panels: Panels) -> Tensor:
     """Bootstrap-t of scenarios, the chosen sensitivity check."""
-    return _blocks(panels.differences, _studentised)
+    return _bootstrap(panels.differences, _studentised)
 
 
 def log_rank(panels: Panels) -> Tensor:
@@ -117,45 +128,25 @@ def _excludes_zero(low: Tensor, high: Tensor) -> Tensor:
     return (low > 0) | (high < 0)
 
 
-def _blocks(values: Tensor, interval: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> Tensor:
+def _bootstrap(values: Tensor, interval: Callable[[BootstrapMeans], Interval]) -> Tensor:
     """Whether intervals of `[N, P]` exclude 0; the draws are anew for every block of panels."""
-    parts = values.split(BLOCK, dim=1)
-    return torch.cat([_excludes_zero(*interval(part, n)) for n, part in enumerate(parts)])
+    parts = enumerate(values.split(BLOCK, dim=1))
+    drawn = (cluster_bootstrap(part, draws=DRAWS, seed=number) for number, part in parts)
+    return torch.cat([_excludes_zero(*interval(found)) for found in drawn])
 
 
-def bootstrap_counts(units: int, draws: int, seed: int) -> Tensor:
-    """How often each unit is in each resample, `[draws, units]` float64."""
-    generator = torch.Generator().manual_seed(seed)
-    picked = torch.randint(units, (draws, units), generator=generator)
-    counts = torch.zeros(draws, units, dtype=torch.float64)
-    return counts.scatter_add_(1, picked, torch.ones_like(counts))
+def _percentile(found: BootstrapMeans) -> Interval:
+    return percentile_interval(found.draws, 1 - LEVEL)
 
 
-def _percentile(values: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    means = bootstrap_counts(len(values), DRAWS, seed) @ values / len(values)
-    return _ends(means)
-
-
-def _studentised(values: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    size, counts = len(values), bootstrap_counts(len(values), DRAWS, seed)
-    mean, error = values.mean(0), (values.var(0) / size).sqrt()
-    centred = values - mean
-    means = counts @ centred / size
-    squares = counts @ centred.square() / size
-    spread = ((squares - means.square()).clamp(min=0) / (size - 1)).sqrt()
-    low, high = _ends(torch.where(spread > 0, means / spread, torch.nan))
-    return mean - high * error, mean - low * error
-
-
-def _ends(statistics: Tensor) -> tuple[Tensor, Tensor]:
-    ends = torch.tensor([LEVEL / 2, 1 - LEVEL / 2], dtype=torch.float64)
-    low, high = statistics.nanquantile(ends, dim=0)
-    return low, high
+def _studentised(found: BootstrapMeans) -> Interval:
+    return bootstrap_t_interval(found.draws, found.errors, found.mean, found.error, 1 - LEVEL)
 
 
 PROCEDURES: dict[str, Procedure] = {
     "sign flips of scenario means": sign_flips,
     "t, scenario means": t_scenarios,
+    "Wilcoxon of scenario means": wilcoxon,
     "bootstrap-t of scenarios": bootstrap_t,
     "percentile bootstrap of scenarios": percentile_scenarios,
     "t, pairs of seeds": t_pairs,

@@ -27,6 +27,7 @@ class PairedDifference(NamedTuple):
             pair is left.
         low: float64, lower end of the interval; NaN with too few pairs for one.
         high: float64, upper end.
+        error: float64, standard error of the estimate, from what the interval is made of.
         p_value: float64 in (0, 1], two-sided; NaN where there are too few units for any verdict.
         exact: bool, whether the p-value goes through all patterns.
         baseline: float64, mean of the baseline over the same pairs with the same weights.
@@ -46,6 +47,7 @@ class PairedDifference(NamedTuple):
     estimate: Tensor
     low: Tensor
     high: Tensor
+    error: Tensor
     p_value: Tensor
     exact: Tensor
     baseline: Tensor
@@ -133,9 +135,11 @@ def paired_difference(
     if estimand == "scenarios":
         test = sign_flip_test(mean_delta, draws=draws, seed=seed)
         low, high = over.low, over.high
+        error = deviation / over.scenarios.sqrt()
         p_value, exact, reason = test.p_value, test.exact, test.reason
     else:
-        low, high, still = _interval_of_seeds(delta, mean_delta, there, level)
+        low, high, error = _interval_of_seeds(delta, mean_delta, there, level)
+        still = error <= 0
         units = _units(first, second, delta, there)
         test = sign_flip_test(units.flatten(0, 1), draws=draws, seed=seed)
         p_value = torch.where(still, torch.nan, test.p_value)
@@ -147,6 +151,7 @@ def paired_difference(
         estimate=over.mean,
         low=low,
         high=high,
+        error=error,
         p_value=p_value,
         exact=exact,
         baseline=_mean(mean_first),
@@ -210,7 +215,7 @@ def _deviation(values: Tensor) -> Tensor:
 def _interval_of_seeds(
     delta: Tensor, mean_delta: Tensor, there: Tensor, level: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Interval over seeds of fixed scenarios, and where nothing varies with the seed."""
+    """Interval over seeds of fixed scenarios, and its standard error."""
     count = there.sum(1)
     scenarios = (count > 0).sum(0)
     spread = torch.where(there, delta - mean_delta[:, None], 0.0)
@@ -227,7 +232,6 @@ def _interval_of_seeds(
     total = _sum(terms, 0)
     spent = _sum(torch.where(freedom > 0, terms.square() / freedom.clamp(min=1), 0.0), 0)
     enough = freedom.sum(0) > 0
-    still = enough & (total <= 0)
     effective = torch.where(total > 0, total.square() / spent, 1.0)
     half = (
         total.sqrt()

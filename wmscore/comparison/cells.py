@@ -1,0 +1,94 @@
+"""Scores of several models as matched cells: scenario x seed, only what all of them show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wmscore.comparison.same import check_comparable
+from wmscore.functional import Reason
+from wmscore.scores import Scores
+
+__all__ = ["MatchedCells", "matched_cells"]
+
+UNDEFINED = "undefined"
+"""Why a row without an evaluation fault has no horizon: no gated axis judges it."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MatchedCells:
+    """What M models show at the same (scenario, seed), `[M, S, K]` each.
+
+    Attributes:
+        horizon: float64, usable horizon, NaN where the cell is dropped. Where a model's rollout or
+            its reference ends early, all models are restricted to the steps that all show.
+        cause: int64, index of the axis that ends it, -1 where none does.
+        areas: `[M, S, K, A]` float64, mean score of each axis over the steps that are defined in
+            all models, NaN where there is none or the cell is dropped.
+        kept: `[S, K]` bool, cells that all models have.
+        restricted: `[S, K]` bool, kept cells that end early.
+        dropped: per model, why its rows fell out, and how many.
+    """
+
+    horizon: Tensor
+    cause: Tensor
+    areas: Tensor
+    kept: Tensor
+    restricted: Tensor
+    dropped: tuple[dict[str, int], ...]
+
+
+def matched_cells(results: Sequence[Scores]) -> MatchedCells:
+    """Match rows by scenario and seed; drop those that any model lacks, and count them.
+
+    Args:
+        results: scores on one panel.
+
+    Raises:
+        TypeError: not `Scores`.
+        ValueError: no results, or scores by different networks or rules.
+        PanelMismatchError: results of different panels.
+    """
+    check_comparable(results)
+    panel = results[0].panel
+    shape = (len(panel.scenarios), len(panel.seeds))
+    last = panel.contract.horizon
+    defined = torch.stack([(s.fault == 0) & s.horizon.defined for s in results]).cpu()  # [M, R]
+    steps = torch.stack([s.horizon.steps for s in results]).cpu()
+    censored = torch.stack([s.horizon.censored for s in results]).cpu()
+    axis = torch.stack([s.horizon.axis for s in results]).cpu()
+    kept = defined.all(0)
+    limit = torch.where(censored & defined, steps, last).amin(0).clamp(max=last)
+    horizon = torch.where(kept, torch.minimum(steps, limit).double(), torch.nan)
+    failed = kept & ~censored & (steps < limit)
+    return MatchedCells(
+        horizon=horizon.view(-1, *shape),
+        cause=torch.where(failed, axis, -1).view(-1, *shape),
+        areas=_areas(results, kept).view(len(results), *shape, -1),
+        kept=kept.view(shape),
+        restricted=(kept & (limit < last)).view(shape),
+        dropped=tuple(_dropped(s, there) for s, there in zip(results, defined, strict=True)),
+    )
+
+
+def _areas(results: Sequence[Scores], kept: Tensor) -> Tensor:
+    """Mean scores `[M, R, A]` over steps that all models define."""
+    found = []
+    for name in results[0].axes:
+        curves = [s.axes[name].values.cpu().double() for s in results]  # M x [R, T]
+        shared = torch.stack([curve.isfinite() for curve in curves]).all(0) & kept[:, None]
+        count = shared.sum(1)
+        found.append(
+            torch.stack([torch.where(shared, curve, 0.0).sum(1) / count for curve in curves])
+        )
+    return torch.stack(found, -1)
+
+
+def _dropped(scores: Scores, defined: Tensor) -> dict[str, int]:
+    """Rows without a usable horizon, by reason."""
+    found = scores.faults()
+    silent = int((~defined & (scores.fault.cpu() == int(Reason.DEFINED))).sum())
+    return found | ({UNDEFINED: silent} if silent else {})

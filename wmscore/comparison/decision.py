@@ -1,0 +1,109 @@
+"""The gate's answer for two models, and the sentences that lead to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from wmscore.comparison.gate import GATE_SCENARIOS, Outcome, gate_outcome
+from wmscore.comparison.phrases import count, names, number, readable, signed
+from wmscore.comparison.result import Comparison, Difference, Gate
+
+__all__ = ["decide"]
+
+
+def decide(
+    found: Comparison, margins: Mapping[str, float], settled_by: Mapping[str, tuple[float, float]]
+) -> Gate:
+    """Pass, fail or undecided: the worst of all that was asked.
+
+    An evaluation fault of the candidate fails it, as nobody knows what the rows would have shown;
+    one of the baseline leaves the gate undecided.
+
+    Args:
+        found: the comparison.
+        margins: "usable_horizon" or an axis -> how much worse the candidate may be.
+        settled_by: the same names -> (scenarios, seeds) that would settle it; NaN where unknown.
+    """
+    old, new = names(found)
+    answers: list[tuple[Outcome, str]] = []
+    if found.candidate.faults:
+        what = _faults(found.candidate.faults, found.candidate.dropped)
+        answers.append((Outcome.FAIL, f"{new} has {what}: what these would have shown is unknown"))
+    if found.baseline.faults:
+        what = _faults(found.baseline.faults, found.baseline.dropped)
+        answers.append((Outcome.UNDECIDED, f"{old} has {what}, so that there is less to keep up to"))
+    for part in (found.horizon, *found.axes):
+        if part.name in margins:
+            answers.append(_answer(found, part, margins[part.name], settled_by[part.name]))
+    order = [Outcome.FAIL, Outcome.UNDECIDED, Outcome.PASS]
+    answers.sort(key=lambda answer: order.index(answer[0]))
+    return Gate(
+        outcome=answers[0][0].name.lower(),  # type: ignore[arg-type]  # one of the three
+        margin=margins.get("usable_horizon", math.nan),
+        axes={name: margin for name, margin in margins.items() if name != "usable_horizon"},
+        because=tuple(text for _, text in answers),
+    )
+
+
+def _answer(
+    found: Comparison, part: Difference, margin: float, settled_by: tuple[float, float]
+) -> tuple[Outcome, str]:
+    """One margin's outcome and why."""
+    _, new = names(found)
+    of_seeds = found.estimand == "seeds"
+    units, unit = (part.pairs, "pair") if of_seeds else (part.scenarios, "scenario")
+    low, high, baseline = (
+        torch.tensor(value, dtype=torch.float64) for value in (part.low, part.high, part.baseline)
+    )
+    outcome = Outcome(
+        int(gate_outcome(low, high, margin, torch.tensor(units), baseline=baseline))
+    )
+    what = f"{readable(part.name)}: "
+    steps = " steps" if part.unit == "steps" else ""
+    bound = f"{number(margin, part.unit)}{steps}"
+    ends = [f"{signed(value, part.unit)}{steps}" for value in (part.low, part.high)]
+    line = f"{signed(-margin, part.unit)}" if margin else number(0.0, part.unit)
+    if outcome == Outcome.PASS:
+        less = f"at most {bound} worse" if margin else "better"
+        return outcome, f"{what}{new} is {less}; the interval begins at {ends[0]}, above {line}"
+    if outcome == Outcome.FAIL:
+        more = f"more than {bound} worse" if margin else "worse"
+        return outcome, f"{what}{new} is {more}; the interval ends at {ends[1]}, below {line}"
+    if units < GATE_SCENARIOS:
+        return outcome, (
+            f"{what}{count(units, unit)} with a pair can support no verdict; it takes at least "
+            f"{GATE_SCENARIOS}"
+        )
+    if math.isnan(part.low):
+        return outcome, f"{what}no scenario has two seeds in both models, so there is no interval"
+    if part.baseline <= margin and part.low > -margin:
+        return outcome, (
+            f"{what}the baseline's own is {number(part.baseline, part.unit)}{steps}, so that "
+            f"nothing could be {bound} worse: choose a smaller margin or an easier panel"
+        )
+    return outcome, (
+        f"{what}the interval, {ends[0]} to {ends[1]}, holds {line}{_settling(found, *settled_by)}"
+    )
+
+
+def _settling(found: Comparison, scenarios: float, seeds: float) -> str:
+    """What would decide it, if the difference is as it was seen."""
+    ways = []
+    if math.isfinite(scenarios):
+        ways.append(f"about {count(max(scenarios, GATE_SCENARIOS), 'scenario')} of the kind")
+    if math.isfinite(seeds) and seeds > found.seeds:
+        ways.append(f"about {count(seeds, 'seed')} per scenario")
+    if not ways:
+        return "; only a larger difference could be told from it"
+    text = "; " + " or ".join(ways) + " would settle it, if the difference is as seen"
+    if math.isinf(seeds):
+        text += " (more seeds alone would not)"
+    return text
+
+
+def _faults(rows: int, dropped: Mapping[str, int]) -> str:
+    kinds = ", ".join(f"{n} x {readable(kind)}" for kind, n in dropped.items() if kind != "undefined")
+    return f"{count(rows, 'row')} with an evaluation fault ({kinds})"

@@ -1,0 +1,196 @@
+"""`compare`: two models on one panel, paired by scenario and seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from wmscore.comparison._check import ESTIMANDS, check_choice, check_level
+from wmscore.comparison.cells import MatchedCells, matched_cells
+from wmscore.comparison.decision import decide
+from wmscore.comparison.gate import check_margin, parse_margin
+from wmscore.comparison.paired import PairedDifference, paired_difference
+from wmscore.comparison.result import Comparison, Difference, ScenarioLine, Side
+from wmscore.comparison.same import check_comparable
+from wmscore.comparison.words import notes
+from wmscore.scores import Scores
+from wmscore.stats import cumulative_incidence, holm, risk_table
+
+__all__ = ["compare"]
+
+
+def compare(
+    baseline: Scores,
+    candidate: Scores,
+    *,
+    estimand: str = "scenarios",
+    level: float = 0.95,
+    draws: int = 10_000,
+    seed: int = 0,
+    gate: str | float | None = None,
+    gate_axes: Mapping[str, float] | None = None,
+) -> Comparison:
+    """Is the candidate better or worse than the baseline, by how much, and how sure is that?
+
+    Rows are matched by scenario and seed; a pair that either model lacks, by an evaluation fault or
+    since nothing judges it, counts for neither and is counted. The primary question is the usable
+    horizon, restricted to the panel's: its mean over seeds, one number per scenario and model. The
+    mean score of each axis (over the steps that both define) is beside it, corrected for their
+    number (Holm). See `paired_difference` for the intervals and the p-values: below 6 scenarios
+    there is none.
+
+    Args:
+        baseline: scores of the one model.
+        candidate: scores of the other, on the same panel. A difference above 0 speaks for it.
+        estimand: what the answer is to hold for: "scenarios", new ones of the panel's kind, or
+            "seeds", new ones on these very scenarios.
+        level: of confidence, in (0, 1).
+        draws: random patterns where there are too many to go through.
+        seed: of those.
+        gate: how much worse the candidate may be: steps, or a share of the horizon such as "5%".
+        gate_axes: likewise, axis -> how much lower its mean score may be.
+
+    Returns:
+        A `Comparison`; `verdict()` says it in words, `gate.outcome` is pass, fail or undecided.
+
+    Raises:
+        PanelMismatchError: the panels differ; says in which fields.
+        ValueError: scores by different networks or rules, another estimand, a level outside
+            (0, 1), or a margin that is none.
+        TypeError: not `Scores`, or options of another type.
+    """
+    names = ("the candidate", "the baseline")
+    check_comparable([baseline, candidate], [names[1], names[0]])
+    check_choice("estimand", estimand, ESTIMANDS)
+    check_level(level)
+    panel = baseline.panel
+    margin = math.nan if gate is None else parse_margin(gate, panel.contract.horizon)
+    axis_margins = _axis_margins(gate_axes or {}, list(baseline.axes))
+    cells = matched_cells([baseline, candidate])
+    horizon, areas = (
+        paired_difference(
+            *values, estimand=estimand, level=level, draws=draws, seed=seed
+        )
+        for values in (cells.horizon, cells.areas)
+    )
+    corrected = holm(areas.p_value).tolist()
+    axes = tuple(
+        _difference(name, "1", areas, a, corrected[a]) for a, name in enumerate(baseline.axes)
+    )
+    found = Comparison(
+        panel=panel.name,
+        fingerprint=panel.fingerprint,
+        steps=panel.contract.horizon,
+        seeds=len(panel.seeds),
+        estimand=estimand,  # type: ignore[arg-type]  # checked above
+        level=float(level),
+        draws=draws,
+        seed=seed,
+        baseline=_side(baseline, cells, 0),
+        candidate=_side(candidate, cells, 1),
+        horizon=_difference("usable_horizon", "steps", horizon, None, math.nan),
+        axes=axes,
+        scenarios=_lines(baseline, cells),
+        dropped=int((~cells.kept).sum()),
+        restricted=int(cells.restricted.sum()),
+    )
+    found = replace(found, notes=notes(found, [baseline, candidate]))
+    if gate is None and not axis_margins:
+        return found
+    return replace(found, gate=decide(found, margin, axis_margins))
+
+
+def _axis_margins(margins: Mapping[str, float], axes: list[str]) -> dict[str, float]:
+    for name, margin in margins.items():
+        if name not in axes:
+            raise ValueError(f"gate_axes: the panel has the axes {', '.join(axes)}; got {name!r}")
+        check_margin(f"gate_axes[{name!r}]", margin)
+        if margin >= 1:
+            raise ValueError(
+                f"gate_axes[{name!r}]: a margin of {margin:g} lets every score in [0, 1] pass; "
+                "expected less than 1"
+            )
+    return {name: float(margin) for name, margin in margins.items()}
+
+
+def _difference(
+    name: str, unit: str, found: PairedDifference, column: int | None, corrected: float
+) -> Difference:
+    values = [field if column is None else field[column] for field in found]
+    own = PairedDifference(*values)
+    return Difference(
+        name=name,
+        unit=unit,  # type: ignore[arg-type]  # one of the two above
+        baseline=float(own.baseline),
+        candidate=float(own.candidate),
+        estimate=float(own.estimate),
+        low=float(own.low),
+        high=float(own.high),
+        p_value=float(own.p_value),
+        p_holm=corrected,
+        exact=bool(own.exact),
+        scenarios=int(own.scenarios),
+        pairs=int(own.pairs),
+        better=int(own.better),
+        worse=int(own.worse),
+        deviation=float(own.deviation),
+        seed_correlation=float(own.seed_correlation),
+    )
+
+
+def _side(scores: Scores, cells: MatchedCells, index: int) -> Side:
+    """How one model's matched rollouts end."""
+    kept, last = cells.kept, scores.panel.contract.horizon
+    weight = (kept / kept.sum(1, keepdim=True)).nan_to_num(0.0).double()  # a scenario weighs 1
+    steps = torch.where(kept, cells.horizon[index], -1).long()
+    axes = list(scores.axes)
+    table = risk_table(
+        steps.flatten(),
+        (cells.cause[index] + 1).flatten(),
+        horizon=last,
+        causes=len(axes),
+        present=kept.flatten(),
+        weights=weight.flatten(),
+    )
+    ended = cumulative_incidence(table).incidence[:, last].tolist()
+    total = weight.sum()
+    return Side(
+        model=scores.model,
+        never_failed=float(((cells.cause[index] < 0) * weight).sum() / total),
+        at_once=float(((steps == 0) * weight).sum() / total),
+        ended_by=dict(zip(axes, ended, strict=True)),
+        dropped=cells.dropped[index],
+        faults=int((scores.fault != 0).sum()),
+        uses_seed=_uses_seed(scores, kept),
+    )
+
+
+def _uses_seed(scores: Scores, kept: Tensor) -> bool | None:
+    """Whether any matched rollout scores differently from the first of its scenario."""
+    scenarios, seeds = kept.shape
+    if seeds < 2:
+        return None
+    varies = torch.zeros_like(kept)
+    first = kept.to(torch.uint8).argmax(1)  # of the kept ones
+    for curve in scores.axes.values():
+        values = curve.values.cpu().view(scenarios, seeds, -1).nan_to_num(-1.0)
+        own = values[torch.arange(scenarios), first]  # [S, T]
+        varies |= (values != own[:, None]).any(2)
+    return bool((varies & kept).any())
+
+
+def _lines(scores: Scores, cells: MatchedCells) -> tuple[ScenarioLine, ...]:
+    means = cells.horizon.nanmean(2)  # [2, S]
+    columns = (cells.kept.sum(1), means[0], means[1], means[1] - means[0])
+    return tuple(
+        ScenarioLine(
+            scenario=scenario.id, pairs=pairs, baseline=old, candidate=new, difference=difference
+        )
+        for scenario, pairs, old, new, difference in zip(
+            scores.panel.scenarios, *(column.tolist() for column in columns), strict=True
+        )
+    )
