@@ -4,8 +4,8 @@
     python tools/null_calibration.py --tables null.json --write docs/comparison-validity.md \
         --figure docs/null-calibration.png
 
-Panels are simulated (`null_panels.py`), many at once; every procedure of `null_procedures.py` judges
-the same ones.
+Panels are simulated (`null_panels.py`), many at once; every procedure of `null_procedures.py`
+judges the same ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def study(panels: int, sizes: Sequence[int] = SCENARIOS) -> dict[str, Any]:
             powers.append(power_row(scenarios, seeds, panels, truth, seed))
             _say(powers[-1], time.perf_counter() - start)
     return {
-        "date": datetime.now(timezone.utc).date().isoformat(),
+        "date": datetime.now(UTC).date().isoformat(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -207,15 +207,11 @@ def write_figure(path: Path, found: dict[str, Any]) -> None:
         ("horizons", HORIZON_INTERACTION, "horizons, interaction 0.25"),
         ("horizons", STRONG, "horizons, interaction 0.5"),
     ]
-    figure = require("matplotlib.figure", "harness").Figure(
-        figsize=(14, 4.4), layout="constrained"
-    )
+    figure = require("matplotlib.figure", "harness").Figure(figsize=(14, 4.4), layout="constrained")
     plots = figure.subplots(1, len(shown), sharey=True)
     names = [*PROCEDURES, *SURVIVAL]
     for plot, (noise, interaction, title) in zip(plots, shown, strict=True):
-        rows = [
-            r for r in found["null"] if r["noise"] == noise and r["interaction"] == interaction
-        ]
+        rows = [r for r in found["null"] if r["noise"] == noise and r["interaction"] == interaction]
         for number, name in enumerate(names):
             if name not in rows[0]["rejected"]:
                 continue

@@ -1,9 +1,8 @@
 """Panels of two simulated models, many at once: S scenarios, K seeds, P panels.
 
-A score of scenario s, model m and seed k is Y = u_s + v_sm + e_smk (science's model of a panel): how
-hard the scenario is for both models, how it suits one of them, and luck. v is the reason why seeds
-do not replicate a comparison: more of them tell ever more exactly how two models differ on these
-scenarios.
+A score of scenario s, model m and seed k is Y = u_s + v_sm + e_smk: how hard the scenario is for
+both models, how it suits one of them, and luck. v is the reason why seeds do not replicate a
+comparison: more of them tell ever more exactly how two models differ on these scenarios.
 """
 
 from __future__ import annotations

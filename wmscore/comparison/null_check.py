@@ -208,7 +208,7 @@ def _check(
 
 
 def _one_sample(values: Tensor) -> Tensor:
-    """p of Student's t of ``[N, R]``, two-sided."""
+    """P of Student's t of ``[N, R]``, two-sided."""
     count = (~values.isnan()).sum(0)
     mean = values.nanmean(0)
     spread = (values - mean).square().nansum(0) / (count - 1)
@@ -216,7 +216,7 @@ def _one_sample(values: Tensor) -> Tensor:
 
 
 def _two_samples(values: Tensor) -> Tensor:
-    """p of Student's t of ``[2, N, R]``, two-sided."""
+    """P of Student's t of ``[2, N, R]``, two-sided."""
     count = (~values.isnan()).sum(1)
     mean = values.nanmean(1)
     freedom = count.sum(0) - 2

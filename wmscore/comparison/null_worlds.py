@@ -61,9 +61,7 @@ def split_worlds(cells: Tensor, worlds: int, seed: int) -> Iterator[Tensor]:
         yield pair.permute(0, 2, 3, 1)
 
 
-def flipped_worlds(
-    baseline: Tensor, candidate: Tensor, worlds: int, seed: int
-) -> Iterator[Tensor]:
+def flipped_worlds(baseline: Tensor, candidate: Tensor, worlds: int, seed: int) -> Iterator[Tensor]:
     """Exchange the two models in a random half of the scenarios, once they are alike on average.
 
     What is left of their difference is that each suits some scenarios better than the other does,

@@ -153,7 +153,9 @@ def self_check(
     if second is not None:
         cells = torch.cat([cells, other], 1)
     if cells.shape[1] < 2:
-        raise ValueError("scores: expected at least two seeds to compare a model with itself, got 1")
+        raise ValueError(
+            "scores: expected at least two seeds to compare a model with itself, got 1"
+        )
     return SelfCheck(
         model=scores.model,
         panel=scores.panel.fingerprint,
@@ -233,7 +235,9 @@ def _of_splits(found: NullCheck) -> str:
 def _of_luck(found: SharedLuckTest) -> list[str]:
     if math.isnan(found.p_value):
         return []
-    numbers = f"spread {found.spread:.2f}, expected {found.expected:.2f} steps; p {found.p_value:.3g}"
+    numbers = (
+        f"spread {found.spread:.2f}, expected {found.expected:.2f} steps; p {found.p_value:.3g}"
+    )
     if found.p_value < _DOUBT:
         return [
             f"Some seeds are lucky in many scenarios at once ({numbers}): rollouts of one seed are "

@@ -58,6 +58,7 @@ from wmscore.stats.sign_flip import (
 )
 from wmscore.stats.student import (
     student_quantile,
+    student_two_sided,
 )
 from wmscore.stats.wilcoxon import (
     SignedRankTest,
