@@ -213,8 +213,8 @@ def _of_splits(found: NullCheck) -> str:
         )
     if found.tied == found.scenarios:
         return (
-            "Seeds make no difference in any scenario: the model ignores its seed, or every horizon "
-            "is censored or 0. One seed tells as much as all, and only scenarios give evidence."
+            "Seeds make no difference in any scenario: the model ignores its seed, or every "
+            "horizon is censored or 0. One seed tells as much as all; only scenarios are evidence."
         )
     rate = f"{chosen.rejected:.1%} of {chosen.worlds} deals [{chosen.low:.1%}, {chosen.high:.1%}]"
     text = f"Compared with itself, the model is called different in {rate} at {found.level:.0%}: "
@@ -239,10 +239,11 @@ def _of_luck(found: SharedLuckTest) -> list[str]:
         f"spread {found.spread:.2f}, expected {found.expected:.2f} steps; p {found.p_value:.3g}"
     )
     if found.p_value < _DOUBT:
-        return [
+        text = (
             f"Some seeds are lucky in many scenarios at once ({numbers}): rollouts of one seed are "
             "no independent draws. Compare on several seeds, and do not count them as evidence."
-        ]
+        )
+        return [text]
     return [f"No seed is lucky in many scenarios at once ({numbers})."]
 
 
@@ -272,12 +273,13 @@ def _of_recordings(found: RecordingsTest, repeated: int) -> list[str]:
 def _of_flips(found: NullCheck, model: str, against: str) -> list[str]:
     if found.chosen.valid is None:
         return []
-    return [
+    text = (
         f"If {against} and {model} were alike on average, and each suited some scenarios as it "
         f"does here: pairs of seeds taken for evidence would call them different in "
         f"{found.pairs.rejected:.1%} of panels, sign flips of scenarios in "
         f"{found.chosen.rejected:.1%}, at {found.level:.0%}."
-    ]
+    )
+    return [text]
 
 
 def _plain(value: Any) -> Any:
