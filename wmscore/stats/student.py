@@ -90,7 +90,8 @@ def student_two_sided(statistic: Tensor, freedom: Tensor) -> Tensor:
 
     Returns:
         Float64 of the broadcast shape, in [0, 1]; relative error below 1e-9 for p-values from
-        1e-100. NaN where the statistic is NaN, and for fewer than one degree of freedom.
+        1e-100, for 1 or at least 2 degrees of freedom (1e-6 for fractions between). NaN where the
+        statistic is NaN, and for fewer than one degree of freedom.
 
     Raises:
         TypeError: not floating point tensors.
@@ -103,9 +104,9 @@ def student_two_sided(statistic: Tensor, freedom: Tensor) -> Tensor:
     """
     check_values("statistic", statistic)
     check_values("freedom", freedom)
-    size, freedom = torch.broadcast_tensors(
-        statistic.to(torch.float64).abs(), freedom.to(torch.float64)
-    )
+    size, freedom = statistic.to(torch.float64).abs(), freedom.to(torch.float64)
+    shape = torch.broadcast_shapes(size.shape, freedom.shape)
+    size, freedom = size.expand(shape), freedom.expand(shape)
     inside = ~size.isnan() & (freedom >= 1)
     freedom = torch.where(inside, freedom, 1.0)
     size = torch.where(inside, size, 0.0)
