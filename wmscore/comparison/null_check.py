@@ -221,7 +221,7 @@ def _two_samples(values: Tensor) -> Tensor:
     mean = values.nanmean(1)
     freedom = count.sum(0) - 2
     spread = (values - mean[:, None]).square().nansum((0, 1)) / freedom
-    error = (spread * (1 / count).sum(0)).sqrt()
+    error = (spread * (1 / count.double()).sum(0)).sqrt()
     return student_two_sided((mean[1] - mean[0]) / error, freedom.double())
 
 

@@ -153,9 +153,7 @@ def self_check(
     if second is not None:
         cells = torch.cat([cells, other], 1)
     if cells.shape[1] < 2:
-        raise ValueError(
-            "scores: expected at least two seeds to compare a model with itself, got 1"
-        )
+        raise ValueError("scores: expected two seeds or more of the model, got 1")
     return SelfCheck(
         model=scores.model,
         panel=scores.panel.fingerprint,
