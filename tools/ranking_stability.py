@@ -16,7 +16,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,7 @@ def _mean(values: Tensor) -> float:
 def study(folders: list[Path], draws: int, worlds: int) -> dict[str, Any]:
     """Everything, of every folder."""
     found: dict[str, Any] = {
-        "date": datetime.now(timezone.utc).date().isoformat(),
+        "date": datetime.now(UTC).date().isoformat(),
         "cores": os.cpu_count(),
         "torch": torch.__version__,
         "python": platform.python_version(),

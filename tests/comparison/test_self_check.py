@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.panels import sprite_panel
 
+from tests.panels import sprite_panel
 from wmscore.cli import main
 from wmscore.comparison.self_check import SelfCheck, horizon_cells, self_check
 from wmscore.manifest import Panel, PanelMismatchError

@@ -177,5 +177,5 @@ def test_two_sided_undefined_and_round_trip() -> None:
     torch.testing.assert_close(
         student_two_sided(limit, freedom), torch.full_like(limit, 0.05), rtol=1e-10, atol=0
     )
-    with pytest.raises(TypeError, match="statistic must be floating point, got torch.int64"):
+    with pytest.raises(TypeError, match="statistic must be floating point"):
         student_two_sided(torch.tensor(1), of(3.0))

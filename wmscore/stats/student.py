@@ -105,7 +105,7 @@ def student_two_sided(statistic: Tensor, freedom: Tensor) -> Tensor:
     check_values("statistic", statistic)
     check_values("freedom", freedom)
     size, freedom = statistic.to(torch.float64).abs(), freedom.to(torch.float64)
-    shape = torch.broadcast_shapes(size.shape, freedom.shape)
+    shape = (size * freedom).shape
     size, freedom = size.expand(shape), freedom.expand(shape)
     inside = ~size.isnan() & (freedom >= 1)
     freedom = torch.where(inside, freedom, 1.0)
