@@ -10,16 +10,30 @@ __version__ = "0.1.0"
 # Public name -> module. Resolved on first use: `import wmscore` costs next to nothing, and
 # `wmscore.ops` and `wmscore.functional` need nothing but torch and numpy.
 _EXPORTS = {
+    "Comparison": "wmscore.comparison",
     "Curve": "wmscore.scores",
     "Panel": "wmscore.manifest",
     "PanelMismatchError": "wmscore.manifest",
     "Rollouts": "wmscore.rollouts",
     "Scorer": "wmscore.scorer",
     "Scores": "wmscore.scores",
+    "compare": "wmscore.comparison",
 }
-_MODULES = ("evidence", "functional", "metrics", "networks", "ops", "replay", "testing", "worlds")
+_MODULES = (
+    "comparison",
+    "evidence",
+    "functional",
+    "metrics",
+    "networks",
+    "ops",
+    "replay",
+    "stats",
+    "testing",
+    "worlds",
+)
 
 __all__ = [
+    "Comparison",
     "Curve",
     "Panel",
     "PanelMismatchError",
@@ -27,9 +41,11 @@ __all__ = [
     "Scorer",
     "Scores",
     "__version__",
+    "compare",
 ]
 
 if TYPE_CHECKING:
+    from wmscore.comparison import Comparison, compare
     from wmscore.manifest import Panel, PanelMismatchError
     from wmscore.rollouts import Rollouts
     from wmscore.scorer import Scorer

@@ -2,47 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from wmscore.extras import require
 
-__all__ = ["console", "print_results", "progress_bar"]
+__all__ = [
+    "RANKING",
+    "console",
+    "print_panel",
+    "print_results",
+    "print_sentences",
+    "print_table",
+    "progress_bar",
+]
 
+RANKING = "Ranking by mean usable horizon (first: share of bootstrap draws of scenarios)"
+"""Title of the table."""
+
+_WORDS = ("ended by",)  # columns of words
 _FILE_WIDTH = 130  # of tables that go to a file or a pipe
 
 
 def print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
-    """The matched tables of a comparison."""
+    """The matched tables of a comparison, and the ranking."""
+    from wmscore.comparison import compare_models, ranking_table
     from wmscore.evidence import action_table, horizon_table, summary_table
 
+    panel = results[0].panel
+    print_panel(console, panel.name, panel.fingerprint)
+    print_table(
+        console,
+        "Matched metrics (axes: median [quartiles] over rows of the mean score)",
+        *summary_table(results, roles),
+    )
+    print_table(
+        console,
+        "Response to actions (agreement: mean over scenarios)",
+        *action_table(results, roles),
+    )
+    print_table(
+        console, "Usable horizon, median over seeds (>= : never failed)", *horizon_table(results)
+    )
+    ranking = compare_models(results, roles=roles).ranking
+    if ranking is not None:
+        print_table(console, RANKING, *ranking_table(ranking))
+        print_sentences(console, ranking.verdict())
+
+
+def print_panel(console: Any, name: str, fingerprint: str) -> None:
+    """Which panel it is."""
+    console.print(f"Panel {name}, fingerprint {fingerprint[:12]}", highlight=False, markup=False)
+
+
+def print_sentences(console: Any, lines: Sequence[str]) -> None:
+    """A verdict, one sentence a line."""
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
+
+
+def print_table(
+    console: Any, title: str, head: Sequence[str], body: Sequence[Sequence[str]]
+) -> None:
+    """Nothing where there are no lines. The first column is to the left; the last where words."""
+    if not body:
+        return
     table, box = require("rich.table", "harness"), require("rich.box", "harness")
     escape = require("rich.markup", "harness").escape
-    panel = results[0].panel
-    console.print(f"Panel {panel.name}, fingerprint {panel.fingerprint[:12]}", highlight=False)
-    parts = [
-        (
-            "Matched metrics (axes: median [quartiles] over rows of the mean score)",
-            summary_table(results, roles),
-        ),
-        ("Response to actions (agreement: mean over scenarios)", action_table(results, roles)),
-        ("Usable horizon, median over seeds (>= : never failed)", horizon_table(results)),
-    ]
-    for title, (head, body) in parts:
-        if not body:
-            continue
-        grid = table.Table(
-            title=escape(title),
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            collapse_padding=True,
-        )
-        for i, name in enumerate(head):
-            side = "left" if i in (0, len(head) - 1) else "right"
-            grid.add_column(name, justify=side, no_wrap=i == 0)
-        for line in body:
-            grid.add_row(*map(escape, line))
-        console.print(grid)
+    grid = table.Table(
+        title=escape(title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for i, name in enumerate(head):
+        words = i == 0 or (i == len(head) - 1 and name in _WORDS)
+        grid.add_column(escape(name), justify="left" if words else "right", no_wrap=i == 0)
+    for line in body:
+        grid.add_row(*map(escape, line))
+    console.print(grid)
 
 
 def console() -> Any:

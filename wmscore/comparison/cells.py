@@ -61,7 +61,10 @@ def matched_cells(results: Sequence[Scores]) -> MatchedCells:
     censored = torch.stack([s.horizon.censored for s in results]).cpu()
     axis = torch.stack([s.horizon.axis for s in results]).cpu()
     kept = defined.all(0)
-    limit = torch.where(censored & defined, steps, last).amin(0).clamp(max=last)
+    limit = torch.stack([_last_judged(s) for s in results])
+    # How long a failed rollout went on counts too: else an early end would hide good rollouts only.
+    limit = torch.where(censored & defined, torch.minimum(limit, steps), limit).amin(0)
+    limit = torch.where(kept, limit, last)
     horizon = torch.where(kept, torch.minimum(steps, limit).double(), torch.nan)
     failed = kept & ~censored & (steps < limit)
     return MatchedCells(
@@ -72,6 +75,19 @@ def matched_cells(results: Sequence[Scores]) -> MatchedCells:
         restricted=(kept & (limit < last)).view(shape),
         dropped=tuple(_dropped(s, there) for s, there in zip(results, defined, strict=True)),
     )
+
+
+def _last_judged(scores: Scores) -> Tensor:
+    """Last step `[R]` at which every gated axis had frames to judge."""
+    there = torch.stack(
+        [
+            scores.axes[spec.axis].reason.cpu() != int(Reason.NO_FRAME)
+            for spec in scores.panel.axes
+            if spec.gate
+        ]
+        or [torch.ones(len(scores), scores.panel.contract.horizon, dtype=torch.bool)]
+    ).all(0)
+    return torch.where(there, torch.arange(1, there.shape[1] + 1), 0).amax(1)
 
 
 def _areas(results: Sequence[Scores], kept: Tensor) -> Tensor:

@@ -29,12 +29,14 @@ def decide(
     """
     old, new = names(found)
     answers: list[tuple[Outcome, str]] = []
-    if found.candidate.faults:
-        what = _faults(found.candidate.faults, found.candidate.dropped)
-        answers.append((Outcome.FAIL, f"{new} has {what}: what these would have shown is unknown"))
-    if found.baseline.faults:
-        what = _faults(found.baseline.faults, found.baseline.dropped)
-        answers.append((Outcome.UNDECIDED, f"{old} has {what}, so that there is less to keep up to"))
+    sides = (
+        (Outcome.FAIL, new, found.candidate),
+        (Outcome.UNDECIDED, old, found.baseline),
+    )
+    for outcome, name, side in sides:
+        if side.faults:
+            what = _faults(side.faults, side.dropped)
+            answers.append((outcome, f"{name} has {what}; what they would have shown is unknown"))
     for part in (found.horizon, *found.axes):
         if part.name in margins:
             answers.append(_answer(found, part, margins[part.name], settled_by[part.name]))
@@ -58,9 +60,7 @@ def _answer(
     low, high, baseline = (
         torch.tensor(value, dtype=torch.float64) for value in (part.low, part.high, part.baseline)
     )
-    outcome = Outcome(
-        int(gate_outcome(low, high, margin, torch.tensor(units), baseline=baseline))
-    )
+    outcome = Outcome(int(gate_outcome(low, high, margin, torch.tensor(units), baseline=baseline)))
     what = f"{readable(part.name)}: "
     steps = " steps" if part.unit == "steps" else ""
     bound = f"{number(margin, part.unit)}{steps}"
@@ -84,9 +84,8 @@ def _answer(
             f"{what}the baseline's own is {number(part.baseline, part.unit)}{steps}, so that "
             f"nothing could be {bound} worse: choose a smaller margin or an easier panel"
         )
-    return outcome, (
-        f"{what}the interval, {ends[0]} to {ends[1]}, holds {line}{_settling(found, *settled_by)}"
-    )
+    way = _settling(found, *settled_by)
+    return outcome, f"{what}the interval, {ends[0]} to {ends[1]}, includes {line}{way}"
 
 
 def _settling(found: Comparison, scenarios: float, seeds: float) -> str:
@@ -105,5 +104,7 @@ def _settling(found: Comparison, scenarios: float, seeds: float) -> str:
 
 
 def _faults(rows: int, dropped: Mapping[str, int]) -> str:
-    kinds = ", ".join(f"{n} x {readable(kind)}" for kind, n in dropped.items() if kind != "undefined")
+    kinds = ", ".join(
+        f"{n} x {readable(kind)}" for kind, n in dropped.items() if kind != "undefined"
+    )
     return f"{count(rows, 'row')} with an evaluation fault ({kinds})"

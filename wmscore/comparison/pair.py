@@ -13,14 +13,32 @@ from wmscore.comparison._check import ESTIMANDS, check_choice, check_level
 from wmscore.comparison.cells import MatchedCells, matched_cells
 from wmscore.comparison.decision import decide
 from wmscore.comparison.gate import check_margin, parse_margin
-from wmscore.comparison.paired import PairedDifference, paired_difference
+from wmscore.comparison.notes import notes
+from wmscore.comparison.paired import (
+    PairedDifference,
+    paired_difference,
+    scenario_differences,
+)
+from wmscore.comparison.planning import Needed, needed
 from wmscore.comparison.result import Comparison, Difference, ScenarioLine, Side
 from wmscore.comparison.same import check_comparable
-from wmscore.comparison.words import notes
 from wmscore.scores import Scores
-from wmscore.stats import cumulative_incidence, holm, risk_table
+from wmscore.stats import (
+    Interval,
+    bootstrap_interval,
+    bootstrap_t_interval,
+    cumulative_incidence,
+    holm,
+    nested_bootstrap,
+    risk_table,
+)
 
-__all__ = ["compare"]
+__all__ = ["PRIMARY", "compare"]
+
+PRIMARY = "usable_horizon"
+"""Name of the primary question, and of its margin."""
+
+_ROUNDING = 1e-12  # of shares that sum to 1
 
 
 def compare(
@@ -63,24 +81,28 @@ def compare(
             (0, 1), or a margin that is none.
         TypeError: not `Scores`, or options of another type.
     """
-    names = ("the candidate", "the baseline")
-    check_comparable([baseline, candidate], [names[1], names[0]])
+    check_comparable([baseline, candidate], ["the baseline", "the candidate"])
     check_choice("estimand", estimand, ESTIMANDS)
     check_level(level)
     panel = baseline.panel
-    margin = math.nan if gate is None else parse_margin(gate, panel.contract.horizon)
-    axis_margins = _axis_margins(gate_axes or {}, list(baseline.axes))
+    margins = {} if gate is None else {PRIMARY: parse_margin(gate, panel.contract.horizon)}
+    margins |= _axis_margins(gate_axes or {}, list(baseline.axes))
     cells = matched_cells([baseline, candidate])
-    horizon, areas = (
-        paired_difference(
-            *values, estimand=estimand, level=level, draws=draws, seed=seed
-        )
-        for values in (cells.horizon, cells.areas)
+    values = torch.cat([cells.horizon[..., None], cells.areas], -1)  # [2, S, K, 1 + A]
+    names = [PRIMARY, *baseline.axes]
+    first, second = values
+    differences = paired_difference(
+        first, second, estimand=estimand, level=level, draws=draws, seed=seed
     )
-    corrected = holm(areas.p_value).tolist()
-    axes = tuple(
-        _difference(name, "1", areas, a, corrected[a]) for a, name in enumerate(baseline.axes)
+    robust = _robust(
+        first, second, differences, estimand=estimand, level=level, draws=draws, seed=seed
     )
+    plan = needed(first, second, differences, estimand=estimand, level=level)
+    corrected = [math.nan, *holm(differences.p_value[1:]).tolist()]
+    parts = [
+        _difference(name, i, differences, robust, plan, corrected[i])
+        for i, name in enumerate(names)
+    ]
     found = Comparison(
         panel=panel.name,
         fingerprint=panel.fingerprint,
@@ -92,16 +114,41 @@ def compare(
         seed=seed,
         baseline=_side(baseline, cells, 0),
         candidate=_side(candidate, cells, 1),
-        horizon=_difference("usable_horizon", "steps", horizon, None, math.nan),
-        axes=axes,
+        horizon=parts[0],
+        axes=tuple(parts[1:]),
         scenarios=_lines(baseline, cells),
         dropped=int((~cells.kept).sum()),
         restricted=int(cells.restricted.sum()),
     )
     found = replace(found, notes=notes(found, [baseline, candidate]))
-    if gate is None and not axis_margins:
+    if not margins:
         return found
-    return replace(found, gate=decide(found, margin, axis_margins))
+    asked = torch.tensor([margins.get(name, math.nan) for name in names], dtype=torch.float64)
+    settling = needed(first, second, differences, estimand=estimand, level=level, margin=asked)
+    settled_by = {
+        name: (float(settling.scenarios[i]), float(settling.seeds[i]))
+        for i, name in enumerate(names)
+    }
+    return replace(found, gate=decide(found, margins, settled_by))
+
+
+def _robust(
+    first: Tensor,
+    second: Tensor,
+    found: PairedDifference,
+    *,
+    estimand: str,
+    level: float,
+    draws: int,
+    seed: int,
+) -> Interval:
+    """Bootstrap-t: of scenarios, or of seeds within fixed scenarios."""
+    if estimand == "scenarios":
+        own = scenario_differences(first, second)
+        drawn = bootstrap_interval(own, level, draws=draws, seed=seed)
+        return Interval(drawn.low, drawn.high)
+    boot = nested_bootstrap(second - first, fixed_scenarios=True, draws=draws, seed=seed)
+    return bootstrap_t_interval(boot.draws, boot.errors, found.estimate, found.error, level)
 
 
 def _axis_margins(margins: Mapping[str, float], axes: list[str]) -> dict[str, float]:
@@ -118,13 +165,19 @@ def _axis_margins(margins: Mapping[str, float], axes: list[str]) -> dict[str, fl
 
 
 def _difference(
-    name: str, unit: str, found: PairedDifference, column: int | None, corrected: float
+    name: str,
+    column: int,
+    found: PairedDifference,
+    robust: Interval,
+    plan: Needed,
+    corrected: float,
 ) -> Difference:
-    values = [field if column is None else field[column] for field in found]
-    own = PairedDifference(*values)
+    own = PairedDifference(*(field[column] for field in found))
+    ends = Interval(*(field[column] for field in robust))
+    way = Needed(*(field[column] for field in plan))
     return Difference(
         name=name,
-        unit=unit,  # type: ignore[arg-type]  # one of the two above
+        unit="1" if column else "steps",
         baseline=float(own.baseline),
         candidate=float(own.candidate),
         estimate=float(own.estimate),
@@ -139,6 +192,11 @@ def _difference(
         worse=int(own.worse),
         deviation=float(own.deviation),
         seed_correlation=float(own.seed_correlation),
+        robust_low=float(ends.low),
+        robust_high=float(ends.high),
+        detectable=float(way.detectable),
+        scenarios_needed=float(way.scenarios),
+        seeds_needed=float(way.seeds),
     )
 
 
@@ -157,11 +215,11 @@ def _side(scores: Scores, cells: MatchedCells, index: int) -> Side:
         weights=weight.flatten(),
     )
     ended = cumulative_incidence(table).incidence[:, last].tolist()
-    total = weight.sum()
+    left = 1 - math.fsum(ended)  # NaN without a pair
     return Side(
         model=scores.model,
-        never_failed=float(((cells.cause[index] < 0) * weight).sum() / total),
-        at_once=float(((steps == 0) * weight).sum() / total),
+        never_failed=left if left > _ROUNDING or left != left else 0.0,
+        at_once=float(((steps == 0) * weight).sum() / weight.sum()),
         ended_by=dict(zip(axes, ended, strict=True)),
         dropped=cells.dropped[index],
         faults=int((scores.fault != 0).sum()),

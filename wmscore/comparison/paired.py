@@ -135,7 +135,7 @@ def paired_difference(
     if estimand == "scenarios":
         test = sign_flip_test(mean_delta, draws=draws, seed=seed)
         low, high = over.low, over.high
-        error = deviation / over.scenarios.sqrt()
+        error = deviation / over.scenarios.double().sqrt()
         p_value, exact, reason = test.p_value, test.exact, test.reason
     else:
         low, high, error = _interval_of_seeds(delta, mean_delta, there, level)
@@ -233,14 +233,10 @@ def _interval_of_seeds(
     spent = _sum(torch.where(freedom > 0, terms.square() / freedom.clamp(min=1), 0.0), 0)
     enough = freedom.sum(0) > 0
     effective = torch.where(total > 0, total.square() / spent, 1.0)
-    half = (
-        total.sqrt()
-        / scenarios
-        * student_quantile(torch.full_like(total, 0.5 + level / 2), effective)
-    )
+    error = torch.where(enough, total.sqrt() / scenarios, torch.nan)
+    half = error * student_quantile(torch.full_like(total, 0.5 + level / 2), effective)
     estimate = _mean(mean_delta)
-    low, high = (torch.where(enough, e, torch.nan) for e in (estimate - half, estimate + half))
-    return low, high, still
+    return estimate - half, estimate + half, error
 
 
 def _units(first: Tensor, second: Tensor, delta: Tensor, there: Tensor) -> Tensor:

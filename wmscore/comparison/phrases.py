@@ -7,7 +7,17 @@ from collections.abc import Iterable
 
 from wmscore.comparison.result import Comparison, Difference
 
-__all__ = ["count", "interval", "listed", "names", "number", "p_text", "readable", "signed"]
+__all__ = [
+    "count",
+    "interval",
+    "listed",
+    "names",
+    "number",
+    "p_text",
+    "readable",
+    "share",
+    "signed",
+]
 
 
 def names(found: Comparison) -> tuple[str, str]:
@@ -44,6 +54,13 @@ def interval(found: Difference) -> str:
 def p_text(value: float) -> str:
     """Two digits: 0.0078, 0.31, 1."""
     return "n/a" if math.isnan(value) else f"{value:.2g}"
+
+
+def share(value: float) -> str:
+    """Of a whole: no share that is there is called 0%, and none that lacks something 100%."""
+    if 0 < value < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= value < 1 else f"{value:.0%}"
 
 
 def count(value: float, what: str) -> str:

@@ -6,14 +6,23 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 
 from wmscore.comparison.gate import Outcome
 from wmscore.files import atomic_file
 
-__all__ = ["Comparison", "Difference", "Gate", "ScenarioLine", "Side", "read_json", "to_text"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Gate",
+    "ScenarioLine",
+    "Side",
+    "as_json",
+    "read_json",
+    "to_text",
+]
 
 T = TypeVar("T")
 
@@ -32,6 +41,8 @@ def _to_json(value: float) -> float | str | None:
 Number = Annotated[float, BeforeValidator(_from_json), PlainSerializer(_to_json)]
 
 _STRICT = ConfigDict(extra="forbid")
+
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,11 +207,14 @@ class Comparison:
     gate: Gate | None = None
     notes: tuple[str, ...] = field(default=())
 
-    def verdict(self) -> list[str]:
-        """What a person should know, one sentence each, the most important first."""
+    def verdict(self, *, brief: bool = False) -> list[str]:
+        """What a person should know, one sentence each, the most important first.
+
+        A brief one leaves out what holds for all pairs of a panel, or of one model alone.
+        """
         from wmscore.comparison.words import verdict
 
-        return verdict(self)
+        return verdict(self, brief=brief)
 
     def table(self) -> str:
         """The matched table and the differences as text, with the verdict below."""
@@ -210,9 +224,8 @@ class Comparison:
         return "\n\n".join([*parts, "\n".join(self.verdict())])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for JSON: NaN becomes null, infinity "inf"."""
-        found: dict[str, Any] = _adapter(Comparison).dump_python(self, mode="json")
-        return found
+        """Plain data for JSON, with the verdict: NaN becomes null, infinity "inf"."""
+        return as_json(self) | {"verdict": self.verdict()}
 
     @classmethod
     def from_json(cls, data: Any) -> Comparison:
@@ -242,15 +255,22 @@ class Comparison:
         return read_json(cls, data, str(path))
 
 
+def as_json(value: Any) -> dict[str, Any]:
+    """A dataclass as plain data for JSON."""
+    found: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
+    return found
+
+
 def read_json(kind: type[T], data: Any, where: str) -> T:
-    """A dataclass from plain data, checked field by field."""
+    """A dataclass from plain data, checked field by field; its words are made anew."""
     try:
-        return _adapter(kind).validate_python(data)
+        return cast(T, _adapter(kind).validate_python(_without_words(data)))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "it"
+        got = "" if first["type"] == "missing" else f", got {first['input']!r:.80}"
         raise ValueError(
-            f"{where}: expected a {kind.__name__}; {place}: {first['msg']}, got {first['input']!r}"
+            f"{where}: expected a {kind.__name__}; {place}: {first['msg']}{got}"
         ) from None
 
 
@@ -259,5 +279,15 @@ def to_text(data: Any) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    """Built once for each kind: that takes longer than its use."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+def _without_words(data: Any) -> Any:
+    """Data without the verdicts, which are made of the rest."""
+    if isinstance(data, dict):
+        return {k: _without_words(v) for k, v in data.items() if k != "verdict"}
+    return [_without_words(v) for v in data] if isinstance(data, list) else data

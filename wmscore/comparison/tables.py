@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wmscore.comparison.phrases import interval, names, number, p_text, readable, signed
+from wmscore.comparison.phrases import interval, names, number, p_text, readable, share, signed
+from wmscore.comparison.ranking import Ranking
 from wmscore.comparison.result import Comparison, ScenarioLine
 
-__all__ = ["as_text", "difference_table", "scenario_table"]
+__all__ = ["as_text", "difference_table", "ranking_table", "scenario_table"]
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -50,6 +51,28 @@ def scenario_table(found: Comparison) -> Table:
         left = len(found.scenarios) - len(body)
         body.insert(len(body) // 2, [f"... {left} more", "", "", "", ""])
     return ["scenario", "pairs", old, new, "difference"], body
+
+
+def ranking_table(found: Ranking) -> Table:
+    """One line per model, longest horizon first, with how sure its place is."""
+    head = ["model", "role", f"horizon of {found.steps}", f"{found.level:.0%} interval"]
+    head += ["first", "mean rank", "ahead of the next, p (Holm)"]
+    next_one = {(pair.better, pair.worse): pair.p_holm for pair in found.pairs}
+    names = [model.model for model in found.models]
+    body = [
+        [
+            model.model,
+            model.role,
+            number(model.mean, "steps"),
+            f"{number(model.low, 'steps')} to {number(model.high, 'steps')}",
+            "n/a" if model.first != model.first else share(model.first),
+            "n/a" if model.expected_rank != model.expected_rank else f"{model.expected_rank:.1f}",
+            p_text(next_one[model.model, after]) if after else "-",
+        ]
+        for model, after in zip(found.models, [*names[1:], ""], strict=True)
+    ]
+    body += [[name, "not ranked", *["n/a"] * 5] for name in found.unranked]
+    return head, body
 
 
 def _line(line: ScenarioLine) -> list[str]:

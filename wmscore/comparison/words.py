@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from wmscore.comparison.phrases import (
     count,
@@ -13,19 +12,22 @@ from wmscore.comparison.phrases import (
     number,
     p_text,
     readable,
+    share,
     signed,
 )
 from wmscore.comparison.result import Comparison, Difference, Side
-from wmscore.scores import Scores
 
-__all__ = ["notes", "shown", "verdict"]
+__all__ = ["shown", "verdict"]
 
 _LEAST, _GOOD = 6, 12  # scenarios for a p-value at all, and for a test that is not coarse
 _MOST = 0.5  # share from which something holds for most rollouts
 
 
-def verdict(found: Comparison) -> list[str]:
-    """Sentences, the most important first: gate, difference, causes, axes, limits, next steps."""
+def verdict(found: Comparison, *, brief: bool = False) -> list[str]:
+    """Sentences, the most important first: gate, difference, causes, axes, limits, next steps.
+
+    A brief one leaves out what is the same for all pairs of a panel, or true of one model alone.
+    """
     lines = []
     if found.gate is not None:
         head, *rest = found.gate.because
@@ -33,13 +35,13 @@ def verdict(found: Comparison) -> list[str]:
     lines.append(_headline(found))
     if not found.horizon.scenarios:
         return [*lines, *found.notes]
+    lines += [] if brief else _few(found)
     lines += _doubts(found)
     lines.append(_ends(found))
     lines += _axes(found)
-    lines += found.notes
+    lines += [] if brief else found.notes
     lines += _next_steps(found)
-    lines.append(_scope(found))
-    return lines
+    return lines if brief else [*lines, _scope(found)]
 
 
 def shown(found: Comparison, part: Difference, p_value: float) -> bool:
@@ -86,49 +88,69 @@ def _data(found: Comparison) -> str:
     return f"{text}, {count(found.horizon.pairs, 'pair')}"
 
 
-def _doubts(found: Comparison) -> list[str]:
-    """Why the p-value and the interval are to be taken with care, or are not there."""
-    part, lines = found.horizon, []
-    few = found.estimand == "scenarios" and part.scenarios < _LEAST
-    if few:
+def _few(found: Comparison) -> list[str]:
+    """Why there is no p-value, or a coarse one."""
+    part = found.horizon
+    if found.estimand == "seeds":
+        if not math.isnan(part.p_value):
+            return []
+        if part.low == part.high:
+            text = (
+                "There is no p-value: the seeds of a scenario repeat each other, so that there is "
+                "no chance between them; on these scenarios the difference is what it is."
+            )
+            return [text]
+        return [f"There is no p-value: {count(part.pairs, 'pair')} cannot give one below 0.05."]
+    number_of = count(part.scenarios, "scenario")
+    if part.scenarios < _LEAST:
         smallest = 2.0 ** (1 - part.scenarios)
-        lines.append(
-            f"There is no p-value: if the models were alike, {count(part.scenarios, 'scenario')} "
-            f"could not give one below {p_text(smallest)}, so that nothing could be significant. "
-            f"It takes at least {_LEAST} scenarios, better {_GOOD} or more."
+        text = (
+            f"There is no p-value: if the models were alike, {number_of} could not give one below "
+            f"{smallest:.3g}, so that nothing could be significant. It takes at least {_LEAST} "
+            f"scenarios, better {_GOOD} or more."
         )
-    elif found.estimand == "scenarios" and part.scenarios < _GOOD:
-        lines.append(
-            f"{count(part.scenarios, 'scenario')} are few: only large differences can be found, "
-            f"and the interval leans on the differences being near normal. Better {_GOOD} or more."
+        return [text]
+    if part.scenarios < _GOOD:
+        text = (
+            f"{number_of} are few: the interval leans on differences that are near normal, and "
+            f"small ones go unseen. Better {_GOOD} or more."
         )
-    elif math.isnan(part.p_value) and found.estimand == "seeds":
-        lines.append(
-            "There is no p-value: the seeds of a scenario repeat each other, so that there is no "
-            "chance between them; on these scenarios the difference is what it is."
-            if part.low == part.high
-            else f"There is no p-value: {count(part.pairs, 'pair')} are too few for one below 0.05."
+        return [text]
+    return []
+
+
+def _doubts(found: Comparison) -> list[str]:
+    """Where the p-value and the intervals disagree."""
+    part = found.horizon
+    if math.isnan(part.p_value) or not part.low < part.high:
+        return []
+    apart = not part.low <= 0 <= part.high
+    if apart != shown(found, part, part.p_value):
+        text = (
+            "The interval and the p-value disagree on whether the difference may be zero: take it "
+            "as not settled."
         )
-    if not math.isnan(part.p_value):
-        apart = not part.low <= 0 <= part.high
-        robust = not part.robust_low <= 0 <= part.robust_high
-        if part.low < part.high and apart != shown(found, part, part.p_value):
-            lines.append(
-                "The interval and the p-value disagree on whether the difference may be zero: "
-                "take it as not settled."
-            )
-        elif math.isfinite(part.robust_low) and part.low < part.high and robust != apart:
-            ends = f"{signed(part.robust_low, 'steps')} to {signed(part.robust_high, 'steps')}"
-            lines.append(
-                f"The bootstrap-t interval, {ends}, disagrees on zero: the differences are far "
-                "from normal, so take it as not settled."
-            )
-    return lines
+        return [text]
+    robust = not part.robust_low <= 0 <= part.robust_high
+    if math.isfinite(part.robust_low) and robust != apart:
+        ends = f"{signed(part.robust_low, 'steps')} to {signed(part.robust_high, 'steps')}"
+        text = (
+            f"The bootstrap-t interval, {ends}, disagrees on zero: the differences are far from "
+            "normal, so take it as not settled."
+        )
+        return [text]
+    return []
 
 
 def _ends(found: Comparison) -> str:
     """What ends the rollouts of either model."""
     old, new = names(found)
+    sides = (found.baseline, found.candidate)
+    if not any(part > 0 for side in sides for part in side.ended_by.values()):
+        return f"No rollout of either model fails within {found.steps} steps."
+    for axis, part in found.candidate.ended_by.items():
+        if min(part, found.baseline.ended_by[axis]) > 1 - 1e-9:
+            return f"All rollouts of both models end by {readable(axis)}."
     parts = [_end(name, side) for name, side in ((new, found.candidate), (old, found.baseline))]
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if not text.startswith((old, new)) else f"{text}."
@@ -136,22 +158,25 @@ def _ends(found: Comparison) -> str:
 
 def _end(name: str, side: Side) -> str:
     causes = sorted(
-        ((share, axis) for axis, share in side.ended_by.items() if share > 0), reverse=True
+        ((part, axis) for axis, part in side.ended_by.items() if part > 0), reverse=True
     )
     if not causes:
         return f"no rollout of {name} fails within the horizon"
-    share, axis = causes[0]
-    if share > _MOST:
-        text = f"most of {name}'s rollouts end by {readable(axis)} ({share:.0%})"
+    first, axis = causes[0]
+    if first > _MOST:
+        most = "all" if first > 1 - 1e-9 else "most"
+        text = f"{most} of {name}'s rollouts end by {readable(axis)}"
+        text += f" ({share(first)})" if most == "most" else ""
         rest = causes[1:]
     else:
-        text, rest = f"{name}'s rollouts end", causes
-        text += " by " + listed(f"{readable(a)} ({s:.0%})" for s, a in rest)
+        text = f"{name}'s rollouts end by " + listed(
+            f"{readable(axis)} ({share(part)})" for part, axis in causes
+        )
         rest = []
     if rest:
-        text += ", others by " + listed(f"{readable(a)} ({s:.0%})" for s, a in rest)
+        text += ", others by " + listed(f"{readable(axis)} ({share(part)})" for part, axis in rest)
     if side.never_failed > 0:
-        text += f", and {side.never_failed:.0%} never fail"
+        text += f", and {share(side.never_failed)} never fail"
     return text
 
 
@@ -165,7 +190,9 @@ def _axes(found: Comparison) -> list[str]:
     family = f"after Holm over {len(asked)} axes" if len(asked) > 1 else "of one axis"
     if not differ:
         least = min(axis.p_holm for axis in asked)
-        return [f"No axis' mean score differs beyond chance (smallest p {p_text(least)}, {family})."]
+        return [
+            f"No axis' mean score differs beyond chance (smallest p {p_text(least)}, {family})."
+        ]
     differ.sort(key=lambda axis: (axis.p_holm, -abs(axis.estimate)))
     parts = [
         f"{readable(axis.name)} {'higher' if axis.estimate > 0 else 'lower'} "
@@ -174,64 +201,6 @@ def _axes(found: Comparison) -> list[str]:
         for axis in differ
     ]
     return [f"{new}'s mean scores, {family}: {listed(parts)}."]
-
-
-def notes(found: Comparison, results: Sequence[Scores]) -> tuple[str, ...]:
-    """What to know of the data: what fell out, what cannot show, what does not count as evidence."""
-    old, new = names(found)
-    lines = []
-    sides = ((old, found.baseline), (new, found.candidate))
-    if found.dropped:
-        why = "; ".join(
-            f"{name}: " + ", ".join(f"{n} x {readable(kind)}" for kind, n in side.dropped.items())
-            for name, side in sides
-            if side.dropped
-        )
-        whole = len(found.scenarios) * found.seeds
-        lines.append(f"{found.dropped} of {whole} pairs count for neither model ({why}).")
-    lost = [line.scenario for line in found.scenarios if not line.pairs]
-    if lost:
-        some = listed(lost[:3]) if len(lost) <= 3 else f"{', '.join(lost[:3])} and others"
-        lines.append(f"{count(len(lost), 'scenario')} without any pair: {some}.")
-    if found.restricted:
-        lines.append(
-            f"{count(found.restricted, 'pair')} end early; both models count only up to the last "
-            "step that both show."
-        )
-    whole = [name for name, side in sides if side.never_failed > _MOST]
-    if whole:
-        shares = listed(
-            f"{side.never_failed:.0%} of {name}'s rollouts"
-            for name, side in sides
-            if side.never_failed > _MOST
-        )
-        lines.append(
-            f"{shares} never fail within {found.steps} steps: a longer horizon or a harder panel "
-            "would tell more."
-        )
-    at_once = [
-        f"{side.at_once:.0%} of {name}'s rollouts" for name, side in sides if side.at_once > _MOST
-    ]
-    if at_once:
-        lines.append(f"{listed(at_once)} fail at the first step, so that nothing worse can show.")
-    still = [name for name, side in sides if side.uses_seed is False]
-    if still and found.horizon.scenarios:
-        repeats = "repeat themselves" if len(still) == 2 else "repeats itself"
-        lines.append(
-            f"{listed(still)} {repeats} whatever the seed: more seeds add no evidence of "
-            f"{'them' if len(still) == 2 else 'it'}."
-        )
-    part = found.horizon
-    if found.estimand == "scenarios" and part.scenarios > 1 and part.deviation == 0:
-        most = 1 - ((1 - found.level) / 2) ** (1 / part.scenarios)
-        lines.append(
-            "All scenarios show the same difference, so that the interval has no width; up to "
-            f"{most:.0%} of scenarios like these may differ all the same."
-        )
-    versions = [scores.provenance.get("wmscore", "") for scores in results]
-    if len(set(versions)) > 1:
-        lines.append(f"The scores are by different versions of wmscore: {listed(versions)}.")
-    return tuple(lines)
 
 
 def _next_steps(found: Comparison) -> list[str]:
@@ -243,7 +212,7 @@ def _next_steps(found: Comparison) -> list[str]:
         return []
     text = (
         f"Such a panel finds a true difference of {number(part.detectable, 'steps')} steps with "
-        "80 % probability"
+        "80% probability"
     )
     ways = []
     if math.isfinite(part.scenarios_needed):

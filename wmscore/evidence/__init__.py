@@ -1,6 +1,7 @@
 """Evidence: tables, traces and the postmortem of a comparison; it renders what scores found."""
 
 from wmscore.evidence.folder import check_folder, write_evidence
+from wmscore.evidence.reading import StoredScores, read_scores
 from wmscore.evidence.table import (
     action_table,
     horizon_table,
@@ -11,12 +12,14 @@ from wmscore.evidence.table import (
 from wmscore.evidence.traces import Trace, choose_traces
 
 __all__ = [
+    "StoredScores",
     "Trace",
     "action_table",
     "check_folder",
     "choose_traces",
     "horizon_table",
     "ranked",
+    "read_scores",
     "summary_table",
     "write_evidence",
     "write_metrics",

@@ -9,20 +9,18 @@ from pathlib import Path
 
 import torch
 
+from wmscore.comparison import check_comparable, compare_models
 from wmscore.evidence.actions import write_actions
+from wmscore.evidence.comparison import write_comparison
 from wmscore.evidence.curves import write_curve_table, write_curves, write_measures
 from wmscore.evidence.events import write_events
 from wmscore.evidence.postmortem import postmortem
 from wmscore.evidence.table import write_metrics
 from wmscore.evidence.traces import Fetch, Trace, choose_traces, write_trace
 from wmscore.files import atomic_folder, safe_name, sha256_file
-from wmscore.manifest import PanelMismatchError
 from wmscore.scores import Scores
 
 __all__ = ["check_folder", "write_evidence"]
-
-# What must be the same in all scores of a comparison, as scorers record it.
-_NETWORKS = ("lpips trunk", "lpips heads", "encoder", "latent encoder", "oracle")
 
 
 def write_evidence(
@@ -36,8 +34,9 @@ def write_evidence(
 
     `manifest.json`, `seeds.json`, `metrics.csv`, `events.csv` (where objects were judged),
     `actions.csv` and `actions.json` (where the response to actions was),
-    `curves.csv`, `curves.png`, `measures.png`, `scores/<model>.safetensors`, at least two
-    `traces/`, `postmortem.md`, `environment.json`, and `checksums.json` over all.
+    `curves.csv`, `curves.png`, `measures.png`, `comparison.json` (ranking and pairs),
+    `scores/<model>.safetensors`, at least two `traces/`, `postmortem.md`, `environment.json`, and
+    `checksums.json` over all.
 
     Args:
         folder: where to; an existing folder must be an evidence folder.
@@ -58,6 +57,8 @@ def write_evidence(
     _check(folder, results)
     panel = results[0].panel
     traces = choose_traces(results, anchors=list(anchors))
+    present = {scores.model for scores in results}
+    report = compare_models(results, roles={m: r for m, r in anchors.items() if m in present})
     by_model = {scores.model: scores for scores in results}
     with atomic_folder(folder) as draft:
         panel.save(draft / "manifest.json")
@@ -83,7 +84,8 @@ def write_evidence(
         write_curve_table(draft / "curves.csv", results, anchors)
         write_curves(draft / "curves.png", results, anchors)
         write_measures(draft / "measures.png", results, anchors)
-        text = postmortem(results, traces, roles=anchors)
+        write_comparison(draft / "comparison.json", report)
+        text = postmortem(results, traces, roles=anchors, report=report)
         (draft / "postmortem.md").write_text(text, encoding="utf-8")
         _write_json(draft / "environment.json", _environment(results))
         files = sorted(path for path in draft.rglob("*") if path.is_file())
@@ -114,22 +116,10 @@ def check_folder(folder: str | Path) -> None:
 
 def _check(folder: Path, results: Sequence[Scores]) -> None:
     check_folder(folder)
-    if not results:
-        raise ValueError("results: expected at least one Scores, got none")
-    panel, models = results[0].panel, [scores.model for scores in results]
+    check_comparable(results)
+    models = [scores.model for scores in results]
     if len({safe_name(model) for model in models}) < len(models):
         raise ValueError(f"results: expected each model once, under its own name, got {models}")
-    for scores in results:
-        if scores.panel.fingerprint != panel.fingerprint:
-            fields = "\n".join(panel.differences(scores.panel))
-            raise PanelMismatchError(f"results: {scores.model!r} has another panel:\n{fields}")
-        for part in _NETWORKS:
-            mine, other = scores.provenance.get(part), results[0].provenance.get(part)
-            if None not in (mine, other) and mine != other:
-                raise ValueError(
-                    f"results: {scores.model!r} was scored with another {part} ({mine}) than "
-                    f"{results[0].model!r} ({other})"
-                )
 
 
 def _environment(results: Sequence[Scores]) -> dict[str, object]:

@@ -8,12 +8,15 @@ import torch
 
 from wmscore.actions import action_sentences
 from wmscore.attribution import attribute, first_failure
+from wmscore.comparison import Report
 from wmscore.evidence.accumulation import accumulation_lines
+from wmscore.evidence.comparison import comparison_lines
+from wmscore.evidence.markdown import markdown_table
 from wmscore.evidence.table import action_table, horizon_table, summary_table
 from wmscore.evidence.traces import Trace
 from wmscore.scores import Scores
 
-__all__ = ["markdown_table", "postmortem"]
+__all__ = ["postmortem"]
 
 
 def postmortem(
@@ -21,6 +24,7 @@ def postmortem(
     traces: Sequence[Trace],
     *,
     roles: dict[str, str],
+    report: Report | None = None,
 ) -> str:
     """The postmortem as Markdown, one section per judged model.
 
@@ -28,6 +32,7 @@ def postmortem(
         results: all models of the comparison, anchors included.
         traces: the traces kept beside it.
         roles: model name -> "truth", "ceiling" or "floor" for the anchors.
+        report: the models' differences (`compare_models`); left out where not given.
     """
     panel = results[0].panel
     anchors = [(roles[scores.model], scores) for scores in results if scores.model in roles]
@@ -50,6 +55,7 @@ def postmortem(
     head, body = action_table(results, roles)
     if body:
         lines += ["", "Response to actions (see `actions.json`):", "", *markdown_table(head, body)]
+    lines += comparison_lines(report) if report is not None else []
     for scores in results:
         if scores.model not in roles:
             lines += ["", *_section(scores, traces, anchors), *accumulation_lines(scores, results)]
@@ -61,13 +67,6 @@ def postmortem(
         if (undefined := curve.undefined())
     ] or ["Every score is defined at every step."]
     return "\n".join(lines) + "\n"
-
-
-def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table; line breaks in cells become spaces."""
-    rule = ["---"] * len(head)
-    lines = ["| " + " | ".join(cells) + " |" for cells in [head, rule, *body]]
-    return [line.replace("\n", " ") for line in lines]
 
 
 def _section(

@@ -22,6 +22,9 @@ from wmscore.functional.carry import (
     CarriedLabels,
     carry_labels,
 )
+from wmscore.functional.critical import (
+    critical_threshold,
+)
 from wmscore.functional.distributions import (
     FeatureMoments,
     cmmd,
@@ -326,6 +329,7 @@ __all__ = [
     "cmmd",
     "controllability",
     "counterfactual_response",
+    "critical_threshold",
     "delta_metric",
     "delta_psnr",
     "distributions",

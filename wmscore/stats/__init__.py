@@ -19,6 +19,11 @@ from wmscore.stats.competing import (
     CumulativeIncidence,
     cumulative_incidence,
 )
+from wmscore.stats.dominance import (
+    WinRate,
+    cliffs_delta,
+    win_rate,
+)
 from wmscore.stats.holm import (
     holm,
 )
@@ -34,9 +39,25 @@ from wmscore.stats.kaplan_meier import (
     kaplan_meier,
     survival_quantile,
 )
+from wmscore.stats.kendall import (
+    kendall_tau,
+)
 from wmscore.stats.log_rank import (
     LogRankTest,
     log_rank_test,
+)
+from wmscore.stats.paired_t import (
+    PairedTTest,
+    paired_t_test,
+)
+from wmscore.stats.power import (
+    detectable_difference,
+    paired_power,
+    scenarios_needed,
+)
+from wmscore.stats.ranking import (
+    RankShares,
+    rank_shares,
 )
 from wmscore.stats.resampling import (
     resample_counts,
@@ -60,6 +81,15 @@ from wmscore.stats.student import (
     student_quantile,
     student_two_sided,
 )
+from wmscore.stats.uniform import (
+    UniformityTest,
+    uniformity_test,
+)
+from wmscore.stats.variance import (
+    PairedVariance,
+    paired_variance,
+    seeds_needed,
+)
 from wmscore.stats.wilcoxon import (
     SignedRankTest,
     signed_rank_test,
@@ -74,32 +104,48 @@ __all__ = [
     "KaplanMeier",
     "LogRankTest",
     "MeanInterval",
+    "PairedTTest",
+    "PairedVariance",
+    "RankShares",
     "RestrictedMean",
     "RiskTable",
     "SignFlipTest",
     "SignedRankTest",
     "SurvivalQuantile",
+    "UniformityTest",
+    "WinRate",
     "bca_interval",
     "bootstrap_interval",
     "bootstrap_t_interval",
+    "cliffs_delta",
     "cluster_bootstrap",
     "cumulative_incidence",
+    "detectable_difference",
     "hazard",
     "holm",
     "kaplan_meier",
+    "kendall_tau",
     "log_rank_test",
     "mean_interval",
     "nested_bootstrap",
+    "paired_power",
+    "paired_t_test",
+    "paired_variance",
     "percentile_interval",
     "pool_tables",
     "quantile_of_draws",
+    "rank_shares",
     "resample_counts",
     "restricted_mean",
     "risk_table",
+    "scenarios_needed",
+    "seeds_needed",
     "sign_flip_norm_test",
     "sign_flip_test",
     "signed_rank_test",
     "student_quantile",
     "student_two_sided",
     "survival_quantile",
+    "uniformity_test",
+    "win_rate",
 ]

@@ -12,11 +12,14 @@ __all__ = [
     "DEFINED",
     "LEAST_PAIRS",
     "TOO_FEW_SAMPLES",
+    "as_float64",
     "check_choice",
+    "check_confidence",
     "check_count",
     "check_number",
     "check_scenarios",
     "check_values",
+    "not_negative",
     "reason_where",
 ]
 
@@ -67,6 +70,35 @@ def check_number(name: str, value: object, low: float, high: float = math.inf) -
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     if not low < value < high:
         raise ValueError(f"{name} must be a number above {low} and below {high}, got {value}")
+
+
+def check_confidence(level: object) -> None:
+    """A level of confidence above one half, so that a level of significance is noticed."""
+    check_number("level", level, 0.0, 1.0)
+    assert isinstance(level, int | float)
+    if level <= 0.5:
+        raise ValueError(
+            f"level must be a level of confidence above 0.5, got {level}; a test at 5 % has 0.95"
+        )
+
+
+def as_float64(name: str, value: object) -> Tensor:
+    """A number or a tensor of numbers, as float64 on its device."""
+    if isinstance(value, Tensor):
+        if value.is_complex() or value.dtype == torch.bool:
+            raise TypeError(f"{name} must hold real numbers, got {value.dtype}")
+        return value.to(torch.float64)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number or a torch.Tensor, got {type(value).__name__}")
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def not_negative(name: str, value: object) -> Tensor:
+    """`as_float64`, at least 0: a tensor on another device is taken at its word."""
+    found = as_float64(name, value)
+    if found.device.type == "cpu" and bool((found < 0).any()):
+        raise ValueError(f"{name} must be at least 0, got {found.min().item()}")
+    return found
 
 
 def reason_where(undefined: Tensor) -> Tensor:

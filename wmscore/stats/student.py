@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from wmscore.stats._check import check_values
+from wmscore.stats._quadrature import legendre
 
 __all__ = ["student_quantile", "student_two_sided"]
 
@@ -61,7 +61,7 @@ def student_quantile(probability: Tensor, freedom: Tensor) -> Tensor:
     freedom = torch.where(inside, freedom, 1.0)
     nodes, weights = (
         torch.as_tensor(part, dtype=torch.float64, device=probability.device)
-        for part in np.polynomial.legendre.leggauss(_NODES)
+        for part in legendre(_NODES)
     )
     constant = 2 / math.sqrt(math.pi) * _gamma_ratio(freedom / 2)
     power = freedom - 1
@@ -90,8 +90,7 @@ def student_two_sided(statistic: Tensor, freedom: Tensor) -> Tensor:
 
     Returns:
         Float64 of the broadcast shape, in [0, 1]; relative error below 1e-9 for p-values from
-        1e-100, for 1 or at least 2 degrees of freedom (1e-6 for fractions between). NaN where the
-        statistic is NaN, and for fewer than one degree of freedom.
+        1e-100. NaN where the statistic is NaN, and for fewer than one degree of freedom.
 
     Raises:
         TypeError: not floating point tensors.
@@ -104,9 +103,9 @@ def student_two_sided(statistic: Tensor, freedom: Tensor) -> Tensor:
     """
     check_values("statistic", statistic)
     check_values("freedom", freedom)
-    size, freedom = statistic.to(torch.float64).abs(), freedom.to(torch.float64)
-    shape = (size * freedom).shape
-    size, freedom = size.expand(shape), freedom.expand(shape)
+    size, freedom = torch.broadcast_tensors(
+        statistic.to(torch.float64).abs(), freedom.to(torch.float64)
+    )
     inside = ~size.isnan() & (freedom >= 1)
     freedom = torch.where(inside, freedom, 1.0)
     size = torch.where(inside, size, 0.0)
@@ -114,8 +113,7 @@ def student_two_sided(statistic: Tensor, freedom: Tensor) -> Tensor:
     # Most of a thin tail lies close to where it starts, and needs the nodes there.
     end = torch.acos(torch.cos(start) * torch.exp(-_TAIL / freedom))
     nodes, weights = (
-        torch.as_tensor(part, dtype=torch.float64, device=size.device)
-        for part in np.polynomial.legendre.leggauss(_NODES)
+        torch.as_tensor(part, dtype=torch.float64, device=size.device) for part in legendre(_NODES)
     )
     width = (end - start) / 2
     at = start[..., None] + width[..., None] * (nodes + 1)

@@ -1,0 +1,72 @@
+"""What to know of the data behind a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wmscore.comparison.phrases import count, listed, names, readable, share
+from wmscore.comparison.result import Comparison
+from wmscore.scores import Scores
+
+__all__ = ["notes"]
+
+_MOST = 0.5  # share from which something holds for most rollouts
+
+
+def notes(found: Comparison, results: Sequence[Scores]) -> tuple[str, ...]:
+    """What to know of the data: what fell out, what cannot show, what is no evidence."""
+    old, new = names(found)
+    lines = []
+    sides = ((old, found.baseline), (new, found.candidate))
+    if found.dropped:
+        why = "; ".join(
+            f"{name}: " + ", ".join(f"{n} x {readable(kind)}" for kind, n in side.dropped.items())
+            for name, side in sides
+            if side.dropped
+        )
+        rows = len(found.scenarios) * found.seeds
+        lines.append(f"{found.dropped} of {rows} pairs count for neither model ({why}).")
+    lost = [line.scenario for line in found.scenarios if not line.pairs]
+    if lost:
+        some = listed(lost[:3]) if len(lost) <= 3 else f"{', '.join(lost[:3])} and others"
+        lines.append(f"{count(len(lost), 'scenario')} without any pair: {some}.")
+    if found.restricted:
+        lines.append(
+            f"{count(found.restricted, 'pair')} end early; both models count only up to the last "
+            "step that both show."
+        )
+    whole = [
+        f"{share(side.never_failed)} of {name}'s rollouts"
+        for name, side in sides
+        if side.never_failed > _MOST
+    ]
+    if whole:
+        lines.append(
+            f"{listed(whole)} never fail within {found.steps} steps: a longer horizon or a "
+            "harder panel would tell more."
+        )
+    at_once = [
+        f"{share(side.at_once)} of {name}'s rollouts"
+        for name, side in sides
+        if side.at_once > _MOST
+    ]
+    if at_once:
+        lines.append(f"{listed(at_once)} fail at the first step, so that nothing worse can show.")
+    still = [name for name, side in sides if side.uses_seed is False]
+    if still and found.horizon.scenarios:
+        repeats = "repeat themselves" if len(still) == 2 else "repeats itself"
+        lines.append(
+            f"{listed(still)} {repeats} whatever the seed: more seeds add no evidence of "
+            f"{'them' if len(still) == 2 else 'it'}."
+        )
+    part = found.horizon
+    if found.estimand == "scenarios" and part.scenarios > 1 and part.deviation == 0:
+        most = 1 - ((1 - found.level) / 2) ** (1 / part.scenarios)
+        lines.append(
+            "All scenarios show the same difference, so that the interval has no width; up to "
+            f"{most:.0%} of scenarios like these may differ all the same."
+        )
+    versions = [scores.provenance.get("wmscore", "") for scores in results]
+    if len(set(versions)) > 1:
+        lines.append(f"The scores are by different versions of wmscore: {listed(versions)}.")
+    return tuple(lines)
