@@ -25,14 +25,15 @@ from document_tables import with_table
 from ranking_rollouts import FAMILIES
 from torch import Tensor
 
-from wmscore.comparison.null_check import null_check, null_check_pair
+from wmscore.comparison.null_checks import null_check, null_check_pair
 from wmscore.comparison.seed_checks import shared_luck_test
-from wmscore.comparison.self_check import horizon_cells
+from wmscore.comparison.self_checks import horizon_cells
 from wmscore.extras import require
 from wmscore.files import atomic_file
 from wmscore.scores import Scores
+from wmscore.stats import kendall_tau
 
-__all__ = ["Recorded", "kendall", "known_pairs", "read", "stability"]
+__all__ = ["Recorded", "known_pairs", "read", "stability"]
 
 DRAWS = 2000
 SCENARIOS = (2, 4, 6, 8, 12, 16)
@@ -77,15 +78,6 @@ def known_pairs(models: tuple[str, ...]) -> list[tuple[int, int]]:
     return pairs
 
 
-def kendall(left: Tensor, right: Tensor) -> Tensor:
-    """Kendall's tau-b of `[..., M]` and `[..., M]`, NaN where one of them is all tied."""
-    first, second = torch.triu_indices(left.shape[-1], left.shape[-1], 1).unbind()
-    a = (left[..., first] - left[..., second]).sign()
-    b = (right[..., first] - right[..., second]).sign()
-    untied = (a.abs().sum(-1) * b.abs().sum(-1)).sqrt()
-    return torch.where(untied > 0, (a * b).sum(-1) / untied, torch.nan)
-
-
 def draw(recorded: Recorded, scenarios: int, seeds: int, draws: int, seed: int) -> Row:
     """Rank the models on panels of a size, and again on what else was recorded.
 
@@ -109,10 +101,10 @@ def draw(recorded: Recorded, scenarios: int, seeds: int, draws: int, seed: int) 
 
     one = panel(0, 0)
     row: Row = {"scenarios": scenarios, "seeds": seeds}
-    row["whole"] = _mean(kendall(one, full.mean(0).expand_as(one)))
+    row["whole"] = _mean(kendall_tau(one, full.mean(0).expand_as(one)))
     if 2 * scenarios <= total:
-        row["again"] = _mean(kendall(one, panel(1, scenarios)))
-        row["rest"] = _mean(kendall(one, full[order[:, scenarios:]].mean(1)))
+        row["again"] = _mean(kendall_tau(one, panel(1, scenarios)))
+        row["rest"] = _mean(kendall_tau(one, full[order[:, scenarios:]].mean(1)))
     better, worse = zip(*known_pairs(recorded.models), strict=True)
     row["known"] = float((one[:, list(better)] > one[:, list(worse)]).double().mean())
     row["first"] = float((one.argmax(1) == full.mean(0).argmax()).double().mean())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wmscore.comparison.cells import MatchedCells, matched_cells
 from wmscore.comparison.gate import GATE_SCENARIOS, Outcome, gate_outcome, parse_margin
-from wmscore.comparison.null_check import NullCheck, Rejections, null_check, null_check_pair
+from wmscore.comparison.null_checks import NullCheck, Rejections, null_check, null_check_pair
 from wmscore.comparison.pair import compare
 from wmscore.comparison.paired import (
     PairedDifference,
@@ -21,7 +21,7 @@ from wmscore.comparison.seed_checks import (
     recordings_test,
     shared_luck_test,
 )
-from wmscore.comparison.self_check import SelfCheck, self_check
+from wmscore.comparison.self_checks import SelfCheck, self_check
 from wmscore.comparison.tables import difference_table, ranking_table, scenario_table
 
 __all__ = [

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wmscore.comparison.null_worlds import check_cells, flipped_worlds, split_worlds
-from wmscore.stats import sign_flip_test, student_two_sided
+from wmscore.stats import sign_flip_test, student_two_sided, uniformity_test
 
 __all__ = ["NullCheck", "Rejections", "null_check", "null_check_pair"]
 
@@ -235,10 +235,9 @@ def _rejections(procedure: str, p_values: Tensor, level: float) -> Rejections:
             shortfall=nan, valid=None,
         )  # fmt: skip
     rejected = float((known <= level + 1e-12).double().mean())
-    ordered = known.sort().values
-    below = torch.arange(1, count + 1, dtype=torch.float64) / count
-    excess = max(0.0, float((below - ordered).max()))
-    shortfall = max(0.0, float((ordered - (below - 1 / count)).max()))
+    small = uniformity_test(known, alternative="small")
+    # The largest p - F below p: of the mirrored p-values, F is too large by that much.
+    shortfall = float(uniformity_test(1 - known, alternative="small").distance)
     low, high = _wilson(rejected, count)
     return Rejections(
         procedure=procedure,
@@ -246,10 +245,9 @@ def _rejections(procedure: str, p_values: Tensor, level: float) -> Rejections:
         rejected=rejected,
         low=low,
         high=high,
-        excess=excess,
+        excess=float(small.distance),
         shortfall=shortfall,
-        # Dvoretzky, Kiefer and Wolfowitz with Massart's constant, one side.
-        valid=excess <= math.sqrt(-math.log(_DOUBT) / (2 * count)),
+        valid=float(small.p_value) >= _DOUBT,
     )
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from wmscore.comparison.null_check import DRAWS, NullCheck, Rejections, null_check, null_check_pair
+from wmscore.comparison.cells import matched_cells
+from wmscore.comparison.null_checks import DRAWS, NullCheck, Rejections, null_check, null_check_pair
+from wmscore.comparison.same import check_comparable
 from wmscore.comparison.seed_checks import (
     RecordingsTest,
     SharedLuckTest,
     recordings_test,
     shared_luck_test,
 )
-from wmscore.manifest import PanelMismatchError
 from wmscore.scores import Scores
 
 __all__ = ["SelfCheck", "horizon_cells", "self_check"]
@@ -33,7 +34,8 @@ class SelfCheck:
 
     Attributes:
         model: whose recording.
-        panel: fingerprint.
+        panel: its name.
+        fingerprint: of the panel.
         scenarios: of the panel.
         seeds: of the recording, or of both recordings together.
         undefined: rows without a usable horizon, which are left out.
@@ -49,6 +51,7 @@ class SelfCheck:
 
     model: str
     panel: str
+    fingerprint: str
     scenarios: int
     seeds: int
     undefined: int
@@ -128,35 +131,31 @@ def self_check(
         A `SelfCheck`.
 
     Raises:
-        PanelMismatchError: the panels differ in more than their seeds.
-        ValueError: a panel with a single seed.
+        PanelMismatchError: the panels differ, in more than the seeds of a second recording.
+        ValueError: a panel with a single seed, or scores by different networks or rules.
     """
     cells = horizon_cells(scores)
     undefined = int(cells.isnan().sum())
     repeated = recordings = flips = None
     if second is not None:
+        # Seeds are all that may differ.
+        aligned = second.panel.model_copy(update={"seeds": scores.panel.seeds})
+        check_comparable([scores, replace(second, panel=aligned)])
         other = horizon_cells(second)
-        _same_panel(scores, second)
         undefined += int(other.isnan().sum())
         recordings = recordings_test(cells, other, seed=seed)
         repeated = _repeated(scores, second)
     if against is not None:
-        _same_panel(scores, against)
-        if scores.panel.seeds != against.panel.seeds:
-            raise PanelMismatchError(
-                f"against: expected the seeds {list(scores.panel.seeds)}, "
-                f"got {list(against.panel.seeds)}"
-            )
-        flips = null_check_pair(
-            cells, horizon_cells(against), worlds=worlds, level=level, seed=seed
-        )
+        pair = matched_cells([scores, against]).horizon
+        flips = null_check_pair(pair[0], pair[1], worlds=worlds, level=level, seed=seed)
     if second is not None:
         cells = torch.cat([cells, other], 1)
     if cells.shape[1] < 2:
         raise ValueError("scores: expected two seeds or more of the model, got 1")
     return SelfCheck(
         model=scores.model,
-        panel=scores.panel.fingerprint,
+        panel=scores.panel.name,
+        fingerprint=scores.panel.fingerprint,
         scenarios=len(scores.panel.scenarios),
         seeds=cells.shape[1],
         undefined=undefined,
@@ -171,17 +170,7 @@ def self_check(
 
 def horizon_cells(scores: Scores) -> Tensor:
     """Usable horizon in steps, ``[S, K]`` float64; NaN where undefined."""
-    horizon = scores.horizon
-    steps = horizon.steps.to(torch.float64).masked_fill(~horizon.defined, math.nan)
-    return steps.view(len(scores.panel.scenarios), len(scores.panel.seeds))
-
-
-def _same_panel(scores: Scores, other: Scores) -> None:
-    seeds = {"seeds": scores.panel.seeds}
-    like = other.panel.model_copy(update=seeds)
-    if like.fingerprint != scores.panel.fingerprint:
-        fields = "\n".join(scores.panel.differences(like))
-        raise PanelMismatchError(f"{other.model!r} was scored on another panel:\n{fields}")
+    return matched_cells([scores]).horizon[0]
 
 
 def _repeated(scores: Scores, second: Scores) -> int:

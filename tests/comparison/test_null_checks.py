@@ -20,11 +20,10 @@ from wmscore.comparison import (
     recordings_test,
     shared_luck_test,
 )
-from wmscore.comparison import null_check as null_check_function
 from wmscore.comparison.null_worlds import flipped_worlds, split_worlds
 
 nan = math.nan
-module = importlib.import_module("wmscore.comparison.null_check")
+module = importlib.import_module("wmscore.comparison.null_checks")
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -36,7 +35,7 @@ def worlds_of(made: object) -> Tensor:
     return torch.cat(list(made), -1)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("name", ["null_check", "seed_checks"])
+@pytest.mark.parametrize("name", ["null_checks", "seed_checks"])
 def test_examples(name: str) -> None:
     found = doctest.testmod(importlib.import_module(f"wmscore.comparison.{name}"))
     assert found.attempted > 0
@@ -173,7 +172,7 @@ def test_nothing_to_compare() -> None:
     with pytest.raises(ValueError, match="candidate must have the shape of baseline"):
         null_check_pair(normal(5, 4), normal(5, 3))
     with pytest.raises(ValueError, match="level must be a number above 0 and below 1, got 5"):
-        null_check_function(normal(6, 4), level=5)
+        null_check(normal(6, 4), level=5)
 
 
 # ---- seeds and recordings ----------------------------------------------------------------
