@@ -144,7 +144,7 @@ def _say(row: Row, seconds: float) -> None:
 
 def tables(found: dict[str, Any]) -> dict[str, str]:
     """Name of a table in the document -> its text."""
-    made = {"run": _run_text(found), "power": _power_table(found)}
+    made = {"run": _run_table(found), "power": _power_table(found), "null": _summary(found)}
     for noise in dict.fromkeys(row["noise"] for row in found["null"]):
         made[f"null {noise}"] = _null_table([r for r in found["null"] if r["noise"] == noise])
     return made
@@ -175,13 +175,61 @@ def _power_table(found: dict[str, Any]) -> str:
     return _markdown(lines)
 
 
-def _run_text(found: dict[str, Any]) -> str:
+def _summary(found: dict[str, Any]) -> str:
+    """Smallest and largest rate over the cells of a kind."""
+    few = [row for row in found["null"] if row["scenarios"] == min(SCENARIOS)]
+    more = [row for row in found["null"] if row["scenarios"] > min(SCENARIOS)]
+    suits = [row for row in more if row["interaction"]]
+    survival = [row for row in suits if row["noise"] == "horizons"]
+
+    def rates(rows: list[Row], name: str) -> list[float]:
+        return [row["rejected"][name] for row in rows]
+
+    chosen = "sign flips of scenario means"
+    asked = [
+        (f"chosen test, S = {min(SCENARIOS)}", "3.1 %, as the signs allow", rates(few, chosen)),
+        ("chosen test, S of 8 to 50", "4 to 6 %", rates(more, chosen)),
+        ("chosen interval covers, all S", "94 to 96 %", [r["covered"] for r in found["null"]]),
+        ("chosen interval, 25 % longer", "94 to 96 %", [r["covered"] for r in found["power"]]),
+        ("bootstrap-t of scenarios, all S", "", rates(found["null"], "bootstrap-t of scenarios")),
+        ("pairs of seeds, with v, S of 8 to 50", "wrong", rates(suits, "t, pairs of seeds")),
+        (
+            "bootstrap of pairs, with v, S of 8 to 50",
+            "wrong",
+            rates(suits, "percentile bootstrap of pairs"),
+        ),
+        (
+            "percentile bootstrap of scenarios, S of 6 to 12",
+            "wrong",
+            rates(
+                [r for r in found["null"] if r["scenarios"] <= 12],
+                "percentile bootstrap of scenarios",
+            ),
+        ),
+        ("log-rank, with v, S of 8 to 50", "wrong", rates(survival, "log-rank")),
+        (
+            "log-rank in strata, with v, S of 8 to 50",
+            "wrong",
+            rates(survival, "log-rank, scenarios as strata"),
+        ),
+    ]
+    lines = [["what", "should be", "smallest to largest of the cells"]]
+    lines += [
+        [what, wanted, f"{100 * min(seen):.1f} to {100 * max(seen):.1f} %"]
+        for what, wanted, seen in asked
+        if seen
+    ]
+    return _markdown(lines)
+
+
+def _run_table(found: dict[str, Any]) -> str:
     error = 100 * math.sqrt(LEVEL * (1 - LEVEL) / found["panels"])
     lines = [
-        ["date", "machine", "panels per cell", "standard error at 5 %", "took"],
+        ["date", "machine", "longer by, steps", "panels per cell", "standard error at 5 %", "took"],
         [
             found["date"],
             f"{found['cores']} CPU cores, {found['threads']} thread, torch {found['torch']}",
+            f"{found['longer by']:.2f}",
             f"{found['panels']}",
             f"{error:.2f} %",
             f"{found['seconds']} s",
