@@ -22,11 +22,13 @@ from tests.panels import sprite_panel
 from wmscore.attribution import attribute, first_failure
 from wmscore.cli import main
 from wmscore.demo import ROLES, run_demo
-from wmscore.evidence import check_folder, choose_traces, ranked, write_evidence
+from wmscore.evidence import check_folder, choose_traces, ranked, summary_table, write_evidence
+from wmscore.evidence.horizons import horizon_tables, mean_horizon_cell
 from wmscore.files import sha256_file
 from wmscore.functional import Reason, drift_shape
 from wmscore.manifest import Panel
 from wmscore.scores import Scores
+from wmscore.stats import mean_interval
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def test_the_folder_is_complete_and_its_checksums_hold(demo):
     files = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert files == {*sums, "checksums.json"}
     assert {"manifest.json", "seeds.json", "metrics.csv", "postmortem.md", "curves.png"} <= files
-    assert {"curves.csv", "measures.png"} <= files
+    assert {"curves.csv", "measures.png", "survival.csv", "survival.png"} <= files
     assert len([f for f in files if f.startswith("traces/")]) >= 4
     for name, digest in sums.items():
         assert sha256_file(out / name) == digest
@@ -58,12 +60,66 @@ def test_the_metric_table_says_how_a_drift_goes(demo):
     with (out / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["model"] == "delayed-actions-2"]
     scores = next(scores for scores in results if scores.model == "delayed-actions-2")
-    found = drift_shape(scores.axes["perceptual_drift"].values, higher_is_better=True)
+    found = drift_shape(
+        scores.axes["perceptual_drift"].values, higher_is_better=True, threshold=0.6
+    )
+    assert found.area.max() > 0
     for name, values in found._asdict().items():
         for row, value in zip(rows, values.tolist(), strict=True):
             cell = row[f"perceptual_drift_{name}"]
             assert cell == ("" if value != value else str(value))
     assert not any(key.startswith("action_response_slope") for key in rows[0])
+
+
+def test_survival_is_the_share_of_rows_that_are_still_usable(demo):
+    out, results = demo
+    with (out / "survival.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 16 * len(results)
+    for scores in results:
+        lines = [row for row in rows if row["model"] == scores.model]
+        assert [int(row["step"]) for row in lines] == [*range(1, 17)]
+        assert {row["role"] for row in lines} == {ROLES.get(scores.model, "model")}
+        steps, axis = scores.horizon.steps.tolist(), scores.horizon.axis.tolist()
+        for t, row in enumerate(lines):
+            usable = sum(step > t for step in steps) / 6
+            assert float(row["usable"]) == pytest.approx(usable, rel=1e-5)
+            assert float(row["usable_low"]) <= usable + 1e-6
+            assert float(row["usable_high"]) >= usable - 1e-6
+            assert int(row["reached"]) == sum(step >= t for step in steps)
+            assert int(row["failed"]) == sum(step == t < 16 for step in steps)
+            if int(row["reached"]):
+                hazard = int(row["failed"]) / int(row["reached"])
+                assert float(row["hazard"]) == pytest.approx(hazard, rel=1e-5)
+            for a, name in enumerate(scores.axes):
+                ended = sum(step <= t and by == a for step, by in zip(steps, axis, strict=True)) / 6
+                assert float(row[f"ended_{name}"]) == pytest.approx(ended, rel=1e-5)
+    assert any(0 < float(row["usable"]) < 1 for row in rows)
+
+
+def test_the_mean_horizon_has_its_interval_over_scenarios(demo):
+    _, results = demo
+    head, body = summary_table(results)
+    place = head.index("horizon\nof 16, mean")
+    for scores in results:
+        means = scores.horizon.steps.reshape(3, 2).double().mean(1)
+        found = mean_interval(means)
+        cell = next(line[place] for line in body if line[0] == scores.model)
+        low, high = max(0, found.low.item()), min(16, found.high.item())
+        assert cell == f"{means.mean():.1f}\n[{low:.1f}, {high:.1f}]"
+
+
+def test_a_horizon_that_was_cut_short_says_so(demo):
+    _, results = demo
+    scores = next(scores for scores in results if scores.model == "simulator")
+    horizon = replace(scores.horizon, steps=scores.horizon.steps.clamp(max=9))
+    assert mean_horizon_cell(replace(scores, horizon=horizon)) == "9.0 of 9\n[9.0, 9.0]"
+    table = horizon_tables(replace(scores, horizon=horizon))
+    assert table.at_risk[:, 8].tolist() == [2, 2, 2]
+    assert not table.at_risk[:, 9:].any()  # step 10 was not seen
+    lost = replace(scores.horizon, defined=torch.zeros(6, dtype=torch.bool))
+    assert mean_horizon_cell(replace(scores, horizon=lost)) == "undefined"
+    assert horizon_tables(replace(scores, horizon=lost)).missing.tolist() == [2, 2, 2]
 
 
 def test_every_curve_is_in_a_table_with_its_quartiles(demo):
@@ -203,7 +259,13 @@ def test_the_same_run_twice_gives_the_same_numbers(demo, tmp_path: Path):
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
     sums = [json.loads((p / "checksums.json").read_text()) for p in (out, tmp_path / "again")]
     for name in sums[0]:
-        if name.startswith("traces/") or name in ("curves.png", "curves.csv", "measures.png"):
+        if name.startswith("traces/") or name in (
+            "curves.png",
+            "curves.csv",
+            "measures.png",
+            "survival.csv",
+            "survival.png",
+        ):
             assert sums[0][name] == sums[1][name]
 
 

@@ -30,6 +30,7 @@ FLOORS = {
     "scorer": 3,
     "stressors": 3,
     "worlds": 3,
+    "calibration": 4,
     "replay": 4,
     "testing": 4,
     "evidence": 5,

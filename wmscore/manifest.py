@@ -36,6 +36,7 @@ from wmscore.files import atomic_file
 
 __all__ = [
     "ActionSpace",
+    "AxisCalibration",
     "AxisName",
     "AxisSpec",
     "Branch",
@@ -210,6 +211,28 @@ class Scenario(Branch):
         return (self, *self.branches)
 
 
+class AxisCalibration(_Frozen):
+    """Where an axis' threshold comes from, as `wmscore.calibration.calibrate` found it.
+
+    `conformal`: rollouts of the model `oracle` fail on the axis with a chance of `alpha`, from
+    `scenarios` scenarios with one seed each, mean over `redraws` choices of seeds that `seed`
+    begins. `conformal_joint`: with a chance of `alpha` on any of the gated axes. With the estimand
+    "seeds" the chance is that of new seeds on the panel's own scenarios, from `rollouts` of them.
+    `tolerance`: the oracle repeats the reference, which passes with the change that `tolerance`
+    names.
+    """
+
+    method: Literal["conformal", "conformal_joint", "tolerance"]
+    oracle: Name
+    scenarios: Count
+    estimand: Literal["scenarios", "seeds"] | None = None
+    rollouts: Count | None = None
+    alpha: Annotated[StrictFloat, Field(gt=0.0, lt=1.0)] | None = None
+    redraws: Count | None = None
+    seed: Annotated[StrictInt, Field(ge=0)] | None = None
+    tolerance: Name | None = None
+
+
 class AxisSpec(_Frozen):
     """One axis of evaluation: fails where its score stays below `threshold` for `patience` steps.
 
@@ -218,6 +241,7 @@ class AxisSpec(_Frozen):
     measure itself. `encoder` is the name of the encoder behind a `feature_` measure, and after a
     `#` the beginning of its fingerprint, which holds a comparison to its weights and preprocessing.
     `sensitivity` is that of identity told without labels (`carried`), where an encoder is optional.
+    `calibration` says where the threshold comes from, if not from whoever wrote the panel.
     """
 
     axis: AxisName
@@ -228,6 +252,7 @@ class AxisSpec(_Frozen):
     score: Literal["skill"] | None = None
     encoder: Name | None = None
     sensitivity: Unit | None = None
+    calibration: AxisCalibration | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -477,6 +502,43 @@ class Panel(_Frozen):
             scenario["initial_frame_sha256"] = hashes[scenario["id"]]
         if observation is not None:
             data["contract"]["observation"] = observation.model_dump()
+        return _validate(type(self), data)
+
+    def with_thresholds(
+        self,
+        thresholds: Mapping[str, float],
+        calibration: Mapping[str, AxisCalibration] | None = None,
+    ) -> Self:
+        """A panel with other thresholds of some axes, and where each comes from.
+
+        Raises:
+            ValueError: an axis that the panel does not have, or a threshold outside 0..1.
+        """
+        calibration = calibration or {}
+        known = [spec.axis for spec in self.axes]
+        for name in (*thresholds, *calibration):
+            if name not in known:
+                raise ValueError(f"thresholds: expected axes of the panel, {known}, got {name!r}")
+        if strays := sorted(set(calibration) - set(thresholds)):
+            raise ValueError(f"calibration: expected axes with a threshold, got {strays}")
+        data = self.model_dump()
+        for spec in data["axes"]:
+            name = spec["axis"]
+            if name in thresholds:
+                spec["threshold"] = float(thresholds[name])
+                spec["calibration"] = (
+                    calibration[name].model_dump() if name in calibration else None
+                )
+        return _validate(type(self), data)
+
+    def judged_like(self, other: Panel) -> Self:
+        """This panel with the axes of `other`: the same rollouts, judged in another way.
+
+        Raises:
+            ValueError: the axes do not fit, say without counterfactual scripts.
+        """
+        data = self.model_dump()
+        data["axes"] = [spec.model_dump() for spec in other.axes]
         return _validate(type(self), data)
 
     def unfrozen_like(self, other: Panel) -> Self:

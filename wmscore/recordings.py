@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from wmscore.files import atomic_folder
@@ -79,7 +81,8 @@ class Recording:
 
         Args:
             folder: the folder.
-            panel: the panel that is asked for; the folder's own by default.
+            panel: the panel that is asked for; the folder's own by default. It may have other
+                axes or thresholds: rollouts do not depend on how they are judged.
 
         Raises:
             PanelMismatchError: the folder was recorded for another panel; names the fields.
@@ -88,18 +91,25 @@ class Recording:
         self.folder = Path(folder)
         if not (self.folder / "panel.json").exists():
             raise ValueError(f"folder: {folder} holds no recording (panel.json is missing)")
-        self.panel = Panel.load(self.folder / "panel.json")
-        if panel is not None and panel.fingerprint != self.panel.unfrozen_like(panel).fingerprint:
-            fields = "\n".join(panel.differences(self.panel.unfrozen_like(panel)))
-            raise PanelMismatchError(f"{folder}: recorded for another panel:\n{fields}")
+        self._recorded = self.panel = Panel.load(self.folder / "panel.json")
+        if panel is not None:
+            with contextlib.suppress(ValueError):  # axes that do not fit are a mismatch too
+                self.panel = self._recorded.judged_like(panel)
+            if panel.fingerprint != self.panel.unfrozen_like(panel).fingerprint:
+                fields = "\n".join(panel.differences(self.panel.unfrozen_like(panel)))
+                raise PanelMismatchError(f"{folder}: recorded for another panel:\n{fields}")
         about = json.loads((self.folder / "recording.json").read_text(encoding="utf-8"))
         self.model, self.role = str(about["model"]), str(about["role"])
-        self.truth = Rollouts.load(self.folder / "truth.safetensors", self.panel)
+        self.truth = self._load(self.folder / "truth.safetensors")
 
     def __iter__(self) -> Iterator[Rollouts]:
         """Batches in the order in which they were rolled out."""
         for path in sorted(self.folder.glob("rollouts-*.safetensors")):
-            yield Rollouts.load(path, self.panel).with_reference(self.truth)
+            yield self._load(path).with_reference(self.truth)
+
+    def _load(self, path: Path) -> Rollouts:
+        """A file of the folder, under the fingerprint of the panel that judges it."""
+        return replace(Rollouts.load(path, self._recorded), panel=self.panel.fingerprint)
 
     def row(self, scenario: int, seed: int) -> Rollouts:
         """All branches of one row."""

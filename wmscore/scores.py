@@ -164,10 +164,12 @@ class Scores:
     def records(self) -> list[dict[str, Any]]:
         """One flat record per row: the lines of the matched metric table."""
         horizon, failing = self.horizon, self.failing_steps()
-        shapes = {
-            axis: drift_shape(curve.values, higher_is_better=True)._asdict()
-            for axis, curve in self.axes.items()
-            if axis.endswith("_drift")
+        shapes: dict[str, dict[str, Tensor]] = {
+            spec.axis: drift_shape(
+                self.axes[spec.axis].values, higher_is_better=True, threshold=spec.threshold
+            )._asdict()
+            for spec in self.panel.axes
+            if spec.axis.endswith("_drift")
         }
         lines: list[dict[str, Any]] = []
         for r, (s, seed) in enumerate(self.panel.rows()):

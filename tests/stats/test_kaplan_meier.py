@@ -162,12 +162,24 @@ def test_band_covers() -> None:
     draws = torch.rand(4000, 60, dtype=torch.float64)
     times = (draws.log() / math.log(1 - rate)).long()
     watched = torch.randint(8, 40, (4000, 60))
-    table = risk_table(torch.minimum(times, watched), times < watched, 40)
+    table = risk_table(torch.minimum(times, watched), times < watched, 40, ties="censored")
     truth = (1 - rate) ** 11
     found = kaplan_meier(table, level=0.9)
     covers = ((found.low[:, 10] <= truth) & (truth <= found.high[:, 10])).double().mean().item()
-    # A rollout censored at its last step could not have failed there: a small bias of the ties.
-    assert abs(covers - 0.9) < 4 * math.sqrt(0.09 / 4000) + 0.005
+    assert abs(covers - 0.9) < 4 * math.sqrt(0.09 / 4000) + 0.005  # how good the band is at 60
+
+
+def test_ties_of_cut_rollouts_bias_nothing() -> None:
+    """Half of the rollouts are cut at step 5, where others are seen to fail."""
+    draws = torch.rand(200_000, dtype=torch.float64)
+    times = (draws.log() / math.log(0.8)).long()
+    length = torch.where(torch.arange(200_000) % 2 == 0, 5, 12)
+    options = {"times": torch.minimum(times, length), "failed": times < length, "horizon": 12}
+    truth = 0.8 ** torch.arange(1, 13)
+    found = kaplan_meier(risk_table(**options, ties="censored")).survival[:12]
+    assert (found - truth).abs().max() < 0.005
+    biased = kaplan_meier(risk_table(**options)).survival[:12]
+    assert biased[5] - truth[5] > 0.01
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.stats.survival_data import BASELINE, HORIZON, random_horizons
-from wmscore.stats import RiskTable, kaplan_meier, pool_tables, risk_table
+from wmscore.stats import RiskTable, kaplan_meier, pool_tables, risk_table, table_shares
 
 
 def plain_table(times: list[int], causes: list[int], horizon: int, kinds: int) -> list[list[int]]:
@@ -82,6 +82,22 @@ def test_beyond_the_horizon_is_censored_at_it() -> None:
     assert table.failures.tolist() == [0, 0, 0, 1, 1]
 
 
+def test_who_was_cut_could_not_be_seen_to_fail() -> None:
+    times = torch.tensor([0, 0, 1, 1, 3, 3, 4, 4, 9], dtype=torch.uint8)
+    failed = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1, 0]).bool()
+    plain = risk_table(times, failed, 4)
+    found = risk_table(times, failed, 4, ties="censored")
+    assert plain.at_risk.tolist() == [9, 7, 5, 5, 3]
+    assert found.at_risk.tolist() == [8, 6, 5, 4, 3]
+    assert torch.equal(found.failures, plain.failures)
+    assert (plain.missing.item(), found.missing.item()) == (0, 1)
+    times, causes = random_horizons(50, early=0.0)
+    assert_same(
+        risk_table(times, causes, 20, causes=3, ties="censored"),
+        risk_table(times, causes, 20, causes=3),
+    )
+
+
 def test_weights_are_repetition() -> None:
     times, causes = random_horizons(60)
     counts = torch.randint(0, 4, (60,))
@@ -139,6 +155,20 @@ def test_pooled_tables_are_tables_of_the_pooled() -> None:
     assert torch.equal(across.at_risk, table.at_risk[:, 0] + 2 * table.at_risk[:, 2])
 
 
+def test_shares_count_each_table_alike() -> None:
+    times, causes = random_horizons(60)
+    times, causes = times.reshape(4, 15), causes.reshape(4, 15)
+    times[0, 3:] = -1
+    times[2] = -1
+    table = risk_table(times, causes, 20, causes=3)
+    shares = table_shares(table)
+    assert shares.at_risk[:, 0].tolist() == [1, 1, 0, 1]
+    for row, count in ((0, 3), (1, 15), (2, 1)):
+        for part, whole in zip(shares[:3], table[:3], strict=True):
+            assert torch.equal(part[row], whole[row] / count)
+    assert shares.missing.tolist() == [12, 0, 15, 0]
+
+
 def test_no_rollout_sees_what_the_others_do() -> None:
     times, causes = random_horizons(100)
     order = torch.randperm(100)
@@ -166,6 +196,7 @@ def call(times: object = None, failed: object = None, horizon: object = HORIZON,
         ({"failed": 1}, TypeError, "failed must be a torch.Tensor, got int"),
         ({"horizon": 0}, ValueError, "horizon must be at least 1, got 0"),
         ({"horizon": 3.0}, TypeError, "horizon must be an int"),
+        ({"ties": "none"}, ValueError, "ties must be 'failures' or 'censored', got 'none'"),
         ({"causes": 0}, ValueError, "causes must be at least 1"),
         (
             {"present": torch.ones(10)},

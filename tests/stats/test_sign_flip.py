@@ -108,11 +108,35 @@ def test_columns_do_not_depend_on_each_other(scenarios: int) -> None:
             assert torch.equal(one, of_many[row, column])
 
 
-def test_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = normal(30, 7, seed=2)
-    whole = sign_flip_test(values, draws=1000)
-    monkeypatch.setattr("wmscore.stats.sign_flip._PIECE", 50)
-    assert torch.equal(sign_flip_test(values, draws=1000).p_value, whole.p_value)
+@pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+@pytest.mark.parametrize("scenarios", [13, 30, 100])
+def test_pieces(alternative: str, scenarios: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = normal(scenarios, 7, seed=2)
+    vectors = normal(scenarios, 5, 3, seed=3)
+    whole = sign_flip_test(values, draws=1000, alternative=alternative)
+    norms = sign_flip_norm_test(vectors, draws=1000)
+    for piece, tile in ((50, 2), (700, 1), (1 << 18, 3)):
+        monkeypatch.setattr("wmscore.stats.sign_flip._PIECE", piece)
+        monkeypatch.setattr("wmscore.stats.sign_flip._TILE", tile)
+        found = sign_flip_test(values, draws=1000, alternative=alternative)
+        assert torch.equal(found.p_value, whole.p_value)
+        assert torch.equal(sign_flip_norm_test(vectors, draws=1000).p_value, norms.p_value)
+
+
+@pytest.mark.parametrize("scenarios", [17, 64, 65, 200])
+def test_signs_are_fair_and_independent(scenarios: int) -> None:
+    """With one scenario far larger than the others, the p-value is how often its sign is +."""
+    draws = 4000
+    for place in (0, scenarios - 1):
+        values = 0.001 * torch.ones(scenarios, dtype=torch.float64)
+        values[place] = 1.0
+        values[values < 1] *= -1  # every pattern with its sign + is as extreme as what was seen
+        found = sign_flip_test(values, draws=draws, alternative="greater").p_value.item()
+        assert abs(found - 0.5) < 4 * 0.5 / math.sqrt(draws)
+    pair = torch.zeros(scenarios, dtype=torch.float64)
+    pair[0], pair[-1] = 1.0, 1.0
+    found = sign_flip_test(pair, draws=draws, alternative="greater").p_value.item()
+    assert abs(found - 0.25) < 4 * math.sqrt(0.25 * 0.75 / draws)
 
 
 def test_missing_pairs_are_dropped_and_counted() -> None:

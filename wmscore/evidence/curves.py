@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wmscore.evidence.figures import make_figure, save_figure
 from wmscore.evidence.table import ranked
-from wmscore.extras import require
 from wmscore.files import atomic_file
 from wmscore.scores import Curve, Scores
 
@@ -43,7 +43,7 @@ def write_curves(path: Path, results: Sequence[Scores], roles: Mapping[str, str]
     Anchors (models with a role) are dashed. Steps at which no row is defined leave a gap.
     """
     specs = results[0].panel.axes
-    figure, plots = _figure(len(specs), columns=len(specs))
+    figure, plots = make_figure(len(specs), columns=len(specs))
     for spec, plot in zip(specs, plots, strict=True):
         for i, scores in enumerate(ranked(results)):
             _draw(plot, scores.axes[spec.axis], f"C{i}", scores.model, scores.model in roles)
@@ -52,7 +52,7 @@ def write_curves(path: Path, results: Sequence[Scores], roles: Mapping[str, str]
         plot.set(title=spec.axis.replace("_", " "), xlabel="step", ylim=(-0.02, 1.02))
         plot.set_xlim(0, last + 1)
     figure.axes[0].set_ylabel("score (median and quartiles over rows)")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def write_measures(path: Path, results: Sequence[Scores], roles: Mapping[str, str]) -> None:
@@ -61,14 +61,14 @@ def write_measures(path: Path, results: Sequence[Scores], roles: Mapping[str, st
     names = [n for start in _SHOWN for n in sorted(common) if n == start or _extends(n, start)]
     if not names:
         return
-    figure, plots = _figure(len(names), columns=4 if len(names) > 6 else 3)
+    figure, plots = make_figure(len(names), columns=4 if len(names) > 6 else 3)
     for name, plot in zip(names, plots, strict=True):
         for i, scores in enumerate(ranked(results)):
             curve = scores.measures[name]
             _draw(plot, curve, f"C{i}", scores.model, scores.model in roles)
         title = name.replace("_", " ")
         plot.set(title=title, xlabel="step", ylabel="" if curve.unit == "1" else curve.unit)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def write_curve_table(path: Path, results: Sequence[Scores], roles: Mapping[str, str]) -> None:
@@ -116,18 +116,6 @@ def _extends(name: str, start: str) -> bool:
     return name.startswith(start + "_") and name not in _SHOWN
 
 
-def _figure(count: int, columns: int) -> tuple[Any, list[Any]]:
-    matplotlib = require("matplotlib.figure", "harness")
-    rows = -(-count // columns)
-    columns = min(count, columns)
-    size = 4 if rows == 1 else 3
-    figure = matplotlib.Figure(figsize=(1.25 * size * columns, size * rows), layout="constrained")
-    plots = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for plot in plots[count:]:
-        plot.set_axis_off()
-    return figure, plots[:count]
-
-
 def _draw(plot: Any, curve: Curve, colour: str, label: str, anchor: bool) -> None:
     # Infinite decibels of identical frames have no place on a plot.
     points = _quartiles(curve)
@@ -135,10 +123,3 @@ def _draw(plot: Any, curve: Curve, colour: str, label: str, anchor: bool) -> Non
     steps = range(1, curve.values.shape[1] + 1)
     plot.plot(steps, middle, "--" if anchor else "-", color=colour, label=label)
     plot.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
-
-
-def _save(figure: Any, path: Path) -> None:
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7)
-    with atomic_file(path) as draft:
-        # No date or version inside: the same scores give the same bytes.
-        figure.savefig(draft, format="png", dpi=100, metadata={"Software": None})

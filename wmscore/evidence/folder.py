@@ -15,6 +15,7 @@ from wmscore.evidence.comparison import write_comparison
 from wmscore.evidence.curves import write_curve_table, write_curves, write_measures
 from wmscore.evidence.events import write_events
 from wmscore.evidence.postmortem import postmortem
+from wmscore.evidence.survival import write_survival, write_survival_table
 from wmscore.evidence.table import write_metrics
 from wmscore.evidence.traces import Fetch, Trace, choose_traces, write_trace
 from wmscore.files import atomic_folder, safe_name, sha256_file
@@ -34,7 +35,8 @@ def write_evidence(
 
     `manifest.json`, `seeds.json`, `metrics.csv`, `events.csv` (where objects were judged),
     `actions.csv` and `actions.json` (where the response to actions was),
-    `curves.csv`, `curves.png`, `measures.png`, `comparison.json` (ranking and pairs),
+    `curves.csv`, `curves.png`, `measures.png`, `survival.csv`, `survival.png`, `comparison.json`
+    (ranking and pairs),
     `scores/<model>.safetensors`, at least two `traces/`, `postmortem.md`, `environment.json`, and
     `checksums.json` over all.
 
@@ -84,6 +86,8 @@ def write_evidence(
         write_curve_table(draft / "curves.csv", results, anchors)
         write_curves(draft / "curves.png", results, anchors)
         write_measures(draft / "measures.png", results, anchors)
+        write_survival_table(draft / "survival.csv", results, anchors)
+        write_survival(draft / "survival.png", results, anchors)
         write_comparison(draft / "comparison.json", report)
         text = postmortem(results, traces, roles=anchors, report=report)
         (draft / "postmortem.md").write_text(text, encoding="utf-8")

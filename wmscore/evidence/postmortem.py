@@ -12,6 +12,7 @@ from wmscore.comparison import Report
 from wmscore.evidence.accumulation import accumulation_lines
 from wmscore.evidence.comparison import comparison_lines
 from wmscore.evidence.markdown import markdown_table
+from wmscore.evidence.shape import shape_lines
 from wmscore.evidence.table import action_table, horizon_table, summary_table
 from wmscore.evidence.traces import Trace
 from wmscore.scores import Scores
@@ -93,6 +94,7 @@ def _section(
             f"- **How common:** {ended} of {len(scores)} rows end within {panel.contract.horizon} "
             f"steps; median usable horizon {scores.horizon_text()}."
         )
+    lines += shape_lines(scores)
     curves = torch.cat([curve.values.nan_to_num(-1.0) for curve in scores.axes.values()], 1)
     distinct = len(torch.unique(curves, dim=0))
     if distinct < len(scores):

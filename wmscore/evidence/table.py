@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from wmscore.actions import action_summary
+from wmscore.evidence.horizons import mean_horizon_cell
 from wmscore.files import atomic_file
 from wmscore.scores import Scores
 
@@ -59,6 +60,7 @@ def ranked(results: Sequence[Scores]) -> list[Scores]:
 def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None) -> Table:
     """One line per model: horizon, how it ended, and each axis' score with its quartiles.
 
+    Horizon: mean [95 % interval over scenarios], each scenario counting alike, and the median row.
     "never failed": rows in which no axis stayed below its threshold for its patience. "steps
     below": mean share of steps at which some gated axis is below, however briefly. Axes: means
     over defined steps per row, then median [quartiles] over rows. A cell may hold a line break.
@@ -74,8 +76,7 @@ def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None
     ]
     body = []
     for scores in ranked(results):
-        horizon = scores.horizon
-        steps = horizon.steps[horizon.defined].double()
+        horizon, known = scores.horizon, bool(scores.horizon.defined.any())
         ends = Counter(filter(None, (scores.failing_axis(r) for r in range(len(scores)))))
         ended = [f"{axis.split('_')[0]} x{n}" for axis, n in ends.most_common()]
         ended += [f"evaluation fault: {kind} x{n}" for kind, n in scores.faults().items()]
@@ -83,10 +84,10 @@ def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None
             [
                 scores.model,
                 (roles or {}).get(scores.model, "model"),
-                f"{float(steps.mean()):.1f}" if len(steps) else "undefined",
+                mean_horizon_cell(scores),
                 scores.horizon_text(),
                 f"{int(horizon.censored.sum())}/{len(scores)}",
-                f"{float(scores.failing_steps().nanmean()):.0%}" if len(steps) else "undefined",
+                f"{float(scores.failing_steps().nanmean()):.0%}" if known else "undefined",
                 *(_axis_cell(scores, axis) for axis in axes),
                 "\n".join(ended) or "-",
             ]

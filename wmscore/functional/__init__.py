@@ -18,6 +18,10 @@ from wmscore.functional.appearance import (
     AppearanceStates,
     identity_from_appearance,
 )
+from wmscore.functional.calibration import (
+    CalibratedThresholds,
+    calibrate_thresholds,
+)
 from wmscore.functional.carry import (
     CarriedLabels,
     carry_labels,
@@ -153,6 +157,11 @@ from wmscore.functional.perceptual import (
     mse,
     psnr,
 )
+from wmscore.functional.pooled_shape import (
+    PooledOnset,
+    PooledShape,
+    pooled_shape,
+)
 from wmscore.functional.quality import (
     FrameQuality,
     frame_quality,
@@ -218,6 +227,7 @@ from wmscore.functional.response import (
 )
 from wmscore.functional.shape import (
     DriftShape,
+    area_beyond,
     drift_shape,
 )
 from wmscore.functional.similarity import (
@@ -268,6 +278,7 @@ __all__ = [
     "AppearanceStates",
     "BlockFlow",
     "BreakAgreement",
+    "CalibratedThresholds",
     "CarriedLabels",
     "DeltaPsnr",
     "DriftOnset",
@@ -295,6 +306,8 @@ __all__ = [
     "MultiScaleSsim",
     "ObjectIdentity",
     "PhaseShift",
+    "PooledOnset",
+    "PooledShape",
     "ProbeStatistics",
     "QualityDrift",
     "Reason",
@@ -321,8 +334,10 @@ __all__ = [
     "action_recovery",
     "action_report",
     "adjacent_similarity",
+    "area_beyond",
     "block_flow",
     "break_agreement",
+    "calibrate_thresholds",
     "carried_identity",
     "carry_labels",
     "check_shared_start",
@@ -381,6 +396,7 @@ __all__ = [
     "mse",
     "object_identity",
     "phase_shift",
+    "pooled_shape",
     "psnr",
     "quality_drift",
     "recognise_actions",

@@ -13,6 +13,9 @@ from wmscore.metrics.frame import (
     HaarPSI,
     MultiScaleSSIM,
 )
+from wmscore.metrics.horizon import (
+    UsableHorizon,
+)
 from wmscore.metrics.identity import (
     IdentityPersistence,
 )
@@ -36,4 +39,5 @@ __all__ = [
     "IdentityPersistence",
     "KernelDistance",
     "MultiScaleSSIM",
+    "UsableHorizon",
 ]

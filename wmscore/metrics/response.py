@@ -11,12 +11,12 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from wmscore import functional as F
+from wmscore.metrics._scenarios import OWN_SCENARIO, scenario_numbers
 
 __all__ = ["ActionLatency", "ActionResponse"]
 
 _PER_GROUP = ("agreement", "cosine", "gain", "leak", "script_match")
 _STILL = 2 / 255  # of the data range: what rounding and compression alone may differ by
-_OWN = -1  # a group that is a scenario by itself
 
 
 class ActionResponse(Metric):
@@ -114,7 +114,7 @@ class ActionResponse(Metric):
         )
         cross = F.script_cross(products)
         groups, scripts = cross.has.shape
-        own = _scenarios(scenario, groups, cross.table.device)
+        own = scenario_numbers(scenario, groups, cross.table.device)
         found = F.script_response(products)
         for name in ("agreement", "cosine", "gain", "leak"):
             getattr(self, name).append(getattr(found, name).nanmean(-1))
@@ -148,27 +148,12 @@ class ActionResponse(Metric):
                 steps=dim_zero_cat(self.steps),
                 has=has[:, :scripts],
             ),
-            scenario=torch.where(scenario == _OWN, number, scenario),
+            scenario=torch.where(scenario == OWN_SCENARIO, number, scenario),
             draws=self.draws,
             seed=self.seed,
         )
         values = {name: dim_zero_cat(getattr(self, name)) for name in _PER_GROUP}
         return values | {"p_value": test.p_value, "smallest_p_value": test.smallest}
-
-
-def _scenarios(scenario: Tensor | None, groups: int, device: torch.device) -> Tensor:
-    """`[G]` int64 on the device, `_OWN` without; for rollouts `[B]` likewise."""
-    if scenario is None:
-        return torch.full((groups,), _OWN, device=device)
-    if not isinstance(scenario, Tensor) or scenario.dtype != torch.int64:
-        kind = scenario.dtype if isinstance(scenario, Tensor) else type(scenario).__name__
-        raise TypeError(f"scenario must be an int64 tensor, got {kind}")
-    if scenario.shape != (groups,):
-        raise ValueError(f"scenario must have shape [G] = ({groups},), got {tuple(scenario.shape)}")
-    # Reading values is free on the CPU only; elsewhere it would stall the device.
-    if scenario.device.type == "cpu" and bool((scenario < 0).any()):
-        raise ValueError(f"scenario must be 0 or more, got {int(scenario.min())}")
-    return scenario.to(device)
 
 
 class ActionLatency(Metric):
@@ -258,7 +243,7 @@ class ActionLatency(Metric):
         if commands.ndim == 2 and self.num_actions is None:
             raise ValueError("num_actions must be given for discrete commands [B, T]")
         mask = torch.ones(preds_motion.shape[:2], dtype=torch.bool, device=preds_motion.device)
-        own = _scenarios(scenario, len(preds_motion), preds_motion.device)
+        own = scenario_numbers(scenario, len(preds_motion), preds_motion.device)
         self.commands.append(commands)
         self.preds.append(preds_motion.double())
         self.target.append(target_motion.double())
@@ -281,7 +266,7 @@ class ActionLatency(Metric):
         if isinstance(self.preds, list) and not self.preds:  # a tensor once ranks are joined
             raise ValueError("compute: expected at least one rollout, got none")
         scenario = dim_zero_cat(self.scenario)
-        alone = int((scenario == _OWN).sum())
+        alone = int((scenario == OWN_SCENARIO).sum())
         if 0 < alone < len(scenario):
             raise ValueError(
                 f"scenario: expected it in all updates or in none, got {len(scenario) - alone} "

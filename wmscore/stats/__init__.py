@@ -15,9 +15,24 @@ from wmscore.stats.bootstrap_intervals import (
     percentile_interval,
     quantile_of_draws,
 )
+from wmscore.stats.cluster import (
+    cluster_restricted_mean,
+    cluster_survival,
+)
 from wmscore.stats.competing import (
     CumulativeIncidence,
     cumulative_incidence,
+)
+from wmscore.stats.conformal import (
+    ConformalThreshold,
+    conformal_threshold,
+    joint_conformal_threshold,
+    scenarios_for,
+)
+from wmscore.stats.curve_bands import (
+    CurveBand,
+    mean_band,
+    quantile_band,
 )
 from wmscore.stats.dominance import (
     WinRate,
@@ -26,6 +41,10 @@ from wmscore.stats.dominance import (
 )
 from wmscore.stats.holm import (
     holm,
+)
+from wmscore.stats.interquartile import (
+    interquartile_interval,
+    interquartile_mean,
 )
 from wmscore.stats.intervals import (
     MeanInterval,
@@ -70,6 +89,7 @@ from wmscore.stats.risk import (
     RiskTable,
     pool_tables,
     risk_table,
+    table_shares,
 )
 from wmscore.stats.sign_flip import (
     EXACT_SCENARIOS,
@@ -80,6 +100,10 @@ from wmscore.stats.sign_flip import (
 from wmscore.stats.student import (
     student_quantile,
     student_two_sided,
+)
+from wmscore.stats.survival_draws import (
+    SurvivalDraws,
+    survival_draws,
 )
 from wmscore.stats.uniform import (
     UniformityTest,
@@ -97,7 +121,9 @@ from wmscore.stats.wilcoxon import (
 
 __all__ = [
     "BootstrapMeans",
+    "ConformalThreshold",
     "CumulativeIncidence",
+    "CurveBand",
     "EXACT_SCENARIOS",
     "Hazard",
     "Interval",
@@ -111,6 +137,7 @@ __all__ = [
     "RiskTable",
     "SignFlipTest",
     "SignedRankTest",
+    "SurvivalDraws",
     "SurvivalQuantile",
     "UniformityTest",
     "WinRate",
@@ -119,13 +146,20 @@ __all__ = [
     "bootstrap_t_interval",
     "cliffs_delta",
     "cluster_bootstrap",
+    "cluster_restricted_mean",
+    "cluster_survival",
+    "conformal_threshold",
     "cumulative_incidence",
     "detectable_difference",
     "hazard",
     "holm",
+    "interquartile_interval",
+    "interquartile_mean",
+    "joint_conformal_threshold",
     "kaplan_meier",
     "kendall_tau",
     "log_rank_test",
+    "mean_band",
     "mean_interval",
     "nested_bootstrap",
     "paired_power",
@@ -133,11 +167,13 @@ __all__ = [
     "paired_variance",
     "percentile_interval",
     "pool_tables",
+    "quantile_band",
     "quantile_of_draws",
     "rank_shares",
     "resample_counts",
     "restricted_mean",
     "risk_table",
+    "scenarios_for",
     "scenarios_needed",
     "seeds_needed",
     "sign_flip_norm_test",
@@ -145,7 +181,9 @@ __all__ = [
     "signed_rank_test",
     "student_quantile",
     "student_two_sided",
+    "survival_draws",
     "survival_quantile",
+    "table_shares",
     "uniformity_test",
     "win_rate",
 ]

@@ -29,7 +29,7 @@ class KaplanMeier(NamedTuple):
     Attributes:
         survival: float64 in [0, 1], share of rollouts with a horizon beyond t: usable at step
             t + 1. NaN where nobody is at risk and it had not dropped to 0 before.
-        variance: float64, Greenwood's, of the survival.
+        variance: float64, of the survival as an estimate.
         low: float64, lower end of the band, for each t by itself.
         high: float64, upper end.
         reason: uint8, TOO_FEW_SAMPLES where the survival is NaN.

@@ -78,11 +78,8 @@ def restricted_mean(
         (17.1, 3.38068)
     """
     check_table(table)
+    until = check_until(table, until)
     last = table.at_risk.shape[-1] - 1
-    until = last if until is None else until
-    check_count("until", until)
-    if until > last:
-        raise ValueError(f"until must be at most the horizon of the table, {last}, got {until}")
     check_number("level", level, 0.0, 1.0)
     survival = survival_curve(table)
     observed = (~survival[..., :last].isnan()).sum(-1)
@@ -99,3 +96,13 @@ def restricted_mean(
         observed,
         reason_where(mean.isnan()),
     )
+
+
+def check_until(table: RiskTable, until: int | None) -> int:
+    """The step up to which is asked, 1..T; T for ``None``."""
+    last = table.at_risk.shape[-1] - 1
+    until = last if until is None else until
+    check_count("until", until)
+    if until > last:
+        raise ValueError(f"until must be at most the horizon of the table, {last}, got {until}")
+    return until

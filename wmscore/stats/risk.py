@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from wmscore.stats._check import check_count, check_values
 from wmscore.stats._check_risk import check_like, check_whole, expand_to, kind
 
-__all__ = ["RiskTable", "pool_tables", "risk_table"]
+__all__ = ["RiskTable", "pool_tables", "risk_table", "table_shares"]
 
 
 class RiskTable(NamedTuple):
@@ -38,6 +38,7 @@ def risk_table(
     horizon: int,
     *,
     causes: int = 1,
+    ties: Literal["failures", "censored"] = "failures",
     present: Tensor | None = None,
     weights: Tensor | None = None,
     groups: Tensor | None = None,
@@ -48,9 +49,6 @@ def risk_table(
     .. math:: n_t = \sum_i w_i \, [H_i \ge t], \qquad
         d_{k,t} = \sum_i w_i \, [H_i = t \text{ and } c_i = k]
 
-    At a step at which some rollouts fail and others are censored, the censored ones are still at
-    risk, as everywhere in survival analysis.
-
     Args:
         times: ``[..., N]`` integer, last usable step of each rollout, 0 = fails at step 1. A
             rollout with a negative one (how `UsableHorizon.steps` says undefined) is missing.
@@ -59,6 +57,12 @@ def risk_table(
             integer causes, 0 = censored, 1..C. A number outside 0..C makes a rollout missing.
         horizon: T, the last step that is asked about.
         causes: C.
+        ties: which come first where some end and others are censored at one t. ``"failures"``: the
+            censored ones are still at risk there, as everywhere in survival analysis.
+            ``"censored"``: they are not, unless t is T. That is right where rollouts have different
+            lengths: one that was cut at t was never seen at step t + 1, so that it could not have
+            been seen to end at t. One that was cut at 0 is missing. Where all are cut at T, or
+            none earlier, it makes no difference.
         present: ``[..., N]`` bool, rollouts that count; broadcasts. ``None`` means all.
         weights: ``[..., N]`` floating point, not negative; broadcasts. NaN or infinite means
             missing. ``None`` means 1. Sums of whole numbers are exact in any order.
@@ -71,8 +75,8 @@ def risk_table(
 
     Raises:
         TypeError: tensors of another kind, or counts that are not ints.
-        ValueError: shapes that do not fit, a horizon or a number of causes below 1, groups without
-            their count, or (on the CPU) a negative weight.
+        ValueError: shapes that do not fit, a horizon or a number of causes below 1, other ties,
+            groups without their count, or (on the CPU) a negative weight.
 
     Source:
         Klein and Moeschberger, Survival Analysis (2003), section 4.2.
@@ -87,6 +91,11 @@ def risk_table(
     check_count("causes", causes)
     check_whole("times", times)
     check_like("failed", failed, times)
+    if ties not in ("failures", "censored"):
+        raise ValueError(f"ties must be 'failures' or 'censored', got {ties!r}")
+    if ties == "censored":
+        times = times.to(torch.int64)
+        times = torch.where((failed == 0) & (times < horizon), times - 1, times)
     keep = times >= 0
     if failed.dtype != torch.bool:
         keep = keep & (failed >= 0) & (failed <= causes)
@@ -185,11 +194,42 @@ def pool_tables(table: RiskTable, weights: Tensor | None = None, dim: int = 0) -
     weights = weights.to(table.at_risk)
 
     def pooled(part: Tensor) -> Tensor:
-        return torch.tensordot(weights, part, ([-1], [dim]))
+        result: Tensor = torch.tensordot(weights, part, ([-1], [dim]))
+        return result
 
     by_cause = pooled(table.by_cause)
     failures = by_cause.sum(-2)
     return RiskTable(pooled(table.at_risk), failures, by_cause, pooled(table.missing))
+
+
+def table_shares(table: RiskTable) -> RiskTable:
+    """Tables as shares of their own rollouts, so that each counts alike in a pool of them.
+
+    Args:
+        table: ``[...]``, say of scenarios of which some lack rollouts.
+
+    Returns:
+        The `RiskTable` divided by `at_risk` at t = 0. One without rollouts stays 0, and counts for
+        nothing. `missing` stays a count.
+
+    Raises:
+        TypeError: not a `RiskTable`.
+
+    Example:
+        >>> import torch
+        >>> times = torch.tensor([[1, 3, -1, -1], [2, 2, 2, 2]])
+        >>> pool_tables(table_shares(risk_table(times, times < 3, 3))).at_risk.tolist()
+        [2.0, 2.0, 1.5, 0.5]
+    """
+    check_table(table)
+    count = table.at_risk[..., :1]
+    count = torch.where(count > 0, count, 1.0)
+    return RiskTable(
+        table.at_risk / count,
+        table.failures / count,
+        table.by_cause / count[..., None],
+        table.missing,
+    )
 
 
 def check_table(table: object, name: str = "table") -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from wmscore.stats._check import check_count, check_scenarios, check_values, reason_where
+from wmscore.stats._check import (
+    ALTERNATIVES,
+    LEAST_PAIRS,
+    check_choice,
+    check_count,
+    check_scenarios,
+    check_values,
+    reason_where,
+)
 from wmscore.stats._sums import sum_scenarios
 
 __all__ = ["EXACT_SCENARIOS", "SignFlipTest", "sign_flip_norm_test", "sign_flip_test"]
@@ -15,10 +24,9 @@ __all__ = ["EXACT_SCENARIOS", "SignFlipTest", "sign_flip_norm_test", "sign_flip_
 EXACT_SCENARIOS = 16
 """Up to so many scenarios all patterns of signs are gone through."""
 
-_ALTERNATIVES = ("two-sided", "greater", "less")
-_LEAST = {"two-sided": 6, "greater": 5, "less": 5}  # the smallest p that is possible is below .05
 _ROUNDING = 1e-12  # share of the sum of sizes below which two sums are tied, in float64
-_PIECE = 1 << 23  # sums that are held at a time
+_TILE = 1 << 11  # columns that are gone through at a time
+_PIECE = 1 << 18  # sums, or signs, that are held at a time: 2 MiB, which stay in a cache
 
 
 class SignFlipTest(NamedTuple):
@@ -85,9 +93,7 @@ def sign_flip_test(
         (True, True)
     """
     check_scenarios("differences", differences)
-    if alternative not in _ALTERNATIVES:
-        choices = ", ".join(map(repr, _ALTERNATIVES))
-        raise ValueError(f"alternative must be one of {choices}, got {alternative!r}")
+    check_choice("alternative", alternative, ALTERNATIVES)
     return _test(
         differences[..., None], differences.shape[1:], differences.dtype, draws, seed, alternative
     )
@@ -175,7 +181,7 @@ def _test(
         p_value = torch.empty_like(count, dtype=torch.float64)
         p_value[exact] = _exact(first[:, exact], alternative, rounding)
         p_value[~exact] = _drawn(values[:, ~exact], alternative, rounding, draws, seed)
-    few = count < _LEAST.get(alternative, _LEAST["two-sided"])
+    few = count < LEAST_PAIRS.get(alternative, LEAST_PAIRS["two-sided"])
     mean = sum_scenarios(values) / count[:, None]
     statistic = mean.square().sum(-1) if alternative == "norm" else mean[:, 0]
     return SignFlipTest(
@@ -192,50 +198,86 @@ def _exact(values: Tensor, alternative: str, rounding: float) -> Tensor:
 
     The first sign is fixed: the other half of the patterns are the same ones turned round.
     """
-    scenarios = values.shape[0]
-    pattern = torch.arange(1 << max(scenarios - 1, 0), device=values.device)
-    bits = pattern[:, None] >> torch.arange(scenarios, device=values.device) & 1
-    signs = 1.0 - 2.0 * bits.to(torch.float64)
-    same, turned = _count_extreme(values, signs, alternative, rounding)
-    return (same + turned).to(torch.float64) / (2 * len(pattern))
+    patterns = 1 << max(len(values) - 1, 0)
+
+    def blocks(step: int) -> Iterator[Tensor]:
+        places = torch.arange(len(values), device=values.device)
+        for start in range(0, patterns, step):
+            pattern = torch.arange(start, min(start + step, patterns), device=values.device)
+            yield 1.0 - 2.0 * (pattern[:, None] >> places & 1).to(torch.float64)
+
+    same, turned = _count_extreme(values, blocks, alternative, rounding)
+    return (same + turned).to(torch.float64) / (2 * patterns)
 
 
 def _drawn(values: Tensor, alternative: str, rounding: float, draws: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    bits = torch.randint(0, 2, (draws, values.shape[0]), generator=generator, dtype=torch.int8)
-    signs = 1.0 - 2.0 * bits.to(values.device, torch.float64)
-    same, _ = _count_extreme(values, signs, alternative, rounding)
+    # A word has the signs of 64 scenarios; a table has those of each of its bytes.
+    bits = torch.arange(256)[:, None] >> torch.arange(8) & 1
+    table = (1.0 - 2.0 * bits.to(torch.float64)).to(values.device)
+    words = -(-len(values) // 64)
+
+    def blocks(step: int) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        for start in range(0, draws, step):
+            drawn = torch.empty(min(step, draws - start), words, dtype=torch.int64)
+            drawn.random_(-(1 << 63), None, generator=generator)
+            index = drawn.view(torch.uint8).to(values.device, torch.int32)
+            signs = table.index_select(0, index.flatten()).reshape(len(drawn), 64 * words)
+            yield signs[:, : len(values)]
+
+    same, _ = _count_extreme(values, blocks, alternative, rounding)
     return (1 + same).to(torch.float64) / (1 + draws)
 
 
 def _count_extreme(
-    values: Tensor, signs: Tensor, alternative: str, rounding: float
+    values: Tensor,
+    blocks: Callable[[int], Iterator[Tensor]],
+    alternative: str,
+    rounding: float,
 ) -> tuple[Tensor, Tensor]:
-    """How many patterns are as extreme as all signs +, and how many turned round, ``[M]`` each."""
-    _, columns, size = values.shape
-    seen = _score(sum_scenarios(values), alternative)
-    slack = values.abs().sum(0)  # [M, D]
-    if alternative == "norm":
-        slack = slack.square().sum(-1) * rounding
-    else:
-        slack = slack[:, 0] * rounding
+    """How many patterns are as extreme as all signs +, and how many turned round, ``[M]`` each.
+
+    Of patterns in blocks of that many rows at most, float64 ``[r, S]``.
+    """
+    tile = max(1, _TILE // max(1, values.shape[2]))
+    parts = [
+        _count_tile(part, blocks, alternative, rounding) for part in torch.split(values, tile, 1)
+    ]
+    return torch.cat([same for same, _ in parts]), torch.cat([turned for _, turned in parts])
+
+
+def _count_tile(
+    values: Tensor, blocks: Callable[[int], Iterator[Tensor]], alternative: str, rounding: float
+) -> tuple[Tensor, Tensor]:
+    scenarios, columns, size = values.shape
     same = torch.zeros(columns, dtype=torch.int64, device=values.device)
     turned = torch.zeros_like(same)
-    flat = values.reshape(values.shape[0], columns * size)
-    step = max(1, _PIECE // max(1, columns * size))
-    for start in range(0, len(signs), step):
-        part = signs[start : start + step]
-        sums = (part @ flat).reshape(len(part), columns, size)
-        same += (_score(sums, alternative) >= seen - slack).sum(0)
-        turned += (_score(-sums, alternative) >= seen - slack).sum(0)
-    return same, turned
+    if columns == 0:
+        return same, turned
+    if alternative == "less":
+        values = -values
+    seen = _score(sum_scenarios(values).reshape(columns, size, 1), alternative)  # [M, 1]
+    slack = values.abs().sum(0)  # [M, D]
+    slack = slack.square().sum(-1) if alternative == "norm" else slack[:, 0]
+    least = seen - slack[:, None] * rounding
+    one_sided = alternative in ("greater", "less")
+    lines = values.reshape(scenarios, columns * size).T.contiguous()
+    sums = extreme = torch.empty(0)
+    for signs in blocks(max(1, _PIECE // max(columns * size, scenarios))):
+        if sums.shape[-1] != len(signs):
+            sums = lines.new_empty(len(lines), len(signs))
+            extreme = torch.empty(columns, len(signs), dtype=torch.bool, device=values.device)
+        torch.mm(lines, signs.T, out=sums)
+        score = _score(sums.reshape(columns, size, len(signs)), alternative)
+        same += torch.ge(score, least, out=extreme).sum(1)
+        if one_sided:
+            turned += torch.le(score, -least, out=extreme).sum(1)
+    return same, turned if one_sided else same
 
 
 def _score(sums: Tensor, alternative: str) -> Tensor:
-    """What is large where the sums ``[..., D]`` speak against two models that are alike."""
+    """What is large where the sums ``[M, D, r]``, which it may change, speak for a difference."""
     if alternative == "norm":
-        return sums.square().sum(-1)
-    line = sums[..., 0]
-    if alternative == "two-sided":
-        return line.abs()
-    return line if alternative == "greater" else -line
+        return sums.square_().sum(1)
+    line = sums[:, 0]
+    return line.abs_() if alternative == "two-sided" else line
