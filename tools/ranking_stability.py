@@ -117,8 +117,7 @@ def stability(recorded: Recorded, draws: int = DRAWS) -> list[Row]:
     return [
         draw(recorded, scenarios, seeds, draws, 1000 * scenarios + seeds)
         for scenarios in (*(s for s in SCENARIOS if 2 * s <= total), total)
-        for seeds in SEEDS
-        if seeds <= available
+        for seeds in (*(k for k in SEEDS if k < available), available)
     ]
 
 
