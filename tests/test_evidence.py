@@ -21,8 +21,16 @@ from safetensors import safe_open
 from tests.panels import sprite_panel
 from wmscore.attribution import attribute, first_failure
 from wmscore.cli import main
+from wmscore.comparison import Report, compare_models
 from wmscore.demo import ROLES, run_demo
-from wmscore.evidence import check_folder, choose_traces, ranked, summary_table, write_evidence
+from wmscore.evidence import (
+    check_folder,
+    choose_traces,
+    ranked,
+    read_scores,
+    summary_table,
+    write_evidence,
+)
 from wmscore.evidence.horizons import horizon_tables, mean_horizon_cell
 from wmscore.files import sha256_file
 from wmscore.functional import Reason, drift_shape
@@ -46,6 +54,7 @@ def test_the_folder_is_complete_and_its_checksums_hold(demo):
     assert files == {*sums, "checksums.json"}
     assert {"manifest.json", "seeds.json", "metrics.csv", "postmortem.md", "curves.png"} <= files
     assert {"curves.csv", "measures.png", "survival.csv", "survival.png"} <= files
+    assert "comparison.json" in files
     assert len([f for f in files if f.startswith("traces/")]) >= 4
     for name, digest in sums.items():
         assert sha256_file(out / name) == digest
@@ -144,6 +153,24 @@ def test_every_curve_is_in_a_table_with_its_quartiles(demo):
         *(("score", name) for name in frozen.axes),
         *(("measure", name) for name in frozen.measures),
     }
+
+
+def test_the_models_are_compared_and_ranked(demo):
+    out, results = demo
+    found = read_scores(out)
+    assert found.roles == ROLES
+    assert sorted(s.model for s in found.results) == sorted(s.model for s in results)
+    report = Report.from_json(json.loads((out / "comparison.json").read_text()))
+    assert report.ranking.models[0].model == "simulator"
+    assert len(report.ranking.pairs) == 15
+    assert len(report.comparisons) == 9  # each of 2 judged models with 4 anchors, and each other
+    again = compare_models(results, roles=ROLES)
+    assert again.to_json() == report.to_json()
+    text = (out / "postmortem.md").read_text()
+    for line in report.ranking.verdict():
+        assert f"- {line}\n" in text
+    assert "### identity-swap against delayed-actions-2" in text
+    assert "No order can be settled: 3 scenarios can give no p-value" in text
 
 
 def test_metrics_are_matched_by_scenario_and_seed(demo):
@@ -255,7 +282,8 @@ def test_the_same_run_twice_gives_the_same_numbers(demo, tmp_path: Path):
     out, _ = demo
     panel = sprite_panel(scenarios=3, seeds=2, horizon=16)
     run_demo(tmp_path / "again", panel=panel, batch_size=5)
-    for name in ("metrics.csv", "manifest.json", "seeds.json", "postmortem.md"):
+    names = ("metrics.csv", "manifest.json", "seeds.json", "postmortem.md", "comparison.json")
+    for name in names:
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
     sums = [json.loads((p / "checksums.json").read_text()) for p in (out, tmp_path / "again")]
     for name in sums[0]:

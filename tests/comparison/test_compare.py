@@ -269,6 +269,36 @@ def test_faults_and_the_gate() -> None:
     assert other.outcome == "undecided"
 
 
+def test_what_the_candidate_alone_does_not_show_passes_nothing() -> None:
+    old, new = pair(STEADY)
+    stops = torch.full((8, 3), T)
+    stops[0, 0] = 3
+    short = made_scores(new.panel, new.horizon.steps.view(8, 3), model="new", stops=stops)
+    found = compare(old, short, gate=2)
+    assert found.candidate.ends_first == 1
+    assert found.gate is not None
+    assert found.gate.outcome == "undecided"
+    assert found.gate.because[0].startswith("new ends before old in 1 pair")
+    assert found.gate.because[1].startswith("usable horizon: new is at most 2.0 steps worse")
+    other = compare(short, old, gate=2)
+    assert (other.candidate.ends_first, other.baseline.ends_first) == (0, 1)
+    assert other.gate is not None
+    assert other.gate.outcome == "pass"
+
+    defined = new.horizon.defined.clone()
+    defined[3] = False
+    silent = replace(new, horizon=replace(new.horizon, defined=defined))
+    found = compare(old, silent, gate=2)
+    assert found.candidate.dropped == {"undefined": 1}
+    assert (found.candidate.undefined_alone, found.candidate.faults) == (1, 0)
+    assert found.gate is not None
+    assert found.gate.outcome == "undecided"
+    both = compare(replace(old, horizon=replace(old.horizon, defined=defined)), silent, gate=2)
+    assert both.candidate.undefined_alone == 0
+    assert both.gate is not None
+    assert both.gate.outcome == "pass"
+
+
 def test_a_gate_on_axes_takes_the_worst() -> None:
     panel = made_panel(8, 2, T)
     a = ends(8, 2)
@@ -294,9 +324,24 @@ def test_nothing_to_compare() -> None:
     found = compare(new, old, gate=2)
     assert found.gate is not None
     assert found.gate.outcome == "undecided"
-    assert "Nothing can be compared" in said(found)
+    assert "No usable horizon can be compared" in said(found)
     assert Comparison.from_json(found.to_json()).to_json() == found.to_json()
     assert "n/a" in found.table()
+
+
+def test_axes_are_compared_where_no_row_has_a_horizon() -> None:
+    panel = made_panel(8, 2, T)
+    a = ends(8, 2)
+    old, new = (made_scores(panel, a + i, model=m) for i, m in ((0, "old"), (2, "new")))
+    silent = torch.zeros(16, dtype=torch.bool)
+    old, new = (replace(s, horizon=replace(s.horizon, defined=silent)) for s in (old, new))
+    found = compare(old, new)
+    assert math.isnan(found.horizon.estimate)
+    assert found.axes[0].p_holm == pytest.approx(3 * 2 / 2**8)
+    assert found.axes[0].estimate == pytest.approx(2 * 0.75 / T)
+    text = found.verdict()
+    assert text[0].startswith("No usable horizon can be compared")
+    assert text[1].startswith("new's mean scores, after Holm over 3 axes: perceptual drift higher")
 
 
 def test_json_and_back(tmp_path: Path) -> None:

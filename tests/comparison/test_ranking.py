@@ -44,7 +44,7 @@ def test_order_and_pairs() -> None:
     for model in found.models:
         index = int(model.model[1])
         assert model.mean == pytest.approx(float(means[:, index].mean()))
-        assert model.low < model.mean < model.high
+        assert 0 <= model.low < model.mean < model.high <= T
         assert model.first == float(shares.first[index])
         assert model.expected_rank == float(shares.expected_rank[index])
     assert len(found.pairs) == 6
@@ -68,10 +68,14 @@ def test_what_is_settled_in_words() -> None:
     assert "The whole order is settled" in text
     _, results = models(0, 10, 0)
     text = rank(results).verdict()[1]
-    assert text.startswith("The order is not settled between m")
-    assert "Holm over 3 pairs" in text
+    assert text.startswith("Not settled (p after Holm over 3 pairs): m")
+    assert " steps apart, " in text
     text = "\n".join(rank(models(0, 10, 5, scenarios=5)[1]).verdict())
-    assert "No order is settled: 5 scenarios can give no p-value below 0.05" in text
+    assert "No order can be settled: 5 scenarios can give no p-value below 0.19 after Holm" in text
+    assert text.endswith("however clear it is; it takes at least 7.")
+    text = "\n".join(rank(models(0, 10, 5, 5, scenarios=7)[1]).verdict())
+    assert "7 scenarios can give no p-value below 0.094 after Holm over 6 pairs" in text
+    assert "it takes at least 8.\nEach pair by itself, not settled: m" in text
     same = models(0, 0)[1][0]
     twin = made_scores(same.panel, same.horizon.steps.view(10, 2), model="twin")
     assert "m0 and twin (equal in each scenario)" in rank([same, twin]).verdict()[1]

@@ -27,10 +27,13 @@ class MatchedCells:
             its reference ends early, all models are restricted to the steps that all show.
         cause: int64, index of the axis that ends it, -1 where none does.
         areas: `[M, S, K, A]` float64, mean score of each axis over the steps that are defined in
-            all models, NaN where there is none or the cell is dropped.
+            all models, NaN where there is none or a model has an evaluation fault. A cell without
+            a horizon has them all the same.
         kept: `[S, K]` bool, cells that all models have.
         restricted: `[S, K]` bool, kept cells that end early.
         dropped: per model, why its rows fell out, and how many.
+        undefined_alone: per model, rows that it alone lacks without an evaluation fault.
+        ends_first: per model, kept cells that end earlier in it than in any other.
     """
 
     horizon: Tensor
@@ -39,6 +42,8 @@ class MatchedCells:
     kept: Tensor
     restricted: Tensor
     dropped: tuple[dict[str, int], ...]
+    undefined_alone: tuple[int, ...]
+    ends_first: tuple[int, ...]
 
 
 def matched_cells(results: Sequence[Scores]) -> MatchedCells:
@@ -61,19 +66,25 @@ def matched_cells(results: Sequence[Scores]) -> MatchedCells:
     censored = torch.stack([s.horizon.censored for s in results]).cpu()
     axis = torch.stack([s.horizon.axis for s in results]).cpu()
     kept = defined.all(0)
-    limit = torch.stack([_last_judged(s) for s in results])
     # How long a failed rollout went on counts too: else an early end would hide good rollouts only.
-    limit = torch.where(censored & defined, torch.minimum(limit, steps), limit).amin(0)
-    limit = torch.where(kept, limit, last)
+    each = torch.stack([_last_judged(s) for s in results])
+    each = torch.where(censored & defined, torch.minimum(each, steps), each)
+    limit = torch.where(kept, each.amin(0), last)
     horizon = torch.where(kept, torch.minimum(steps, limit).double(), torch.nan)
     failed = kept & ~censored & (steps < limit)
+    sound = torch.stack([s.fault for s in results]).cpu() == int(Reason.DEFINED)
+    silent = ~defined & sound
+    alone = silent & (defined.sum(0) == len(results) - 1)
+    first = kept & (each == limit) & (limit < last) & ((each == limit).sum(0) == 1)
     return MatchedCells(
         horizon=horizon.view(-1, *shape),
         cause=torch.where(failed, axis, -1).view(-1, *shape),
-        areas=_areas(results, kept).view(len(results), *shape, -1),
+        areas=_areas(results, sound.all(0)).view(len(results), *shape, -1),
         kept=kept.view(shape),
         restricted=(kept & (limit < last)).view(shape),
-        dropped=tuple(_dropped(s, there) for s, there in zip(results, defined, strict=True)),
+        dropped=tuple(_dropped(s, n) for s, n in zip(results, silent.sum(1).tolist(), strict=True)),
+        undefined_alone=tuple(alone.sum(1).tolist()),
+        ends_first=tuple(first.sum(1).tolist()),
     )
 
 
@@ -90,12 +101,12 @@ def _last_judged(scores: Scores) -> Tensor:
     return torch.where(there, torch.arange(1, there.shape[1] + 1), 0).amax(1)
 
 
-def _areas(results: Sequence[Scores], kept: Tensor) -> Tensor:
-    """Mean scores `[M, R, A]` over steps that all models define."""
+def _areas(results: Sequence[Scores], sound: Tensor) -> Tensor:
+    """Mean scores `[M, R, A]` over steps that all models define, of rows without a fault."""
     found = []
     for name in results[0].axes:
         curves = [s.axes[name].values.cpu().double() for s in results]  # M x [R, T]
-        shared = torch.stack([curve.isfinite() for curve in curves]).all(0) & kept[:, None]
+        shared = torch.stack([curve.isfinite() for curve in curves]).all(0) & sound[:, None]
         count = shared.sum(1)
         found.append(
             torch.stack([torch.where(shared, curve, 0.0).sum(1) / count for curve in curves])
@@ -103,8 +114,6 @@ def _areas(results: Sequence[Scores], kept: Tensor) -> Tensor:
     return torch.stack(found, -1)
 
 
-def _dropped(scores: Scores, defined: Tensor) -> dict[str, int]:
+def _dropped(scores: Scores, silent: int) -> dict[str, int]:
     """Rows without a usable horizon, by reason."""
-    found = scores.faults()
-    silent = int((~defined & (scores.fault.cpu() == int(Reason.DEFINED))).sum())
-    return found | ({UNDEFINED: silent} if silent else {})
+    return scores.faults() | ({UNDEFINED: silent} if silent else {})

@@ -20,7 +20,8 @@ def decide(
     """Pass, fail or undecided: the worst of all that was asked.
 
     An evaluation fault of the candidate fails it, as nobody knows what the rows would have shown;
-    one of the baseline leaves the gate undecided.
+    one of the baseline leaves the gate undecided, as do rows of the candidate that end early or
+    that nothing could judge.
 
     Args:
         found: the comparison.
@@ -37,6 +38,14 @@ def decide(
         if side.faults:
             what = _faults(side.faults, side.dropped)
             answers.append((outcome, f"{name} has {what}; what they would have shown is unknown"))
+    if found.candidate.undefined_alone:
+        rows = count(found.candidate.undefined_alone, "row")
+        text = f"{new} alone has {rows} that nothing could judge; what they hide is unknown"
+        answers.append((Outcome.UNDECIDED, text))
+    if found.candidate.ends_first:
+        pairs = count(found.candidate.ends_first, "pair")
+        text = f"{new} ends before {old} in {pairs}; what it would have shown is unknown"
+        answers.append((Outcome.UNDECIDED, text))
     for part in (found.horizon, *found.axes):
         if part.name in margins:
             answers.append(_answer(found, part, margins[part.name], settled_by[part.name]))

@@ -223,6 +223,8 @@ def _side(scores: Scores, cells: MatchedCells, index: int) -> Side:
         ended_by=dict(zip(axes, ended, strict=True)),
         dropped=cells.dropped[index],
         faults=int((scores.fault != 0).sum()),
+        undefined_alone=cells.undefined_alone[index],
+        ends_first=cells.ends_first[index],
         uses_seed=_uses_seed(scores, kept),
     )
 

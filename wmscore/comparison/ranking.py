@@ -32,8 +32,8 @@ class RankedModel:
         model: its name.
         role: "truth", "ceiling" or "floor" of an anchor, else "model".
         mean: usable horizon in steps, each scenario with the same weight.
-        low: lower end of its interval over scenarios.
-        high: upper end.
+        low: lower end of its interval over scenarios, not below 0.
+        high: upper end, not beyond the panel's horizon.
         first: share of bootstrap draws of scenarios in which it is first; ties are shared.
         expected_rank: mean rank over the draws, from 1.
         lost: rows that it does not have, by reason.
@@ -209,8 +209,8 @@ def _ranked(
             model=names[m],
             role=roles.get(names[m], "model"),
             mean=sizes[m],
-            low=float(over.low[m]),
-            high=float(over.high[m]),
+            low=float(over.low[m].clamp(min=0)),
+            high=float(over.high[m].clamp(max=results[m].panel.contract.horizon)),
             first=float(shares.first[m]),
             expected_rank=float(shares.expected_rank[m]),
             lost=cells.dropped[m],

@@ -112,6 +112,8 @@ class Side:
         ended_by: per axis, the share of rollouts that it ends (cumulative incidence at the end).
         dropped: rows that it does not have, by reason.
         faults: how many of these are evaluation faults.
+        undefined_alone: rows that it alone lacks, without an evaluation fault.
+        ends_first: pairs in which its rollout ends, without failing or after, before the other's.
         uses_seed: whether any rollout differs from another of its scenario; None with one seed.
     """
 
@@ -123,6 +125,8 @@ class Side:
     ended_by: dict[str, Number]
     dropped: dict[str, int]
     faults: int
+    undefined_alone: int
+    ends_first: int
     uses_seed: bool | None
 
 

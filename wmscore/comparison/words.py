@@ -34,7 +34,7 @@ def verdict(found: Comparison, *, brief: bool = False) -> list[str]:
         lines += [f"{found.gate.outcome.upper()}: {head}.", *(f"Also: {text}." for text in rest)]
     lines.append(_headline(found))
     if not found.horizon.scenarios:
-        return [*lines, *found.notes]
+        return [*lines, *_axes(found), *found.notes]
     lines += [] if brief else _few(found)
     lines += _doubts(found)
     lines.append(_ends(found))
@@ -53,8 +53,8 @@ def _headline(found: Comparison) -> str:
     (old, new), part = names(found), found.horizon
     if not part.scenarios:
         return (
-            f"Nothing can be compared: there is no (scenario, seed) at which both {old} and {new} "
-            "have a usable horizon."
+            f"No usable horizon can be compared: there is no (scenario, seed) at which both {old} "
+            f"and {new} have one."
         )
     sizes = f"{number(part.candidate, 'steps')} against {number(part.baseline, 'steps')}"
     data = _data(found)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from wmscore.comparison.phrases import listed, number, p_text, readable, share, signed
+from wmscore.comparison.phrases import count, number, p_text, readable, share, signed
 
 if TYPE_CHECKING:
     from wmscore.comparison.ranking import RankedPair, Ranking
 
 __all__ = ["ranking_verdict"]
 
+_LEAST = 6  # scenarios for a p-value at all
 _SHOWN = 4  # pairs that are told one by one
+_ROUNDING = 1e-12
 
 
 def ranking_verdict(found: Ranking) -> list[str]:
@@ -40,29 +42,41 @@ def _order(found: Ranking) -> list[str]:
             f"{best.model} is first in {share(best.first)} of {found.draws:,} bootstrap draws of "
             f"the {found.scenarios} scenarios."
         )
-    if all(math.isnan(pair.p_holm) for pair in found.pairs):
-        lines.append(
-            f"No order is settled: {found.scenarios} scenarios can give no p-value below 0.05; it "
-            "takes at least 6."
-        )
-        return lines
+    alpha = 1 - found.level + _ROUNDING
     places = {model.model: i for i, model in enumerate(found.models)}
     neighbours = [p for p in found.pairs if places[p.worse] == places[p.better] + 1]
-    unsettled = [p for p in neighbours if not p.p_holm <= 1 - found.level + 1e-12]
-    family = f"Holm over {len(found.pairs)} pairs"
+    family = f"Holm over {len(found.pairs)} pairs" if len(found.pairs) > 1 else "one pair"
+    least = 2.0 ** (1 - found.scenarios) * len(found.pairs)
+    if found.scenarios < _LEAST or least > alpha:
+        enough = max(_LEAST, math.ceil(1 + math.log2(len(found.pairs) / alpha)))
+        lines.append(
+            f"No order can be settled: {count(found.scenarios, 'scenario')} can give no p-value "
+            f"below {p_text(min(1.0, least))} after {family}, however clear it is; it takes at "
+            f"least {enough}."
+        )
+        open_pairs = [p for p in neighbours if not p.p_value <= alpha]
+        if found.scenarios >= _LEAST and open_pairs:
+            lines.append(f"Each pair by itself, not settled: {_told(open_pairs, raw=True)}.")
+        return lines
+    unsettled = [p for p in neighbours if not p.p_holm <= alpha]
     if not unsettled:
         lines.append(f"The whole order is settled (each neighbour, p after {family}).")
         return lines
-    told = listed(map(_pair, unsettled[:_SHOWN]))
-    more = f", and {len(unsettled) - _SHOWN} more" if len(unsettled) > _SHOWN else ""
-    lines.append(f"The order is not settled between {told}{more} (p after {family}).")
+    lines.append(f"Not settled (p after {family}): {_told(unsettled)}.")
     return lines
 
 
-def _pair(pair: RankedPair) -> str:
+def _told(pairs: list[RankedPair], *, raw: bool = False) -> str:
+    """The first of some pairs, and how many more there are."""
+    text = "; ".join(_pair(pair, pair.p_value if raw else pair.p_holm) for pair in pairs[:_SHOWN])
+    left = len(pairs) - _SHOWN
+    return f"{text}; and {left} more" if left > 0 else text
+
+
+def _pair(pair: RankedPair, p_value: float) -> str:
     if pair.difference == pair.low == pair.high == 0:
         return f"{pair.better} and {pair.worse} (equal in each scenario)"
     return (
         f"{pair.better} and {pair.worse} ({number(pair.difference, 'steps')} steps apart, "
-        f"{signed(pair.low, 'steps')} to {signed(pair.high, 'steps')}, p = {p_text(pair.p_holm)})"
+        f"{signed(pair.low, 'steps')} to {signed(pair.high, 'steps')}, p = {p_text(p_value)})"
     )

@@ -13,7 +13,7 @@ from wmscore.stats.resampling import resample_counts
 
 __all__ = ["BootstrapMeans", "cluster_bootstrap", "nested_bootstrap"]
 
-_PIECE = 1 << 21  # scenario means held at a time by the nested bootstrap
+_PIECE = 1 << 19  # scenario means held at a time by the nested bootstrap
 _RANDOM = 1 << 31  # far above any S and K, so that a remainder is as good as uniform
 _ROUNDING = 1e-13  # share of the mean square below which a variance is 0
 

@@ -15,6 +15,7 @@ from wmscore.stats._check import (
     check_values,
     reason_where,
 )
+from wmscore.stats._sort import sort_last
 from wmscore.stats.bootstrap import cluster_bootstrap
 from wmscore.stats.intervals import MeanInterval
 
@@ -278,7 +279,7 @@ def quantile_of_draws(draws: Tensor, shares: Tensor) -> Tensor:
             f"shares must have shape [Q, ...] with ... = {tuple(draws.shape[1:])}, "
             f"got {tuple(shares.shape)}"
         )
-    ordered = draws.to(torch.float64).movedim(0, -1).contiguous().sort(-1).values  # NaN last
+    ordered = sort_last(draws.to(torch.float64).movedim(0, -1).contiguous())
     shares = shares.to(torch.float64).movedim(0, -1)
     last = (~ordered.isnan()).sum(-1, keepdim=True) - 1
     place = shares.clamp(0, 1).nan_to_num() * last.clamp(min=0)

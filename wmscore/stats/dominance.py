@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wmscore.stats._check import check_number, check_scenarios, reason_where
+from wmscore.stats._sort import sort_last
 
 __all__ = ["WinRate", "cliffs_delta", "win_rate"]
 
@@ -129,7 +130,7 @@ def cliffs_delta(candidate: Tensor, baseline: Tensor) -> Tensor:
     )
     there, others = ~b.isnan(), (~a.isnan()).sum(-1)
     # NaN has no place in a binary search; at the end, as infinite, the others' count cuts it off.
-    ordered = torch.where(a.isnan(), math.inf, a).sort(-1).values
+    ordered = sort_last(torch.where(a.isnan(), math.inf, a))
     below = torch.searchsorted(ordered, b)
     upto = torch.minimum(torch.searchsorted(ordered, b, right=True), others[:, None])
     net = torch.where(there, below + upto - others[:, None], 0).sum(-1)

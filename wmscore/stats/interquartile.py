@@ -18,7 +18,7 @@ from wmscore.stats.resampling import resample_counts
 
 __all__ = ["interquartile_interval", "interquartile_mean"]
 
-_PIECE = 1 << 21  # weights of cells, columns times draws, held at a time
+_PIECE = 1 << 17  # weights of cells, columns times draws, held at a time: 1 MiB
 
 
 def interquartile_mean(values: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def interquartile_interval(
     each = len(cells) // scenarios
     known = cells.isfinite().reshape(scenarios, each, -1).any(1)  # [S, M]
     ordered, order = _ordered(cells)
-    owner = order // each  # the scenario of each sorted cell, [N, M]
+    owner = order // each  # the scenario of each sorted cell, [M, N]
     drawn = torch.cat(
         [
             _weighted(counts, ordered, owner)
@@ -127,26 +127,31 @@ def interquartile_interval(
 
 
 def _ordered(cells: Tensor) -> tuple[Tensor, Tensor]:
-    """Sorted along dim 0, missing ones last as NaN; and where each came from."""
-    return torch.where(cells.isfinite(), cells, torch.nan).sort(stable=True, dim=0)
+    """Columns ``[M, N]`` in order, missing ones last as NaN; and where each came from."""
+    return torch.where(cells.isfinite(), cells, torch.nan).T.contiguous().sort(stable=True, dim=1)
 
 
 def _weighted(counts: Tensor, ordered: Tensor, owner: Tensor) -> Tensor:
     """Interquartile means ``[r, M]`` of scenarios that count so often, ``[r, S]``."""
     there = ~ordered.isnan()
+    full = bool(there.all())
     step = max(1, _PIECE // max(1, ordered.numel()))
     parts = []
     for part in torch.split(counts, step):
-        weights = part[:, owner.flatten()].reshape(len(part), *owner.shape)
-        parts.append(_trimmed(torch.where(there, weights, 0.0), ordered))
+        weights = part.index_select(1, owner.flatten()).reshape(len(part), *owner.shape)
+        parts.append(_trimmed(weights if full else weights.mul_(there), ordered))
     return torch.cat(parts)
 
 
 def _trimmed(weights: Tensor, ordered: Tensor) -> Tensor:
-    """Means ``[r, M]`` of sorted ``[N, M]`` values that are there ``[r, N, M]`` times."""
-    upto = weights.cumsum(1)
-    total = weights.sum(1, keepdim=True)
+    """Means ``[r, M]`` of sorted ``[M, N]`` values that are there ``[r, M, N]`` times."""
+    if ordered.shape[1] == 0:
+        return torch.full(weights.shape[:2], torch.nan, dtype=torch.float64, device=weights.device)
+    upto = weights.cumsum(2)
+    total = upto[..., -1:].clone()
     cut = (total / 4).floor()
-    kept = torch.minimum(upto, total - cut) - torch.maximum(upto - weights, cut)
-    sums = (kept.clamp(min=0.0) * ordered.nan_to_num()).sum(1)
-    return sums / (total - 2 * cut)[:, 0]
+    # What is left of the first i values; its steps are what is left of each.
+    left = torch.minimum(upto, total - cut, out=upto).sub_(cut).clamp_(min=0.0)
+    kept = torch.diff(left, dim=2, prepend=torch.zeros_like(total))
+    sums = (kept.mul_(ordered.nan_to_num())).sum(2)
+    return sums / (total - 2 * cut)[..., 0]

@@ -58,7 +58,8 @@ def _blocks(scenarios: int, draws: int, seed: int, device: torch.device) -> Iter
     for start in range(0, draws, step):
         rows = min(step, draws - start)
         drawn = torch.randint(scenarios, (rows, scenarios), generator=generator, dtype=torch.int32)
-        row = torch.arange(rows, device=device)[:, None] * scenarios
+        # In 32 bits: a piece has fewer places, unless it is of one row.
+        row = torch.arange(rows, device=device, dtype=torch.int32)[:, None] * scenarios
         flat = (drawn.to(device) + row).flatten()
         counts = torch.bincount(flat, minlength=rows * scenarios)
         yield counts.reshape(rows, scenarios).to(torch.float64)

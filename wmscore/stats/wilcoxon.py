@@ -14,6 +14,7 @@ from wmscore.stats._check import (
     check_scenarios,
     reason_where,
 )
+from wmscore.stats._sort import sort_last
 
 __all__ = ["SignedRankTest", "signed_rank_test"]
 
@@ -123,7 +124,7 @@ def signed_rank_test(
 
 def _double_ranks(sizes: Tensor) -> Tensor:
     """Twice the mean rank of each size of ``[M, S]`` among those above 0, which have rank 0."""
-    ordered = sizes.sort(-1).values
+    ordered = sort_last(sizes)
     zeros = (sizes == 0).sum(-1, keepdim=True)
     before = torch.searchsorted(ordered, sizes)
     upto = torch.searchsorted(ordered, sizes, right=True)
@@ -133,7 +134,7 @@ def _double_ranks(sizes: Tensor) -> Tensor:
 def _exact_tails(ranks: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     """P(sum >= up) and P(sum <= up) over all signs, of ``[M, S]`` doubled ranks."""
     # Columns differ by their ties and missing pairs only: mostly there are few kinds.
-    kinds, kind = torch.unique(ranks.sort(-1).values, dim=0, return_inverse=True)
+    kinds, kind = torch.unique(sort_last(ranks), dim=0, return_inverse=True)
     high = torch.empty(len(ranks), dtype=torch.float64, device=ranks.device)
     low = torch.empty_like(high)
     places = ranks.shape[1] * (ranks.shape[1] + 1) + 1
