@@ -215,7 +215,8 @@ def test_sizes_and_tables_of_a_recording() -> None:
     assert set(nulls["luck"]) == set(whole.models)
     part = {"size": [3, 12, 4], "rows": rows, "alike": nulls, "known": [3, 3]}
     part["horizons"] = dict(zip(whole.models, (3.0, 2.0, 1.0), strict=True))
-    made = tables({"draws": 50, "panels": {"simulated": part}})
+    about = {"draws": 50, "date": "today", "cores": 1, "torch": "2"}
+    made = tables({**about, "panels": {"simulated": part}})
     assert len(made["ranking simulated"].splitlines()) == 2 + len(rows)
     assert made["models simulated"].splitlines()[2].startswith("| noisy-actions-0.02 | 3.00 |")
 

@@ -179,11 +179,13 @@ def tables(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _run_table(found: Mapping[str, Any]) -> str:
-    lines = [["panel", "models", "scenarios", "seeds", "rollouts", "panels drawn per cell"]]
+    lines = [["panel", "models", "scenarios", "seeds", "rollouts", "panels drawn per cell", "date"]]
+    lines[0].append("machine")
+    machine = f"{found['cores']} CPU cores, torch {found['torch']}"
     for panel, part in found["panels"].items():
         models, scenarios, seeds = part["size"]
         size = [str(n) for n in (models, scenarios, seeds, models * scenarios * seeds)]
-        lines.append([panel, *size, str(found["draws"])])
+        lines.append([panel, *size, str(found["draws"]), found["date"], machine])
     return _markdown(lines)
 
 
