@@ -184,6 +184,10 @@ def test_refusals() -> None:
     record = AxisCalibration(method="tolerance", oracle="world", scenarios=1)
     with pytest.raises(ValueError, match="axes with a threshold"):
         panel.with_thresholds({}, {AXES[0]: record})
+    data = panel.model_dump()
+    data["axes"][1]["recover_threshold"] = 1.0
+    with pytest.raises(ValueError, match=r"axes\[1\].recover_threshold: an axis with hysteresis"):
+        calibrate(scores_of(Panel.from_dict(data)))
 
 
 # ---- the changed reference ---------------------------------------------------------------

@@ -114,7 +114,9 @@ def calibrate(
 
     Raises:
         PanelMismatchError: scores of the changed reference on another panel.
-        ValueError: no row without a fault, or an alpha outside (0, 1).
+        ValueError: no row without a fault, an alpha outside (0, 1), or an axis with hysteresis
+            (`recover_threshold`): a step between its thresholds may fail or not, so that no
+            single number says which thresholds a rollout passes.
 
     Source:
         `wmscore.functional.calibrate_thresholds`.
@@ -124,6 +126,12 @@ def calibrate(
         if scores.panel.fingerprint != panel.fingerprint:
             fields = "\n".join(panel.differences(scores.panel))
             raise PanelMismatchError(f"tolerance: scored on another panel:\n{fields}")
+    for i, spec in enumerate(panel.axes):
+        if spec.recover_threshold is not None:
+            raise ValueError(
+                f"axes[{i}].recover_threshold: an axis with hysteresis cannot be "
+                f"calibrated; expected none, got {spec.recover_threshold} for {spec.axis}. Calibrate without it first"
+            )
     if bool((oracle.fault != 0).all()):
         raise ValueError(f"oracle: every row of {oracle.model!r} has a fault: {oracle.faults()}")
     found = calibrate_thresholds(
