@@ -10,7 +10,14 @@ from torch import Tensor
 
 from tests.made_scores import made_panel, made_scores
 from wmscore import PanelMismatchError
-from wmscore.comparison import Ranking, Report, compare, compare_models, rank
+from wmscore.comparison import (
+    Ranking,
+    Report,
+    compare,
+    compare_models,
+    rank,
+    ranking_table,
+)
 from wmscore.functional import Reason
 from wmscore.scores import Scores
 from wmscore.stats import holm, rank_shares
@@ -40,15 +47,24 @@ def test_order_and_pairs() -> None:
     assert [model.model for model in found.models] == ["m1", "m3", "m2", "m0"]
     assert [model.role for model in found.models] == ["ceiling", "model", "model", "model"]
     means = steps.double().mean(2).T  # [S, M]
-    shares = rank_shares(means, draws=2000)
+    shares = rank_shares(means[:, [0, 2, 3]], draws=2000)  # an anchor is no competitor
     for model in found.models:
         index = int(model.model[1])
         assert model.mean == pytest.approx(float(means[:, index].mean()))
         assert 0 <= model.low < model.mean < model.high <= T
-        assert model.first == float(shares.first[index])
-        assert model.expected_rank == float(shares.expected_rank[index])
-    assert len(found.pairs) == 6
+        if model.role == "ceiling":
+            assert math.isnan(model.first)
+            assert math.isnan(model.expected_rank)
+        else:
+            place = [0, 2, 3].index(index)
+            assert model.first == float(shares.first[place])
+            assert model.expected_rank == float(shares.expected_rank[place])
     order = [model.model for model in found.models]
+    kept = [(pair.better, pair.worse) for pair in found.pairs]
+    assert kept == [("m3", "m2"), ("m3", "m0"), ("m2", "m0")]
+    assert found.verdict()[0].startswith("m3 is first in")
+    head, body = ranking_table(found)
+    assert [line[-3:] == ["-"] * 3 for line in body] == [True, False, False, False]
     for pair in found.pairs:
         assert order.index(pair.better) < order.index(pair.worse)
         assert pair.difference >= 0
@@ -60,6 +76,19 @@ def test_order_and_pairs() -> None:
         assert pair.p_value == alone.p_value
     p_values = torch.tensor([pair.p_value for pair in found.pairs], dtype=torch.float64)
     assert [pair.p_holm for pair in found.pairs] == holm(p_values).tolist()
+
+
+def test_anchors_alone_are_ranked_and_one_model_has_no_order() -> None:
+    _, results = models(0, 8, 1)
+    everyone = rank(results, roles=dict.fromkeys(("m0", "m1", "m2"), "floor"))
+    assert len(everyone.pairs) == 3
+    assert everyone.verdict()[0].startswith("m1 is first in")
+    alone = rank(results, roles={"m0": "floor", "m1": "ceiling"})
+    assert alone.pairs == ()
+    assert alone.verdict() == []
+    assert alone.models[1].model == "m2"
+    assert alone.models[1].first == 1.0
+    assert Ranking.from_json(alone.to_json()).to_json() == alone.to_json()
 
 
 def test_what_is_settled_in_words() -> None:

@@ -17,7 +17,9 @@ __all__ = [
     "progress_bar",
 ]
 
-RANKING = "Ranking by mean usable horizon (first: share of bootstrap draws of scenarios)"
+RANKING = (
+    "Ranking by mean usable horizon (first: of the judged models, in what share of bootstrap draws)"
+)
 """Title of the table."""
 
 _WORDS = ("ended by",)  # columns of words

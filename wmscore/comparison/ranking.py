@@ -34,8 +34,9 @@ class RankedModel:
         mean: usable horizon in steps, each scenario with the same weight.
         low: lower end of its interval over scenarios, not below 0.
         high: upper end, not beyond the panel's horizon.
-        first: share of bootstrap draws of scenarios in which it is first; ties are shared.
-        expected_rank: mean rank over the draws, from 1.
+        first: share of bootstrap draws of scenarios in which it is first of the judged models; ties
+            are shared. NaN of an anchor.
+        expected_rank: mean rank among them over the draws, from 1. NaN of an anchor.
         lost: rows that it does not have, by reason.
     """
 
@@ -87,8 +88,8 @@ class Ranking:
         seed: of those.
         scenarios: with a row that all models have.
         rows: that all models have.
-        models: longest horizon first; ties by name.
-        pairs: all pairs, in the order of `models`.
+        models: longest horizon first, anchors among them; ties by name.
+        pairs: all pairs of judged models, in the order of `models`; of anchors where all are.
         unranked: models that lack more than half of the rows, and what they lack.
     """
 
@@ -142,7 +143,8 @@ def rank(
 
     All models are judged on the rows (scenario, seed) that all of them have, each scenario with the
     same weight. A model that lacks more than half of its rows is left out, as it would take the
-    evidence from the others.
+    evidence from the others. The order that is asked about is that of the judged models: anchors
+    stand beside them, and are no competitors.
 
     Args:
         results: scores of at least two models on one panel.
@@ -200,10 +202,12 @@ def _ranked(
     values = cells.horizon.movedim(0, -1)  # [S, K, M]
     means = values.nanmean(1)  # [S, M]
     over = mean_interval(means, level)
-    shares = rank_shares(means, draws=draws, seed=seed)
     sizes = over.mean.tolist()
     names = [scores.model for scores in results]
     order = sorted(range(len(names)), key=lambda m: (-_size(sizes[m]), names[m]))
+    judged = [m for m in order if names[m] not in roles] or order
+    places = {m: i for i, m in enumerate(judged)}
+    shares = rank_shares(means[:, judged], draws=draws, seed=seed)
     models = tuple(
         RankedModel(
             model=names[m],
@@ -211,13 +215,13 @@ def _ranked(
             mean=sizes[m],
             low=float(over.low[m].clamp(min=0)),
             high=float(over.high[m].clamp(max=results[m].panel.contract.horizon)),
-            first=float(shares.first[m]),
-            expected_rank=float(shares.expected_rank[m]),
+            first=float(shares.first[places[m]]) if m in places else math.nan,
+            expected_rank=float(shares.expected_rank[places[m]]) if m in places else math.nan,
             lost=cells.dropped[m],
         )
         for m in order
     )
-    keys = list(itertools.combinations(order, 2))
+    keys = list(itertools.combinations(judged, 2))
     if not keys:
         return models, ()
     first, second = (values[..., [key[i] for key in keys]] for i in (0, 1))
@@ -234,7 +238,7 @@ def _ranked(
             high=row[2],
             p_value=row[3],
             p_holm=row[4],
-            better_share=float(shares.better[a, b]),
+            better_share=float(shares.better[places[a], places[b]]),
         )
         for (a, b), row in zip(keys, rows, strict=True)
     )

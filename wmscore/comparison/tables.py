@@ -57,19 +57,21 @@ def ranking_table(found: Ranking) -> Table:
     """One line per model, longest horizon first, with how sure its place is."""
     head = ["model", "role", f"horizon of {found.steps}", f"{found.level:.0%} interval"]
     head += ["first", "mean rank", "ahead of the next, p (Holm)"]
-    next_one = {(pair.better, pair.worse): pair.p_holm for pair in found.pairs}
-    names = [model.model for model in found.models]
+    # Pairs are in order: the first of a model is the one with the next that is judged.
+    ahead: dict[str, float] = {}
+    for pair in found.pairs:
+        ahead.setdefault(pair.better, pair.p_holm)
     body = [
         [
             model.model,
             model.role,
             number(model.mean, "steps"),
             f"{number(model.low, 'steps')} to {number(model.high, 'steps')}",
-            "n/a" if model.first != model.first else share(model.first),
-            "n/a" if model.expected_rank != model.expected_rank else f"{model.expected_rank:.1f}",
-            p_text(next_one[model.model, after]) if after else "-",
+            "-" if model.first != model.first else share(model.first),
+            "-" if model.expected_rank != model.expected_rank else f"{model.expected_rank:.1f}",
+            p_text(ahead[model.model]) if model.model in ahead else "-",
         ]
-        for model, after in zip(found.models, [*names[1:], ""], strict=True)
+        for model in found.models
     ]
     body += [[name, "not ranked", *["n/a"] * 5] for name in found.unranked]
     return head, body

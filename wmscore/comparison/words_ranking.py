@@ -22,7 +22,7 @@ def ranking_verdict(found: Ranking) -> list[str]:
     lines = []
     if not found.rows:
         lines.append("No ranking: there is no (scenario, seed) that all models have.")
-    elif len(found.models) > 1:
+    elif found.pairs:
         lines += _order(found)
     for model in found.models:
         if model.lost:
@@ -35,7 +35,9 @@ def ranking_verdict(found: Ranking) -> list[str]:
 
 
 def _order(found: Ranking) -> list[str]:
-    best = found.models[0]
+    judged = [pair.better for pair in found.pairs] + [found.pairs[-1].worse]
+    order = list(dict.fromkeys(judged))
+    best = next(model for model in found.models if model.model == order[0])
     lines = []
     if math.isfinite(best.first):
         lines.append(
@@ -43,15 +45,16 @@ def _order(found: Ranking) -> list[str]:
             f"the {found.scenarios} scenarios."
         )
     alpha = 1 - found.level + _ROUNDING
-    places = {model.model: i for i, model in enumerate(found.models)}
+    places = {name: i for i, name in enumerate(order)}
     neighbours = [p for p in found.pairs if places[p.worse] == places[p.better] + 1]
-    family = f"Holm over {len(found.pairs)} pairs" if len(found.pairs) > 1 else "one pair"
+    several = len(found.pairs) > 1
+    family = f" after Holm over {len(found.pairs)} pairs" if several else ""
     least = 2.0 ** (1 - found.scenarios) * len(found.pairs)
     if found.scenarios < _LEAST or least > alpha:
         enough = max(_LEAST, math.ceil(1 + math.log2(len(found.pairs) / alpha)))
         lines.append(
             f"No order can be settled: {count(found.scenarios, 'scenario')} can give no p-value "
-            f"below {p_text(min(1.0, least))} after {family}, however clear it is; it takes at "
+            f"below {p_text(min(1.0, least))}{family}, however clear it is; it takes at "
             f"least {enough}."
         )
         open_pairs = [p for p in neighbours if not p.p_value <= alpha]
@@ -60,9 +63,11 @@ def _order(found: Ranking) -> list[str]:
         return lines
     unsettled = [p for p in neighbours if not p.p_holm <= alpha]
     if not unsettled:
-        lines.append(f"The whole order is settled (each neighbour, p after {family}).")
+        how = f" (each neighbour, p{family})" if several else ""
+        lines.append(f"The whole order is settled{how}.")
         return lines
-    lines.append(f"Not settled (p after {family}): {_told(unsettled)}.")
+    sign = f" (p{family})" if several else ""
+    lines.append(f"Not settled{sign}: {_told(unsettled)}.")
     return lines
 
 
