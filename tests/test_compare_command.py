@@ -137,7 +137,7 @@ def test_a_folder_of_several_models(
     assert main(["compare", places["all"], "--draws", "500", "--out", str(out)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "truth is first" not in said  # an anchor is no competitor
-    assert re.search("(near|old) is first in [0-9]+% of 500 bootstrap draws", said)
+    assert re.search("(near|old) is first in [>0-9.]+% of 500 bootstrap draws", said)
     assert "worse against truth" in said
     assert "worse against old" in said
     report = Report.from_json(json.loads(out.read_text()))

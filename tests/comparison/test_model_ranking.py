@@ -63,7 +63,7 @@ def test_order_and_pairs() -> None:
     kept = [(pair.better, pair.worse) for pair in found.pairs]
     assert kept == [("m3", "m2"), ("m3", "m0"), ("m2", "m0")]
     assert found.verdict()[0].startswith("m3 is first in")
-    head, body = ranking_table(found)
+    _, body = ranking_table(found)
     assert [line[-3:] == ["-"] * 3 for line in body] == [True, False, False, False]
     for pair in found.pairs:
         assert order.index(pair.better) < order.index(pair.worse)
