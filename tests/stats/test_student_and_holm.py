@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from wmscore.functional import Reason
-from wmscore.stats import _check, holm, mean_interval, student_quantile
+from wmscore.stats import _check, holm, mean_interval, student_quantile, student_two_sided
 
 WORKED = [1.2, 0.4, -0.3, 0.9, 0.6, 0.1, 0.8, -0.2]
 
@@ -155,3 +155,27 @@ def test_holm_keeps_the_family_wise_rate() -> None:
 def test_bad_input(call, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_two_sided_equals_scipy() -> None:
+    freedom = of(2, 3, 7, 19.5, 159, 799, 1e4, 1e6)[:, None]
+    sizes = of(0.0, 1e-8, 1e-3, 0.5, 1.96, 4.0, 10.0, 100.0, -2.5)
+    found = student_two_sided(sizes, freedom)
+    expected = 2 * stats.t.sf(sizes.abs().numpy(), freedom.numpy())
+    large = expected > 1e-100
+    np.testing.assert_allclose(found.numpy()[large], expected[large], rtol=1e-9)
+    assert float(found[torch.from_numpy(~large)].max()) < 1e-99
+    cauchy = 2 / math.pi * torch.atan2(torch.ones_like(sizes), sizes.abs())
+    torch.testing.assert_close(student_two_sided(sizes, of(1.0)), cauchy, rtol=1e-12, atol=0)
+
+
+def test_two_sided_undefined_and_round_trip() -> None:
+    assert student_two_sided(of(math.nan, 1.0, 1.0), of(3.0, 0.5, math.nan)).isnan().all()
+    assert student_two_sided(of(math.inf), of(3.0)).item() == 0
+    freedom = of(1, 5, 30)
+    limit = student_quantile(of(0.975), freedom)
+    torch.testing.assert_close(
+        student_two_sided(limit, freedom), torch.full_like(limit, 0.05), rtol=1e-10, atol=0
+    )
+    with pytest.raises(TypeError, match="statistic must be floating point"):
+        student_two_sided(torch.tensor(1), of(3.0))

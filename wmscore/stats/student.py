@@ -103,9 +103,9 @@ def student_two_sided(statistic: Tensor, freedom: Tensor) -> Tensor:
     """
     check_values("statistic", statistic)
     check_values("freedom", freedom)
-    size, freedom = torch.broadcast_tensors(
-        statistic.to(torch.float64).abs(), freedom.to(torch.float64)
-    )
+    size, freedom = statistic.to(torch.float64).abs(), freedom.to(torch.float64)
+    shape = (size * freedom).shape
+    size, freedom = size.expand(shape), freedom.expand(shape)
     inside = ~size.isnan() & (freedom >= 1)
     freedom = torch.where(inside, freedom, 1.0)
     size = torch.where(inside, size, 0.0)
