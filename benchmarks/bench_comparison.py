@@ -4,17 +4,18 @@ Every provider takes the difference of two models cell by cell, averages the see
 and gives for each column the mean difference, Student's interval over scenarios and the p-value of
 10,000 sign flips; then a bootstrap interval over scenarios from 10,000 draws, which is timed and
 not compared, as ours is the bootstrap-t and scipy has none. pandas starts from data frames that are
-there already. `error` is the largest difference of means and intervals as a share of the interval's
-width; p-values differ by the noise of their draws, and far off they stop the run.
+there already; where it is not installed it is left out. `error` is the largest difference of means
+and intervals as a share of the interval's width; p-values differ by the noise of their draws, and
+far off they stop the run.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy import stats
 from timing import Row, arguments, environment, measure, table, thread_counts, write_jsonl
@@ -48,7 +49,7 @@ def ours(old: Tensor, new: Tensor) -> Array:
     return torch.stack(parts).cpu().numpy()
 
 
-def of_pandas(old: pd.DataFrame, new: pd.DataFrame) -> Array:
+def of_pandas(old: Any, new: Any) -> Array:
     delta = (new - old).groupby(level="scenario").mean().to_numpy()
     tested = stats.ttest_1samp(delta, 0)
     ends = tested.confidence_interval(0.95)
@@ -76,7 +77,9 @@ def of_pandas(old: pd.DataFrame, new: pd.DataFrame) -> Array:
     return np.stack([delta.mean(0), ends.low, ends.high, flipped.pvalue])
 
 
-def frame(cells: Tensor) -> pd.DataFrame:
+def frame(cells: Tensor) -> Any:
+    import pandas as pd
+
     scenarios, seeds, columns = cells.shape
     index = pd.MultiIndex.from_product([range(scenarios), range(seeds)], names=["scenario", "seed"])
     return pd.DataFrame(cells.cpu().numpy().reshape(-1, columns), index=index)
@@ -89,12 +92,11 @@ def bench(scenarios: int, seeds: int, columns: int, device: str, rounds: int) ->
         + 0.3 * torch.randn(scenarios, 1, columns, dtype=torch.float64, generator=generator)
         for _ in range(2)
     )
-    frames = frame(old), frame(new)
     here = old.to(device), new.to(device)
-    calls: dict[str, Callable[[], Array]] = {
-        "wmscore": lambda: ours(*here),
-        "pandas + scipy": lambda: of_pandas(*frames),
-    }
+    calls: dict[str, Callable[[], Array]] = {"wmscore": lambda: ours(*here)}
+    if importlib.util.find_spec("pandas"):
+        frames = frame(old), frame(new)
+        calls["pandas + scipy"] = lambda: of_pandas(*frames)
     results = {name: call() for name, call in calls.items()}
     first = results["wmscore"]
     width = first[2] - first[1]
