@@ -86,6 +86,20 @@ def test_the_summary_is_of_the_tables() -> None:
         assert rows[name][1] == f"{min(rates):.1f} to {max(rates):.1f} %"
 
 
+def test_the_text_says_what_the_tables_say() -> None:
+    skewed = [rate for (_, s), rate in cells("one skewed")[CHOSEN].items() if s > 6]
+    assert f"rejects in {min(skewed)} to {max(skewed)} % from S = 8" in DOCUMENT
+    wide = max(rate for (v, _), rate in cells("log-normal")[INTERVAL].items() if v)
+    assert f"covers in up to {wide} %" in DOCUMENT
+    largest = max(cells("log-normal")["bootstrap-t of scenarios"].values())
+    assert f"with log-normal noise it rejects in up to {largest} %" in DOCUMENT
+    found = float(rows_of(DOCUMENT, "power")["12 x 8"][1])
+    assert f"is found in {round(found)} of 100 panels" in DOCUMENT
+    excess = cells("horizons")["sign flips of log-rank excess"]
+    assert all(4 <= rate <= 6 for (_, s), rate in excess.items() if s > 6)
+    assert f"simulated panels, {PANELS:,} in each cell" in DOCUMENT
+
+
 def test_more_scenarios_beat_more_seeds() -> None:
     found = {size: float(row[1]) for size, row in rows_of(DOCUMENT, "power").items()}
     assert found["20 x 4"] > found["8 x 16"]
