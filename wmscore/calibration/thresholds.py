@@ -93,8 +93,9 @@ def calibrate(
     """Thresholds that perfect rollouts fail with a chance of `alpha` at most.
 
     From the scores of a perfect model: the true world with its randomness drawn anew
-    (`wmscore.worlds.OtherSeed`), on as many scenarios as the question needs. An axis on which it
-    repeats the reference exactly has nothing to learn from: its threshold is then the lowest at
+    (`wmscore.worlds.OtherSeed`), on as many scenarios as the question needs. With a
+    `recover_threshold` that hysteresis counts, and the threshold is not above it. An axis on which
+    the oracle repeats the reference exactly has nothing to learn from: its threshold is then the lowest at
     which the changed reference (`tolerance_scores`) passes in every scenario. An axis with
     neither keeps the panel's threshold.
 
@@ -135,6 +136,7 @@ def calibrate(
         gated=torch.tensor([spec.gate for spec in panel.axes]),
         redraws=redraws,
         seed=seed,
+        recover_thresholds=_recover_thresholds(panel),
     )
     limits = _tolerated(panel, tolerance)
     asked = _Asked(oracle.model, alpha, joint, estimand, redraws, seed)
@@ -159,6 +161,13 @@ def _by_scenario(scores: Scores) -> Tensor:
     return values.reshape(len(values), -1, seeds, values.shape[-1])
 
 
+def _recover_thresholds(panel: Panel) -> Tensor:
+    """`[A]`, NaN for an axis without hysteresis."""
+    limits = [spec.recover_threshold for spec in panel.axes]
+    none = float("nan")
+    return torch.tensor([none if x is None else x for x in limits], dtype=torch.float64)
+
+
 def _tolerated(panel: Panel, tolerance: Sequence[Scores]) -> tuple[Tensor, Tensor]:
     """The highest threshold `[A]` that every changed reference passes, and in how many scenarios.
 
@@ -168,11 +177,18 @@ def _tolerated(panel: Panel, tolerance: Sequence[Scores]) -> tuple[Tensor, Tenso
         nothing = torch.full((len(panel.axes),), torch.nan, dtype=torch.float64)
         return nothing, torch.zeros(len(panel.axes), dtype=torch.int64)
     patience = torch.tensor([spec.patience for spec in panel.axes])[:, None, None]
+    recover = _recover_thresholds(panel)
     critical = torch.stack(
-        [critical_threshold(_by_scenario(scores), patience=patience) for scores in tolerance]
+        [
+            critical_threshold(
+                _by_scenario(scores), patience=patience, recover_threshold=recover[:, None, None]
+            )
+            for scores in tolerance
+        ]
     )  # [copies, A, S, K]
     known = ~critical.isnan()
-    lowest = critical.masked_fill(~known, torch.inf).amin((0, 2, 3)).clamp(max=1.0)
+    lowest = critical.masked_fill(~known, torch.inf).amin((0, 2, 3))
+    lowest = torch.minimum(lowest, recover.nan_to_num(1.0))
     scenarios = known.any(3).any(0).sum(1)
     return lowest.masked_fill(scenarios == 0, torch.nan), scenarios
 
@@ -243,7 +259,9 @@ def _axis(
             seed=asked.seed if asked.estimand == "scenarios" else None,
         )
         why = f"a share of {part} of the rollouts of {oracle!r} fails, from {units} {kind}"
-        if asked.estimand == "scenarios":
+        if threshold == spec.recover_threshold:
+            why = f"a share of at most {part} fails; it is held at recover_threshold"
+        elif asked.estimand == "scenarios":
             why += f"; it varies by {sd:.2g} with the seeds that are drawn"
     return AxisThreshold(
         axis=spec.axis,
