@@ -95,9 +95,9 @@ def calibrate(
     From the scores of a perfect model: the true world with its randomness drawn anew
     (`wmscore.worlds.OtherSeed`), on as many scenarios as the question needs. With a
     `recover_threshold` that hysteresis counts, and the threshold is not above it. An axis on which
-    the oracle repeats the reference exactly has nothing to learn from: its threshold is then the lowest at
-    which the changed reference (`tolerance_scores`) passes in every scenario. An axis with
-    neither keeps the panel's threshold.
+    the oracle repeats the reference exactly has nothing to learn from: its threshold is then the
+    lowest at which the changed reference (`tolerance_scores`) passes in every scenario. An axis
+    with neither keeps the panel's threshold.
 
     Args:
         oracle: scores of the perfect model on the panel.
