@@ -376,3 +376,12 @@ def test_hysteresis_counts() -> None:
         values, torch.minimum(blind, ends[1]), patience=2, recover_thresholds=ends[1]
     )
     assert (~without.axis_censored)[:2].double().mean() > 0.2
+
+
+def test_a_threshold_that_nothing_fails_is_told() -> None:
+    panel = panel_of(40, 1)
+    curves = [torch.full((40, 6), value, dtype=torch.float64) for value in (0.7, 0.0, 0.5)]
+    oracle = with_curves(panel, curves, torch.zeros(40, dtype=torch.uint8), "other-seed")
+    found = calibrate(oracle, alpha=0.2)
+    assert [axis.threshold for axis in found.axes] == [0.7, 0.0, 0.5]
+    assert ["ends no horizon" in axis.why for axis in found.axes] == [False, True, False]

@@ -263,6 +263,8 @@ def _axis(
             why = f"a share of at most {part} fails; it is held at recover_threshold"
         elif asked.estimand == "scenarios":
             why += f"; it varies by {sd:.2g} with the seeds that are drawn"
+    if record is not None and threshold <= 0:
+        why += "; no score is below 0, so that this axis ends no horizon at all"
     return AxisThreshold(
         axis=spec.axis,
         gate=spec.gate,
