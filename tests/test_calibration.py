@@ -184,10 +184,6 @@ def test_refusals() -> None:
     record = AxisCalibration(method="tolerance", oracle="world", scenarios=1)
     with pytest.raises(ValueError, match="axes with a threshold"):
         panel.with_thresholds({}, {AXES[0]: record})
-    data = panel.model_dump()
-    data["axes"][1]["recover_threshold"] = 1.0
-    with pytest.raises(ValueError, match=r"axes\[1\].recover_threshold: an axis with hysteresis"):
-        calibrate(scores_of(Panel.from_dict(data)))
 
 
 # ---- the changed reference ---------------------------------------------------------------
@@ -344,3 +340,48 @@ def test_command_with_a_tolerance(
 def test_truth_of_the_sprites_is_what_the_recording_holds(folder: Path) -> None:
     truth = render_truth(sprite_panel(scenarios=2, seeds=2, horizon=6), WORLD)
     assert torch.equal(truth.frames, Recording(folder).truth.frames)
+
+
+def test_hysteresis_counts() -> None:
+    """Perfect rollouts fail as seldom as asked under it, and no threshold is above its end."""
+
+    def oracle(seed: int, panel: Panel) -> Scores:
+        rows = len(panel.scenarios) * len(panel.seeds)
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(3, rows, 6, generator=generator, dtype=torch.float64)
+        curves = list((0.8 + 0.05 * noise).clamp(0, 1))
+        return with_curves(panel, curves, torch.zeros(rows, dtype=torch.uint8), "other-seed")
+
+    limits = (0.8, 0.82, 0.7)
+    specs = [
+        {"axis": axis, "threshold": 0.5, "patience": 2, "recover_threshold": limit}
+        for axis, limit in zip(AXES, limits, strict=True)
+    ]
+    found = calibrate(oracle(0, panel_of(300, 1, axes=specs)), alpha=0.3)
+    assert found.complete
+    chosen = [axis.threshold for axis in found.axes]
+    assert chosen[0] < limits[0]
+    assert chosen[1] < limits[1]
+    assert chosen[2] == limits[2]
+    assert "recover_threshold" in found.axes[2].why
+    fresh = oracle(1, panel_of(3000, 1, axes=specs))
+    values = torch.stack([curve.values for curve in fresh.axes.values()])
+    ends = [torch.tensor(x, dtype=torch.float64) for x in (chosen, limits)]
+    failed = ~usable_horizon(values, ends[0], patience=2, recover_thresholds=ends[1]).axis_censored
+    shares = failed.double().mean(1)
+    assert shares[:2].tolist() == pytest.approx([0.1, 0.1], abs=0.04)
+    assert shares[2] < 0.06
+    blind = calibrate_thresholds(values[:, :300, None], patience=2, alpha=0.3).threshold
+    without = usable_horizon(
+        values, torch.minimum(blind, ends[1]), patience=2, recover_thresholds=ends[1]
+    )
+    assert (~without.axis_censored)[:2].double().mean() > 0.2
+
+
+def test_a_threshold_that_nothing_fails_is_told() -> None:
+    panel = panel_of(40, 1)
+    curves = [torch.full((40, 6), value, dtype=torch.float64) for value in (0.7, 0.0, 0.5)]
+    oracle = with_curves(panel, curves, torch.zeros(40, dtype=torch.uint8), "other-seed")
+    found = calibrate(oracle, alpha=0.2)
+    assert [axis.threshold for axis in found.axes] == [0.7, 0.0, 0.5]
+    assert ["ends no horizon" in axis.why for axis in found.axes] == [False, True, False]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,19 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "broken": str(root / "broken.safetensors"),
         "missing": str(root / "nowhere"),
     }
+
+
+def test_a_reader_that_leaves_is_no_error(places: dict[str, str]) -> None:
+    """As `wmscore compare ... | head -1`."""
+    command = [sys.executable, "-m", "wmscore", "compare", places["old"], places["near"], "--json"]
+    with subprocess.Popen(
+        [*command, "--draws", "200"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        assert run.stdout is not None
+        run.stdout.close()
+        assert run.stderr is not None
+        assert run.stderr.read() == b""
+    assert run.returncode == 141
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,13 @@ def test_python_examples_run(
         assert "sprites-leave-and-return-right" in capsys.readouterr().out
 
 
+def test_the_comparison_is_that_of_the_document():
+    """Whose test runs the commands."""
+    document = (Path(__file__).parents[1] / "docs" / "comparing.md").read_text(encoding="utf-8")
+    (shown,) = blocks("text")
+    assert shown in document
+
+
 def test_the_library_example_is_short():
     code = [line for line in blocks("python")[0].splitlines() if line.strip()]
     assert len(code) <= 20

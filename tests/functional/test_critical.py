@@ -74,6 +74,42 @@ def test_a_curve_crosses_beyond_it_and_not_at_it(direction: str, dtype: torch.dt
     assert not crossed[3].any()
 
 
+@pytest.mark.parametrize("direction", ["below", "above"])
+def test_hysteresis_fails_beyond_it_and_not_at_it(direction: str) -> None:
+    """Of thresholds on the failing side of the one to recover at."""
+    generator = torch.Generator().manual_seed(5)
+    scores = torch.rand(4, 60, 33, generator=generator, dtype=torch.float64)
+    scores[torch.rand(scores.shape, generator=generator) < 0.2] = torch.nan
+    recover = torch.full((4, 60), 0.8) if direction == "below" else torch.full((4, 60), 0.2)
+    recover = recover.double()
+    patience = torch.tensor([1, 2, 5, 40])[:, None]
+    options = {"patience": patience, "direction": direction, "recover_threshold": recover}
+    critical = critical_threshold(scores, **options)  # type: ignore[arg-type]
+    bound = torch.minimum if direction == "below" else torch.maximum
+    at = bound(critical, recover)
+    assert not first_crossing(scores, at, **options).crossed.any()  # type: ignore[arg-type]
+    beyond = critical.nextafter(torch.tensor(INF if direction == "below" else -INF).double())
+    allowed = bound(beyond, recover) == beyond
+    assert allowed[:3].double().mean() > 0.8
+    crossed = first_crossing(scores, bound(beyond, recover), **options).crossed  # type: ignore[arg-type]
+    assert torch.equal(crossed, allowed)
+    plain = critical_threshold(scores, patience=patience, direction=direction)  # type: ignore[arg-type]
+    assert (bound(plain, critical) == critical).all()  # hysteresis never helps
+    assert not torch.equal(plain, critical)
+
+
+def test_hysteresis_by_hand() -> None:
+    scores = torch.tensor([1.0, 0.25, 0.875, 0.5, 0.75, 1.0])
+    found = [critical_threshold(scores, patience=2, recover_threshold=r).item() for r in (0.8, 0.9)]
+    assert found == [0.5, 0.25]
+    limits = torch.tensor([NAN, 0.9])
+    both = critical_threshold(scores.expand(2, -1), patience=2, recover_threshold=limits)
+    assert both.tolist() == [0.75, 0.25]
+    lone = torch.tensor([0.1, 0.95, NAN])
+    assert critical_threshold(lone, patience=2, recover_threshold=0.9).item() == INF
+    assert critical_threshold(lone, patience=1, recover_threshold=0.9).item() == pytest.approx(0.1)
+
+
 def test_a_higher_patience_never_lowers_it_and_rows_are_their_own() -> None:
     scores = torch.rand(3, 20, 17, generator=torch.Generator().manual_seed(0))
     levels = [critical_threshold(scores, patience=p) for p in range(1, 18)]

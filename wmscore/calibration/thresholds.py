@@ -93,10 +93,11 @@ def calibrate(
     """Thresholds that perfect rollouts fail with a chance of `alpha` at most.
 
     From the scores of a perfect model: the true world with its randomness drawn anew
-    (`wmscore.worlds.OtherSeed`), on as many scenarios as the question needs. An axis on which it
-    repeats the reference exactly has nothing to learn from: its threshold is then the lowest at
-    which the changed reference (`tolerance_scores`) passes in every scenario. An axis with
-    neither keeps the panel's threshold.
+    (`wmscore.worlds.OtherSeed`), on as many scenarios as the question needs. With a
+    `recover_threshold` that hysteresis counts, and the threshold is not above it. An axis on which
+    the oracle repeats the reference exactly has nothing to learn from: its threshold is then the
+    lowest at which the changed reference (`tolerance_scores`) passes in every scenario. An axis
+    with neither keeps the panel's threshold.
 
     Args:
         oracle: scores of the perfect model on the panel.
@@ -114,9 +115,7 @@ def calibrate(
 
     Raises:
         PanelMismatchError: scores of the changed reference on another panel.
-        ValueError: no row without a fault, an alpha outside (0, 1), or an axis with hysteresis
-            (`recover_threshold`): a step between its thresholds may fail or not, so that no
-            single number says which thresholds a rollout passes.
+        ValueError: no row without a fault, or an alpha outside (0, 1).
 
     Source:
         `wmscore.functional.calibrate_thresholds`.
@@ -126,13 +125,6 @@ def calibrate(
         if scores.panel.fingerprint != panel.fingerprint:
             fields = "\n".join(panel.differences(scores.panel))
             raise PanelMismatchError(f"tolerance: scored on another panel:\n{fields}")
-    for i, spec in enumerate(panel.axes):
-        if spec.recover_threshold is not None:
-            raise ValueError(
-                f"axes[{i}].recover_threshold: an axis with hysteresis cannot be "
-                f"calibrated; expected none, got {spec.recover_threshold} for {spec.axis}. "
-                "Calibrate without it first"
-            )
     if bool((oracle.fault != 0).all()):
         raise ValueError(f"oracle: every row of {oracle.model!r} has a fault: {oracle.faults()}")
     found = calibrate_thresholds(
@@ -144,6 +136,7 @@ def calibrate(
         gated=torch.tensor([spec.gate for spec in panel.axes]),
         redraws=redraws,
         seed=seed,
+        recover_thresholds=_recover_thresholds(panel),
     )
     limits = _tolerated(panel, tolerance)
     asked = _Asked(oracle.model, alpha, joint, estimand, redraws, seed)
@@ -168,6 +161,13 @@ def _by_scenario(scores: Scores) -> Tensor:
     return values.reshape(len(values), -1, seeds, values.shape[-1])
 
 
+def _recover_thresholds(panel: Panel) -> Tensor:
+    """`[A]`, NaN for an axis without hysteresis."""
+    limits = [spec.recover_threshold for spec in panel.axes]
+    none = float("nan")
+    return torch.tensor([none if x is None else x for x in limits], dtype=torch.float64)
+
+
 def _tolerated(panel: Panel, tolerance: Sequence[Scores]) -> tuple[Tensor, Tensor]:
     """The highest threshold `[A]` that every changed reference passes, and in how many scenarios.
 
@@ -177,11 +177,18 @@ def _tolerated(panel: Panel, tolerance: Sequence[Scores]) -> tuple[Tensor, Tenso
         nothing = torch.full((len(panel.axes),), torch.nan, dtype=torch.float64)
         return nothing, torch.zeros(len(panel.axes), dtype=torch.int64)
     patience = torch.tensor([spec.patience for spec in panel.axes])[:, None, None]
+    recover = _recover_thresholds(panel)
     critical = torch.stack(
-        [critical_threshold(_by_scenario(scores), patience=patience) for scores in tolerance]
+        [
+            critical_threshold(
+                _by_scenario(scores), patience=patience, recover_threshold=recover[:, None, None]
+            )
+            for scores in tolerance
+        ]
     )  # [copies, A, S, K]
     known = ~critical.isnan()
-    lowest = critical.masked_fill(~known, torch.inf).amin((0, 2, 3)).clamp(max=1.0)
+    lowest = critical.masked_fill(~known, torch.inf).amin((0, 2, 3))
+    lowest = torch.minimum(lowest, recover.nan_to_num(1.0))
     scenarios = known.any(3).any(0).sum(1)
     return lowest.masked_fill(scenarios == 0, torch.nan), scenarios
 
@@ -252,8 +259,12 @@ def _axis(
             seed=asked.seed if asked.estimand == "scenarios" else None,
         )
         why = f"a share of {part} of the rollouts of {oracle!r} fails, from {units} {kind}"
-        if asked.estimand == "scenarios":
+        if threshold == spec.recover_threshold:
+            why = f"a share of at most {part} fails; it is held at recover_threshold"
+        elif asked.estimand == "scenarios":
             why += f"; it varies by {sd:.2g} with the seeds that are drawn"
+    if record is not None and threshold <= 0:
+        why += "; no score is below 0, so that this axis ends no horizon at all"
     return AxisThreshold(
         axis=spec.axis,
         gate=spec.gate,

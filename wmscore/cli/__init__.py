@@ -25,7 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A polite kill unwinds, so that drafts of folders are removed.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever was to read it has gone, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, TypeError, ImportError, OSError) as error:
         print(f"wmscore {args.command}: {error}", file=sys.stderr)
         return 2

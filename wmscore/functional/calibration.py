@@ -54,6 +54,7 @@ def calibrate_thresholds(
     valid: Tensor | None = None,
     redraws: int = 200,
     seed: int = 0,
+    recover_thresholds: Tensor | None = None,
 ) -> CalibratedThresholds:
     r"""Thresholds under which a perfect rollout fails with a chance of alpha at most.
 
@@ -80,6 +81,8 @@ def calibrate_thresholds(
         valid: bool, broadcasts to ``[A, S, K, T]``; other steps do not count. ``None`` means all.
         redraws: draws of one seed per scenario.
         seed: of the draws.
+        recover_thresholds: ``[A]``, as of `usable_horizon`; NaN for an axis without. No threshold
+            is above that of its axis.
 
     Returns:
         A `CalibratedThresholds` of ``[A]`` tensors.
@@ -107,9 +110,19 @@ def calibrate_thresholds(
     else:
         check_per_axis("gated", gated, axes)
         check_mask("gated", gated, (axes,), scores.device)
-    critical = critical_threshold(scores.double(), patience=patience, valid=valid)
-    # No score is above 1: what cannot fail is as good as perfect. Scenarios first, axes last.
-    critical = critical.clamp(max=1.0).movedim(0, -1)
+    limit = scores.new_full((axes,), torch.nan, dtype=torch.float64)
+    if recover_thresholds is not None:
+        check_per_axis("recover_thresholds", recover_thresholds, axes)
+        limit = recover_thresholds.to(limit)
+    plain, critical = (
+        # No score is above 1: what cannot fail is as good as perfect. Scenarios first, axes last.
+        critical_threshold(
+            scores.double(), patience=patience, valid=valid, recover_threshold=recover
+        )
+        .clamp(max=1.0)
+        .movedim(0, -1)
+        for recover in (None, limit[:, None, None])
+    )
     known = ~critical.isnan()
     if estimand == "seeds":
         critical = critical.flatten(0, 1)[:, None]
@@ -130,8 +143,9 @@ def calibrate_thresholds(
     threshold, sd, scenarios, needed, reason = found
     scenarios = known.any(1).sum(0)  # of the axis itself, also jointly
     undefined = scenarios == 0
-    all_perfect = (critical.isnan() | (critical >= _PERFECT)).flatten(0, 1).all(0) & ~undefined
-    threshold = threshold.clamp(max=1.0).masked_fill(undefined, torch.nan)
+    all_perfect = (plain.isnan() | (plain >= _PERFECT)).flatten(0, 1).all(0) & ~undefined
+    threshold = threshold.clamp(max=1.0)
+    threshold = torch.minimum(threshold, limit.nan_to_num(1.0)).masked_fill(undefined, torch.nan)
     return CalibratedThresholds(
         threshold=threshold,
         perfect=all_perfect | (threshold >= _PERFECT),

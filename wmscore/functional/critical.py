@@ -20,6 +20,7 @@ def critical_threshold(
     patience: int | Tensor = 3,
     direction: Literal["below", "above"] = "below",
     valid: Tensor | None = None,
+    recover_threshold: float | Tensor | None = None,
 ) -> Tensor:
     r"""The largest threshold under which a curve does not fail.
 
@@ -30,6 +31,10 @@ def critical_threshold(
     step does. With ``direction="above"`` it is the smallest such threshold, the largest of the
     minima, and a curve crosses if and only if ``c > threshold``.
 
+    With hysteresis it is the smallest :math:`s_t` of those that ``patience - 1`` defined steps
+    below ``recover_threshold`` follow. That answers for thresholds up to ``recover_threshold``,
+    and others are not allowed.
+
     Args:
         scores: curves ``[..., T]``, floating point, in any unit; steps that are NaN are undefined
             and do not interrupt a window.
@@ -37,6 +42,8 @@ def critical_threshold(
             broadcasts to ``[...]``.
         direction: ``"below"`` where low values fail, ``"above"`` where high ones do.
         valid: bool, broadcasts to ``[..., T]``; other steps are undefined. ``None`` means all.
+        recover_threshold: as of `first_crossing`, a number or a tensor that broadcasts to
+            ``[...]``; ``None``, and NaN where it is, means the threshold itself.
 
     Returns:
         ``[...]`` in the dtype of ``scores``; higher is better (lower for ``"above"``). ``inf``
@@ -61,8 +68,13 @@ def critical_threshold(
     check_curve("scores", scores)
     check_per_curve("patience", patience, tuple(scores.shape[:-1]), whole=True)
     check_choice("direction", direction, ("below", "above"))
+    if recover_threshold is not None:
+        check_per_curve("recover_threshold", recover_threshold, tuple(scores.shape[:-1]))
     if direction == "above":
-        return -critical_threshold(-scores, patience=patience, valid=valid)
+        recover = None if recover_threshold is None else -recover_threshold
+        return -critical_threshold(
+            -scores, patience=patience, valid=valid, recover_threshold=recover
+        )
     defined = ~scores.isnan()
     if valid is not None:
         check_mask("valid", valid, tuple(scores.shape), scores.device)
@@ -73,7 +85,21 @@ def critical_threshold(
     room = scores.new_full((*scores.shape[:-1], steps + 1), math.inf)
     window = room.scatter(-1, place, scores.masked_fill(~defined, math.inf))[..., :-1]
     smallest = _smallest_maximum(window, patience)
+    if recover_threshold is not None:
+        recover = torch.as_tensor(recover_threshold).to(scores)
+        held = _smallest_held(window, patience, recover)
+        smallest = smallest.where(recover.isnan(), held)
     return smallest.masked_fill(~defined.any(-1), math.nan)
+
+
+def _smallest_held(values: Tensor, patience: int | Tensor, recover: Tensor) -> Tensor:
+    """Smallest value that `patience` - 1 values below `recover` follow, `inf` where none is."""
+    steps = values.shape[-1]
+    place = torch.arange(steps + 1, device=values.device)
+    ended = pad(values, (0, 1), value=math.inf) >= recover.unsqueeze(-1)
+    following = place.where(ended, steps).flip(-1).cummin(-1).values.flip(-1)[..., 1:]
+    wanted = patience.to(values.device).unsqueeze(-1) if isinstance(patience, Tensor) else patience
+    return values.where(following - place[:-1] >= wanted, math.inf).amin(-1)
 
 
 def _smallest_maximum(values: Tensor, patience: int | Tensor) -> Tensor:
