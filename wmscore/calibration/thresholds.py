@@ -130,7 +130,8 @@ def calibrate(
         if spec.recover_threshold is not None:
             raise ValueError(
                 f"axes[{i}].recover_threshold: an axis with hysteresis cannot be "
-                f"calibrated; expected none, got {spec.recover_threshold} for {spec.axis}. Calibrate without it first"
+                f"calibrated; expected none, got {spec.recover_threshold} for "
+                f"{spec.axis}. Calibrate without it first"
             )
     if bool((oracle.fault != 0).all()):
         raise ValueError(f"oracle: every row of {oracle.model!r} has a fault: {oracle.faults()}")
