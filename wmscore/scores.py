@@ -401,9 +401,9 @@ def _check_shapes(path: str | Path, scores: Scores) -> None:
     wanted, found = [spec.axis for spec in scores.panel.axes], list(scores.axes)
     if wanted != found:
         raise ValueError(f"{path}: expected the panel's axes {wanted}, got {found}")
-    rows = (len(scores.panel.scenarios) * len(scores.panel.seeds),)
+    rows: tuple[int, ...] = (len(scores.panel.scenarios) * len(scores.panel.seeds),)
     curve = (*rows, scores.panel.contract.horizon)
-    parts = [("fault", scores.fault, rows)]
+    parts: list[tuple[str, Tensor, tuple[int, ...]]] = [("fault", scores.fault, rows)]
     for name, axis in scores.axes.items():
         parts += [(f"axes.{name}.{p}", getattr(axis, p), curve) for p in ("values", "reason")]
     for part in fields(UsableHorizon):

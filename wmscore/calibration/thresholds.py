@@ -180,7 +180,7 @@ def _tolerated(panel: Panel, tolerance: Sequence[Scores]) -> tuple[Tensor, Tenso
     critical = torch.stack(
         [critical_threshold(_by_scenario(scores), patience=patience) for scores in tolerance]
     )  # [copies, A, S, K]
-    known = ~critical.isnan()
+    known = critical.isfinite()  # with fewer steps than the patience nothing could fail
     lowest = critical.masked_fill(~known, torch.inf).amin((0, 2, 3)).clamp(max=1.0)
     scenarios = known.any(3).any(0).sum(1)
     return lowest.masked_fill(scenarios == 0, torch.nan), scenarios
