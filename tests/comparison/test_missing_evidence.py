@@ -219,3 +219,19 @@ def test_one_models_cells_are_compared_with_nobody() -> None:
     alone = matched_cells([made_scores(panel(), ends())])
     assert alone.unjudged == alone.undefined == ({},)
     assert alone.hidden == (0,)
+
+
+def test_a_failure_counts_if_it_is_confirmed_within_the_steps_that_both_show() -> None:
+    # Both are bad from step 6 on. One ends at step 7, within an unfinished run of its own.
+    axes = [{"axis": axis, "threshold": 0.6, "patience": 3} for axis in AXES]
+    kind = panel(axes=axes)
+    last = torch.full((S, K), 5)
+    whole = made_scores(kind, last, model="whole")
+    for end, difference in ((7, 0), (8, 0), (20, 0)):
+        short = made_scores(kind, last, model="short", stops=torch.full((S, K), end))
+        found = compare(short, whole)
+        assert found.horizon.estimate == difference, end
+        assert found.horizon.candidate == (7 if end == 7 else 5)
+        assert found.candidate.hidden == (S * K if end == 7 else 0)
+        cause = matched_cells([short, whole]).cause
+        assert (cause == (-1 if end == 7 else 0)).all()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wmscore.comparison.same import check_comparable
-from wmscore.functional import Reason
+from wmscore.functional import Reason, usable_horizon
 from wmscore.scores import Scores
 
 __all__ = ["MatchedCells", "last_judged", "matched_cells"]
@@ -80,15 +80,21 @@ def matched_cells(results: Sequence[Scores]) -> MatchedCells:
     each = torch.stack([last_judged(s) for s in results])
     each = torch.where(censored & defined, torch.minimum(each, steps), each)
     limit = torch.where(kept, each.amin(0), last)
-    horizon = torch.where(kept, torch.minimum(steps, limit).double(), torch.nan)
     failed = kept & ~censored & (steps < limit)
+    cut = kept & (limit < last)
+    if bool(cut.any()):
+        # A failure that only later steps confirm is none yet: the others show no such steps.
+        confirmed = torch.stack([_fails_within(s, limit, cut) for s in results])
+        failed = failed & (confirmed | ~cut)
+    horizon = torch.where(failed, steps, limit).double()
+    horizon = torch.where(kept, horizon, torch.nan)
     sound = torch.stack([s.fault for s in results]).cpu() == int(Reason.DEFINED)
     silent = ~defined & sound
     alone = silent & (defined.sum(0) == len(results) - 1)
     first = kept & (each == limit) & (limit < last) & ((each == limit).sum(0) == 1)
     open_end = kept & (each == limit) & (limit < last) & ~failed
     others = open_end.sum(0) - open_end.long()
-    hidden = kept & ~censored & (steps >= limit) & (others > 0)
+    hidden = kept & ~censored & ~failed & (others > 0)
     return MatchedCells(
         horizon=horizon.view(-1, *shape),
         cause=torch.where(failed, axis, -1).view(-1, *shape),
@@ -102,6 +108,24 @@ def matched_cells(results: Sequence[Scores]) -> MatchedCells:
         unjudged=_unjudged(results, torch.minimum(steps, limit) * kept),
         undefined=_unjudged(results, limit.expand_as(steps) * sound.all(0)),
     )
+
+
+def _fails_within(scores: Scores, limit: Tensor, rows: Tensor) -> Tensor:
+    """Which of some rows `[R]` fail by what they show up to a step `[R]`."""
+    specs = scores.panel.axes
+    values = torch.stack([scores.axes[spec.axis].values.cpu()[rows] for spec in specs])
+    back = [spec.threshold if (r := spec.recover_threshold) is None else r for spec in specs]
+    found = usable_horizon(
+        values,
+        torch.tensor([spec.threshold for spec in specs], dtype=torch.float64),
+        patience=torch.tensor([spec.patience for spec in specs]),
+        valid=torch.arange(1, values.shape[-1] + 1) <= limit[rows, None],
+        gated=torch.tensor([spec.gate for spec in specs]),
+        recover_thresholds=torch.tensor(back, dtype=torch.float64),
+    )
+    fails = torch.zeros_like(rows)
+    fails[rows] = found.defined & ~found.censored
+    return fails
 
 
 def last_judged(scores: Scores) -> Tensor:
