@@ -122,7 +122,7 @@ def _answer(
 def _settling(found: Comparison, scenarios: float, seeds: float) -> str:
     """What would decide it, if the difference is as it was seen."""
     ways = []
-    if math.isfinite(scenarios):
+    if math.isfinite(scenarios) and scenarios > len(found.scenarios):
         ways.append(f"about {count(max(scenarios, GATE_SCENARIOS), 'scenario')} of the kind")
     if math.isfinite(seeds) and seeds > found.seeds:
         ways.append(f"about {count(seeds, 'seed')} per scenario")

@@ -86,8 +86,6 @@ def notes(found: Comparison, results: Sequence[Scores]) -> tuple[str, ...]:
 
 def _identical(one: Scores, other: Scores) -> bool:
     """Whether all rows score the same, undefined steps included."""
-    same = bool((one.fault == other.fault).all())
-    return same and all(
-        torch.equal(curve.values.nan_to_num(-1.0), other.axes[name].values.nan_to_num(-1.0))
-        for name, curve in one.axes.items()
-    )
+    pairs = [(one.fault, other.fault)]
+    pairs += [(curve.values, other.axes[name].values) for name, curve in one.axes.items()]
+    return all(torch.equal(a.cpu().nan_to_num(-1.0), b.cpu().nan_to_num(-1.0)) for a, b in pairs)

@@ -235,7 +235,7 @@ def _next_steps(found: Comparison) -> list[str]:
         "80% probability"
     )
     ways = []
-    if math.isfinite(part.scenarios_needed):
+    if math.isfinite(part.scenarios_needed) and part.scenarios_needed > part.scenarios:
         ways.append(f"about {count(max(part.scenarios_needed, _LEAST), 'scenario')}")
     if math.isfinite(part.seeds_needed) and part.seeds_needed > found.seeds:
         ways.append(f"about {count(part.seeds_needed, 'seed')} per scenario")
