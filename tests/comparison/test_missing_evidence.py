@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.made_scores import AXES, made_panel, made_scores
 from wmscore.comparison import Comparison, compare, matched_cells, rank
 from wmscore.functional import Reason
-from wmscore.manifest import Panel
+from wmscore.manifest import AxisCalibration, Panel, PanelMismatchError
 from wmscore.scores import Scores
 
 S, K, T = 8, 3, 32
@@ -235,3 +235,12 @@ def test_a_failure_counts_if_it_is_confirmed_within_the_steps_that_both_show() -
         assert found.candidate.hidden == (S * K if end == 7 else 0)
         cause = matched_cells([short, whole]).cause
         assert (cause == (-1 if end == 7 else 0)).all()
+
+
+def test_a_calibrated_panel_is_another_panel_at_equal_thresholds() -> None:
+    kind = panel()
+    record = AxisCalibration(method="tolerance", oracle="world", scenarios=S)
+    same = {AXES[0]: kind.axes[0].threshold}
+    calibrated = kind.with_thresholds(same, {AXES[0]: record})
+    with pytest.raises(PanelMismatchError, match=r"axes\[0\]\.calibration: absent != "):
+        compare(made_scores(kind, ends()), made_scores(calibrated, ends()))
