@@ -168,6 +168,25 @@ def test_world_that_repeats_itself_asks_for_a_tolerance() -> None:
         assert horizon.censored.all()
 
 
+def test_a_tolerance_without_room_for_a_failure_tells_nothing() -> None:
+    # With fewer defined steps than the patience no changed reference could fail.
+    panel = panel_of(60)
+    scores = scores_of(panel)
+    oracle = with_curves(panel, [torch.ones(120, 6).double()] * 3, scores.fault, "world")
+    short = torch.full((120, 6), math.nan, dtype=torch.float64)
+    short[:, :2] = 0.1
+    copy = with_curves(panel, [short, *oracle_curves(scores)[1:]], scores.fault, "left")
+    found = calibrate(oracle, tolerance=[copy])
+    assert found.axes[0].calibration is None
+    assert found.axes[0].threshold == panel.axes[0].threshold
+    assert found.axes[1].calibration is not None
+    assert not found.complete
+
+
+def oracle_curves(scores: Scores) -> list[Tensor]:
+    return [curve.values for curve in scores.axes.values()]
+
+
 def test_refusals() -> None:
     panel = panel_of(4)
     scores = scores_of(panel)

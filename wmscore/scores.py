@@ -29,6 +29,7 @@ from wmscore.tensorfile import load_tensors, save_tensors
 
 __all__ = ["Curve", "Scores"]
 
+_OF_ROWS = ("steps", "censored", "axis", "defined", "reason", "usable_share")  # of a horizon
 _RECOVERY = ("recovered_at", "recovered_steps")
 
 
@@ -352,8 +353,17 @@ class Scores:
 
         Raises:
             PanelMismatchError: the file was made for another panel; says which fields differ.
-            ValueError: the file is no scores file.
+            ValueError: the file is no scores file, lacks a part, or has one of another shape.
         """
+        try:
+            scores = cls._load(path, panel)
+        except KeyError as error:
+            raise ValueError(f"{path}: expected {error.args[0]} in the scores file") from None
+        _check_shapes(path, scores)
+        return scores
+
+    @classmethod
+    def _load(cls, path: str | Path, panel: Panel | None) -> Scores:
         header, tensors = load_tensors(path, "scores")
         own = Panel.from_dict(header["panel"])
         if panel is not None and panel.fingerprint != own.fingerprint:
@@ -384,6 +394,36 @@ class Scores:
             info=part("info"),
             provenance=header["provenance"],
         )
+
+
+def _check_shapes(path: str | Path, scores: Scores) -> None:
+    """Axes, rows and steps as the panel has them: torch would broadcast some that are not."""
+    wanted, found = [spec.axis for spec in scores.panel.axes], list(scores.axes)
+    if wanted != found:
+        raise ValueError(f"{path}: expected the panel's axes {wanted}, got {found}")
+    rows: tuple[int, ...] = (len(scores.panel.scenarios) * len(scores.panel.seeds),)
+    curve = (*rows, scores.panel.contract.horizon)
+    parts: list[tuple[str, Tensor, tuple[int, ...]]] = [("fault", scores.fault, rows)]
+    for name, axis in scores.axes.items():
+        parts += [(f"axes.{name}.{p}", getattr(axis, p), curve) for p in ("values", "reason")]
+    for part in fields(UsableHorizon):
+        shape = rows if part.name in _OF_ROWS else (len(wanted), *rows)
+        parts.append((f"horizon.{part.name}", getattr(scores.horizon, part.name), shape))
+    for name, value, shape in parts:
+        if value.shape != shape:
+            raise ValueError(f"{path}: {name}: expected shape {shape}, got {tuple(value.shape)}")
+    horizon = scores.horizon
+    for name, value, last in (
+        ("steps", horizon.steps, curve[1]),
+        ("axis", horizon.axis, len(wanted) - 1),
+    ):
+        if value.dtype != torch.int64 or bool(((value < -1) | (value > last)).any()):
+            raise ValueError(
+                f"{path}: horizon.{name}: expected int64 from -1 to {last}, got others"
+            )
+    for name in ("censored", "defined"):
+        if getattr(horizon, name).dtype != torch.bool:
+            raise ValueError(f"{path}: horizon.{name}: expected bool")
 
 
 def _horizon_of(path: str | Path, tensors: dict[str, Tensor]) -> UsableHorizon:

@@ -18,6 +18,7 @@ from wmscore.comparison import (
     rank,
     ranking_table,
 )
+from wmscore.evidence.comparison import comparison_lines
 from wmscore.functional import Reason
 from wmscore.scores import Scores
 from wmscore.stats import holm, rank_shares
@@ -179,6 +180,43 @@ def test_a_report_has_each_pair_with_a_judged_model() -> None:
     assert data["ranking"]["verdict"] == found.ranking.verdict()
     anchors = compare_models(results[:2], roles={"m0": "floor", "m1": "truth"}, draws=200)
     assert len(anchors.comparisons) == 1
+
+
+def test_pairs_that_only_differ_by_themselves_are_told() -> None:
+    # p = 2 / 128 of the one pair that differs, of three pairs 6 / 128; of six 12 / 128.
+    panel = made_panel(7, 1, T)
+    base = torch.tensor([[10], [12], [14], [11], [13], [15], [10]])
+    gains = torch.tensor([[1], [2], [3], [1], [2], [3], [1]])
+    noise = torch.tensor([[2], [-2], [1], [-1], [3], [-3], [0]])
+    results = [
+        made_scores(panel, base + gain, model=name)
+        for name, gain in (("a", 0), ("b", gains), ("c", noise), ("d", -noise))
+    ]
+    found = compare_models(results)
+    assert found.comparisons[0].horizon.p_value == 2 / 2**7
+    assert "b is usable for" in found.comparisons[0].verdict()[0]
+    (text,) = found.verdict()
+    assert text.startswith("Each comparison is by itself. Of 6 together, these differences are")
+    assert "b and a (p = 0.016, 0.094 after Holm)" in text
+    assert found.to_json()["verdict"] == [text]
+    assert Report.from_json(found.to_json()).to_json() == found.to_json()
+    assert text in "\n".join(comparison_lines(found))
+    assert compare_models(results[:2]).verdict() == []
+    alone = compare_models(results[:1])
+    assert alone.verdict() == []
+
+
+def test_a_panel_is_not_told_to_have_the_size_it_has() -> None:
+    # Student's t would settle it at this size; of six scenarios signs cannot.
+    panel = made_panel(6, 1, T)
+    base = torch.full((6, 1), 10)
+    gain = torch.tensor([[5], [5], [5], [5], [5], [-1]])
+    found = compare(*(made_scores(panel, base + g, model=m) for m, g in (("a", 0), ("b", gain))))
+    assert found.horizon.p_value > 0.05
+    assert found.horizon.scenarios_needed <= 6
+    text = "\n".join(found.verdict())
+    assert "Such a panel finds a true difference of" in text
+    assert "would take" not in text
 
 
 def test_one_step_predictions_are_another_task() -> None:

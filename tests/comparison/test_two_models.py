@@ -283,7 +283,8 @@ def test_what_the_candidate_alone_does_not_show_passes_nothing() -> None:
     other = compare(short, old, gate=2)
     assert (other.candidate.ends_first, other.baseline.ends_first) == (0, 1)
     assert other.gate is not None
-    assert other.gate.outcome == "pass"
+    assert other.gate.outcome == "undecided"  # new fails after short has ended
+    assert other.gate.because[0].startswith("old fails after the end of new in 1 pair")
 
     defined = new.horizon.defined.clone()
     defined[3] = False

@@ -156,3 +156,11 @@ def test_bad_input(call) -> None:
         cluster_survival(table, band="log")
     with pytest.raises(ValueError, match="until must be at most"):
         cluster_restricted_mean(table, 21)
+
+
+def test_a_quantile_of_one_scenario_has_no_interval() -> None:
+    table = risk_table(torch.tensor([[2, 3, 5]]), torch.ones(1, 3).bool(), 5)
+    found = survival_quantile(cluster_survival(table))
+    assert (found.step.item(), found.reached.item()) == (3, True)
+    assert found.low.isnan()
+    assert found.high.isnan()

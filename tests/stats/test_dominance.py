@@ -32,6 +32,12 @@ def test_t_test_equals_scipy(alternative: str, scenarios: int) -> None:
     np.testing.assert_allclose(found.p_value, theirs.pvalue, rtol=1e-9)
 
 
+def test_t_test_worked_example() -> None:
+    found = paired_t_test(torch.tensor(WORKED, dtype=torch.float64))
+    assert round(found.statistic.item(), 6) == 2.304256
+    assert round(found.p_value.item(), 7) == 0.0546473
+
+
 def test_t_test_is_the_interval_turned_round() -> None:
     values = normal(9, 1, seed=1) + 0.5
     p_value = paired_t_test(values).p_value.item()

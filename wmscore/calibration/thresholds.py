@@ -186,9 +186,9 @@ def _tolerated(panel: Panel, tolerance: Sequence[Scores]) -> tuple[Tensor, Tenso
             for scores in tolerance
         ]
     )  # [copies, A, S, K]
-    known = ~critical.isnan()
+    known = critical.isfinite()  # with fewer steps than the patience nothing could fail
     lowest = critical.masked_fill(~known, torch.inf).amin((0, 2, 3))
-    lowest = torch.minimum(lowest, recover.nan_to_num(1.0))
+    lowest = torch.minimum(lowest, recover.nan_to_num(1.0)).clamp(max=1.0)
     scenarios = known.any(3).any(0).sum(1)
     return lowest.masked_fill(scenarios == 0, torch.nan), scenarios
 

@@ -146,7 +146,7 @@ def _print_report(report: Report) -> None:
     if ranking is not None:
         print_panel(screen, ranking.panel, ranking.fingerprint)
         print_table(screen, RANKING, *ranking_table(ranking))
-        print_sentences(screen, ranking.verdict())
+        print_sentences(screen, [*ranking.verdict(), *report.verdict()])
     for found in report.comparisons:
         screen.print()
         title = f"{found.candidate.model} against {found.baseline.model}"

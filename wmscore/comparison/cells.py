@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from wmscore.comparison.same import check_comparable
-from wmscore.functional import Reason
+from wmscore.functional import Reason, usable_horizon
 from wmscore.scores import Scores
 
-__all__ = ["MatchedCells", "matched_cells"]
+__all__ = ["MatchedCells", "last_judged", "matched_cells"]
+
+_MOST_UNDEFINED = 0.5  # share of steps from which a row says little of an axis
 
 UNDEFINED = "undefined"
 """Why a row without an evaluation fault has no horizon: no gated axis judges it."""
@@ -34,6 +36,11 @@ class MatchedCells:
         dropped: per model, why its rows fell out, and how many.
         undefined_alone: per model, rows that it alone lacks without an evaluation fault.
         ends_first: per model, kept cells that end earlier in it than in any other.
+        hidden: per model, kept cells in which it fails only after the last step that all show, as
+            another ends there without failing.
+        unjudged: per model, axis -> kept cells of which it leaves more than half undefined, of the
+            steps at which another is defined, up to its own horizon: nothing could fail there.
+        undefined: the same of all steps that all show, and of cells without a horizon too.
     """
 
     horizon: Tensor
@@ -44,6 +51,9 @@ class MatchedCells:
     dropped: tuple[dict[str, int], ...]
     undefined_alone: tuple[int, ...]
     ends_first: tuple[int, ...]
+    hidden: tuple[int, ...]
+    unjudged: tuple[dict[str, int], ...]
+    undefined: tuple[dict[str, int], ...]
 
 
 def matched_cells(results: Sequence[Scores]) -> MatchedCells:
@@ -67,15 +77,24 @@ def matched_cells(results: Sequence[Scores]) -> MatchedCells:
     axis = torch.stack([s.horizon.axis for s in results]).cpu()
     kept = defined.all(0)
     # How long a failed rollout went on counts too: else an early end would hide good rollouts only.
-    each = torch.stack([_last_judged(s) for s in results])
+    each = torch.stack([last_judged(s) for s in results])
     each = torch.where(censored & defined, torch.minimum(each, steps), each)
     limit = torch.where(kept, each.amin(0), last)
-    horizon = torch.where(kept, torch.minimum(steps, limit).double(), torch.nan)
     failed = kept & ~censored & (steps < limit)
+    cut = kept & (limit < last)
+    if bool(cut.any()):
+        # A failure that only later steps confirm is none yet: the others show no such steps.
+        confirmed = torch.stack([_fails_within(s, limit, cut) for s in results])
+        failed = failed & (confirmed | ~cut)
+    horizon = torch.where(failed, steps, limit).double()
+    horizon = torch.where(kept, horizon, torch.nan)
     sound = torch.stack([s.fault for s in results]).cpu() == int(Reason.DEFINED)
     silent = ~defined & sound
     alone = silent & (defined.sum(0) == len(results) - 1)
     first = kept & (each == limit) & (limit < last) & ((each == limit).sum(0) == 1)
+    open_end = kept & (each == limit) & (limit < last) & ~failed
+    others = open_end.sum(0) - open_end.long()
+    hidden = kept & ~censored & ~failed & (others > 0)
     return MatchedCells(
         horizon=horizon.view(-1, *shape),
         cause=torch.where(failed, axis, -1).view(-1, *shape),
@@ -85,10 +104,31 @@ def matched_cells(results: Sequence[Scores]) -> MatchedCells:
         dropped=tuple(_dropped(s, n) for s, n in zip(results, silent.sum(1).tolist(), strict=True)),
         undefined_alone=tuple(alone.sum(1).tolist()),
         ends_first=tuple(first.sum(1).tolist()),
+        hidden=tuple(hidden.sum(1).tolist()),
+        unjudged=_unjudged(results, torch.minimum(steps, limit) * kept),
+        undefined=_unjudged(results, limit.expand_as(steps) * sound.all(0)),
     )
 
 
-def _last_judged(scores: Scores) -> Tensor:
+def _fails_within(scores: Scores, limit: Tensor, rows: Tensor) -> Tensor:
+    """Which of some rows `[R]` fail by what they show up to a step `[R]`."""
+    specs = scores.panel.axes
+    values = torch.stack([scores.axes[spec.axis].values.cpu()[rows] for spec in specs])
+    back = [spec.threshold if (r := spec.recover_threshold) is None else r for spec in specs]
+    found = usable_horizon(
+        values,
+        torch.tensor([spec.threshold for spec in specs], dtype=torch.float64),
+        patience=torch.tensor([spec.patience for spec in specs]),
+        valid=torch.arange(1, values.shape[-1] + 1) <= limit[rows, None],
+        gated=torch.tensor([spec.gate for spec in specs]),
+        recover_thresholds=torch.tensor(back, dtype=torch.float64),
+    )
+    fails = torch.zeros_like(rows)
+    fails[rows] = found.defined & ~found.censored
+    return fails
+
+
+def last_judged(scores: Scores) -> Tensor:
     """Last step `[R]` at which every gated axis had frames to judge."""
     there = torch.stack(
         [
@@ -99,6 +139,23 @@ def _last_judged(scores: Scores) -> Tensor:
         or [torch.ones(len(scores), scores.panel.contract.horizon, dtype=torch.bool)]
     ).all(0)
     return torch.where(there, torch.arange(1, there.shape[1] + 1), 0).amax(1)
+
+
+def _unjudged(results: Sequence[Scores], upto: Tensor) -> tuple[dict[str, int], ...]:
+    """Per model, axis -> rows that it mostly leaves undefined where another model is defined.
+
+    Of the steps up to `upto` `[M, R]`; axes without such rows are left out.
+    """
+    found: tuple[dict[str, int], ...] = tuple({} for _ in results)
+    if len(results) < 2:
+        return found
+    for name in results[0].axes:
+        own = torch.stack([s.axes[name].values.cpu().isfinite() for s in results])  # [M, R, T]
+        asked = own.any(0) & (torch.arange(own.shape[-1]) < upto[..., None])
+        rows = ((asked & ~own).sum(-1) > asked.sum(-1) * _MOST_UNDEFINED).sum(-1)
+        for lines, number in zip(found, rows.tolist(), strict=True):
+            lines |= {name: number} if number else {}
+    return found
 
 
 def _areas(results: Sequence[Scores], sound: Tensor) -> Tensor:

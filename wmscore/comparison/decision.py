@@ -21,7 +21,8 @@ def decide(
 
     An evaluation fault of the candidate fails it, as nobody knows what the rows would have shown;
     one of the baseline leaves the gate undecided, as do rows of the candidate that end early or
-    that nothing could judge.
+    that nothing could judge, and rows in which it fails after the baseline's end: the baseline
+    might have gone on. A baseline that nothing could judge leaves it undecided too.
 
     Args:
         found: the comparison.
@@ -38,13 +39,22 @@ def decide(
         if side.faults:
             what = _faults(side.faults, side.dropped)
             answers.append((outcome, f"{name} has {what}; what they would have shown is unknown"))
-    if found.candidate.undefined_alone:
-        rows = count(found.candidate.undefined_alone, "row")
-        text = f"{new} alone has {rows} that nothing could judge; what they hide is unknown"
-        answers.append((Outcome.UNDECIDED, text))
+    for name, side in ((new, found.candidate), (old, found.baseline)):
+        if side.undefined_alone:
+            rows = count(side.undefined_alone, "row")
+            text = f"{name} alone has {rows} that nothing could judge; what they hide is unknown"
+            answers.append((Outcome.UNDECIDED, text))
+    answers += [(Outcome.UNDECIDED, text) for text in _unjudged(found, margins)]
     if found.candidate.ends_first:
         pairs = count(found.candidate.ends_first, "pair")
         text = f"{new} ends before {old} in {pairs}; what it would have shown is unknown"
+        answers.append((Outcome.UNDECIDED, text))
+    if found.candidate.hidden:
+        pairs = count(found.candidate.hidden, "pair")
+        text = (
+            f"{new} fails after the end of {old} in {pairs}; how much further {old} would have "
+            "gone is unknown"
+        )
         answers.append((Outcome.UNDECIDED, text))
     for part in (found.horizon, *found.axes):
         if part.name in margins:
@@ -57,6 +67,18 @@ def decide(
         axes={name: margin for name, margin in margins.items() if name != "usable_horizon"},
         because=tuple(text for _, text in answers),
     )
+
+
+def _unjudged(found: Comparison, margins: Mapping[str, float]) -> list[str]:
+    """Axes that were asked about and that the candidate does not show where the baseline does."""
+    old, new = names(found)
+    asked = found.candidate.unjudged if "usable_horizon" in margins else {}
+    asked = asked | {a: n for a, n in found.candidate.undefined.items() if a in margins}
+    return [
+        f"{readable(axis)} is undefined in {new} in {count(pairs, 'pair')}, at most of the steps "
+        f"at which {old} has it; what that hides is unknown"
+        for axis, pairs in asked.items()
+    ]
 
 
 def _answer(
@@ -100,7 +122,7 @@ def _answer(
 def _settling(found: Comparison, scenarios: float, seeds: float) -> str:
     """What would decide it, if the difference is as it was seen."""
     ways = []
-    if math.isfinite(scenarios):
+    if math.isfinite(scenarios) and scenarios > len(found.scenarios):
         ways.append(f"about {count(max(scenarios, GATE_SCENARIOS), 'scenario')} of the kind")
     if math.isfinite(seeds) and seeds > found.seeds:
         ways.append(f"about {count(seeds, 'seed')} per scenario")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wmscore.comparison.phrases import count, listed, names, readable, share
+import torch
+
+from wmscore.comparison.phrases import count, listed, names, readable, share, unseen
 from wmscore.comparison.result import Comparison
 from wmscore.scores import Scores
 
@@ -35,6 +37,16 @@ def notes(found: Comparison, results: Sequence[Scores]) -> tuple[str, ...]:
             f"{count(found.restricted, 'pair')} end early; both models count only up to the last "
             "step that both show."
         )
+    for (name, side), other in zip(sides, (new, old), strict=True):
+        lines += [
+            f"{readable(axis)} is undefined in {name} in {count(pairs, 'pair')}, at most of the "
+            f"steps at which {other} has it: nothing could fail there."
+            for axis, pairs in side.unjudged.items()
+        ]
+    if _identical(*results):
+        lines.append(
+            "Both have the very same scores at every step: one model twice, or one recording?"
+        )
     whole = [
         f"{share(side.never_failed)} of {name}'s rollouts"
         for name, side in sides
@@ -61,7 +73,7 @@ def notes(found: Comparison, results: Sequence[Scores]) -> tuple[str, ...]:
         )
     part = found.horizon
     if found.estimand == "scenarios" and part.scenarios > 1 and part.deviation == 0:
-        most = 1 - ((1 - found.level) / 2) ** (1 / part.scenarios)
+        most = unseen(found.level, part.scenarios)
         lines.append(
             "All scenarios show the same difference, so that the interval has no width; up to "
             f"{most:.0%} of scenarios like these may differ all the same."
@@ -70,3 +82,10 @@ def notes(found: Comparison, results: Sequence[Scores]) -> tuple[str, ...]:
     if len(set(versions)) > 1:
         lines.append(f"The scores are by different versions of wmscore: {listed(versions)}.")
     return tuple(lines)
+
+
+def _identical(one: Scores, other: Scores) -> bool:
+    """Whether all rows score the same, undefined steps included."""
+    pairs = [(one.fault, other.fault)]
+    pairs += [(curve.values, other.axes[name].values) for name, curve in one.axes.items()]
+    return all(torch.equal(a.cpu().nan_to_num(-1.0), b.cpu().nan_to_num(-1.0)) for a, b in pairs)

@@ -66,7 +66,7 @@ def compare(
         candidate: scores of the other, on the same panel. A difference above 0 speaks for it.
         estimand: what the answer is to hold for: "scenarios", new ones of the panel's kind, or
             "seeds", new ones on these very scenarios.
-        level: of confidence, in (0, 1).
+        level: of confidence, in (0.5, 1).
         draws: random patterns where there are too many to go through.
         seed: of those.
         gate: how much worse the candidate may be: steps, or a share of the horizon such as "5%".
@@ -78,7 +78,7 @@ def compare(
     Raises:
         PanelMismatchError: the panels differ; says in which fields.
         ValueError: scores by different networks or rules, another estimand, a level outside
-            (0, 1), or a margin that is none.
+            (0.5, 1), or a margin that is none.
         TypeError: not `Scores`, or options of another type.
     """
     check_comparable([baseline, candidate], ["the baseline", "the candidate"])
@@ -211,11 +211,15 @@ def _side(scores: Scores, cells: MatchedCells, index: int) -> Side:
         (cells.cause[index] + 1).flatten(),
         horizon=last,
         causes=len(axes),
+        ties="censored",
         present=kept.flatten(),
         weights=weight.flatten(),
     )
-    ended = cumulative_incidence(table).incidence[:, last].tolist()
-    left = 1 - math.fsum(ended)  # NaN without a pair
+    incidence = cumulative_incidence(table).incidence  # [A, T + 1]
+    left = 1 - math.fsum(incidence[:, last - 1].tolist())  # NaN where nothing was seen so far
+    if bool(kept.any()):
+        incidence = incidence.nan_to_num(0.0)  # shares only grow: the last that is known
+    ended = incidence.amax(1).tolist()
     return Side(
         model=scores.model,
         never_failed=left if left > _ROUNDING or left != left else 0.0,
@@ -225,6 +229,13 @@ def _side(scores: Scores, cells: MatchedCells, index: int) -> Side:
         faults=int((scores.fault != 0).sum()),
         undefined_alone=cells.undefined_alone[index],
         ends_first=cells.ends_first[index],
+        hidden=cells.hidden[index],
+        unjudged={
+            spec.axis: cells.unjudged[index][spec.axis]
+            for spec in scores.panel.axes
+            if spec.gate and spec.axis in cells.unjudged[index]
+        },
+        undefined=cells.undefined[index],
         uses_seed=_uses_seed(scores, kept),
     )
 
@@ -232,7 +243,7 @@ def _side(scores: Scores, cells: MatchedCells, index: int) -> Side:
 def _uses_seed(scores: Scores, kept: Tensor) -> bool | None:
     """Whether any matched rollout scores differently from the first of its scenario."""
     scenarios, seeds = kept.shape
-    if seeds < 2:
+    if bool((kept.sum(1) < 2).all()):
         return None
     varies = torch.zeros_like(kept)
     first = kept.to(torch.uint8).argmax(1)  # of the kept ones

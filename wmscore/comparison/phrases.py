@@ -17,6 +17,7 @@ __all__ = [
     "readable",
     "share",
     "signed",
+    "unseen",
 ]
 
 
@@ -61,6 +62,11 @@ def share(value: float) -> str:
     if 0 < value < 0.005:
         return "<1%"
     return ">99%" if 0.995 <= value < 1 else f"{value:.0%}"
+
+
+def unseen(level: float, units: int) -> float:
+    """Largest share of units that differ with which as many as these may well show none."""
+    return 1.0 - math.pow((1 - level) / 2, 1 / units)
 
 
 def count(value: float, what: str) -> str:

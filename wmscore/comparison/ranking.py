@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wmscore.comparison._check import check_level
-from wmscore.comparison.cells import MatchedCells, matched_cells
+from wmscore.comparison.cells import MatchedCells, last_judged, matched_cells
 from wmscore.comparison.paired import paired_difference
 from wmscore.comparison.result import Number, as_json, read_json
 from wmscore.comparison.same import check_comparable
@@ -20,6 +20,9 @@ from wmscore.scores import Scores
 from wmscore.stats import holm, mean_interval, rank_shares
 
 __all__ = ["RankedModel", "RankedPair", "Ranking", "rank"]
+
+ENDS_EARLY = "ends_early"
+"""Why a model that has its rows is not ranked: they end long before those of others."""
 
 _MOST_LOST = 0.5  # share of rows from which a model would take the evidence from the others
 
@@ -38,6 +41,8 @@ class RankedModel:
             are shared. NaN of an anchor.
         expected_rank: mean rank among them over the draws, from 1. NaN of an anchor.
         lost: rows that it does not have, by reason.
+        unjudged: gated axis -> rows of which it leaves more than half undefined, of the steps at
+            which another model is defined, up to its own horizon.
     """
 
     model: str
@@ -48,6 +53,7 @@ class RankedModel:
     first: Number
     expected_rank: Number
     lost: dict[str, int]
+    unjudged: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +94,11 @@ class Ranking:
         seed: of those.
         scenarios: with a row that all models have.
         rows: that all models have.
+        restricted: those that end early in one; all count only up to the last step that all show.
         models: longest horizon first, anchors among them; ties by name.
         pairs: all pairs of judged models, in the order of `models`; of anchors where all are.
-        unranked: models that lack more than half of the rows, and what they lack.
+        unranked: models that lack more than half of the rows, or of the steps that others show,
+            and what they lack.
     """
 
     panel: str
@@ -101,6 +109,7 @@ class Ranking:
     seed: int
     scenarios: int
     rows: int
+    restricted: int
     models: tuple[RankedModel, ...]
     pairs: tuple[RankedPair, ...]
     unranked: dict[str, dict[str, int]]
@@ -142,9 +151,10 @@ def rank(
     """Models by mean usable horizon, with all pairs and the uncertainty of the order.
 
     All models are judged on the rows (scenario, seed) that all of them have, each scenario with the
-    same weight. A model that lacks more than half of its rows is left out, as it would take the
-    evidence from the others. The order that is asked about is that of the judged models: anchors
-    stand beside them, and are no competitors.
+    same weight, and up to the last step that all of them show. A model that lacks more than half of
+    its rows, or ends so early that it lacks more than half of the steps that others show, is left
+    out, as it would take the evidence from the others. The order that is asked about is that of the
+    judged models: anchors stand beside them, and are no competitors.
 
     Args:
         results: scores of at least two models on one panel.
@@ -167,13 +177,13 @@ def rank(
     names = [scores.model for scores in results]
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(f"results: expected at least two models, each once, got {names}")
-    there = [_lost_share(scores) <= _MOST_LOST for scores in results]
+    there = [share <= _MOST_LOST for share in _lost_shares(results)]
     kept = [scores for scores, has in zip(results, there, strict=True) if has]
     left_out = [scores for scores, has in zip(results, there, strict=True) if not has]
     panel = results[0].panel
     cells = matched_cells(kept) if kept else None
     models, pairs = _ranked(kept, cells, dict(roles or {}), level, draws, seed)
-    lost = {scores.model: matched_cells([scores]).dropped[0] for scores in left_out}
+    lost = {scores.model: _lost(scores) for scores in left_out}
     return Ranking(
         panel=panel.name,
         fingerprint=panel.fingerprint,
@@ -183,6 +193,7 @@ def rank(
         seed=seed,
         scenarios=int(cells.kept.any(1).sum()) if cells is not None else 0,
         rows=int(cells.kept.sum()) if cells is not None else 0,
+        restricted=int(cells.restricted.sum()) if cells is not None else 0,
         models=models,
         pairs=pairs,
         unranked=lost,
@@ -218,6 +229,11 @@ def _ranked(
             first=float(shares.first[places[m]]) if m in places else math.nan,
             expected_rank=float(shares.expected_rank[places[m]]) if m in places else math.nan,
             lost=cells.dropped[m],
+            unjudged={
+                spec.axis: cells.unjudged[m][spec.axis]
+                for spec in results[m].panel.axes
+                if spec.gate and spec.axis in cells.unjudged[m]
+            },
         )
         for m in order
     )
@@ -249,6 +265,17 @@ def _size(mean: float) -> float:
     return -math.inf if math.isnan(mean) else mean
 
 
-def _lost_share(scores: Scores) -> float:
-    usable = (scores.fault == 0) & scores.horizon.defined
-    return 1 - float(usable.double().mean())
+def _lost_shares(results: Sequence[Scores]) -> list[float]:
+    """Share of rows that each lacks, or of the steps that others show where that is more."""
+    usable = torch.stack([(s.fault == 0) & s.horizon.defined for s in results]).cpu()  # [M, R]
+    shown = torch.stack([last_judged(s) for s in results]) * usable
+    steps = 1 - shown.sum(1) / shown.amax(0).sum()  # NaN where nobody shows any
+    rows = 1 - usable.double().mean(1)
+    return torch.maximum(rows, steps.double().nan_to_num(0.0)).tolist()
+
+
+def _lost(scores: Scores) -> dict[str, int]:
+    """Why a model is not ranked: rows that it does not have, by reason."""
+    alone = matched_cells([scores])
+    early = int(alone.restricted.sum())
+    return alone.dropped[0] | ({ENDS_EARLY: early} if early else {})

@@ -7,14 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from wmscore.comparison.pair import compare
+from wmscore.comparison.phrases import p_text
 from wmscore.comparison.ranking import Ranking, rank
 from wmscore.comparison.result import Comparison, as_json, read_json
 from wmscore.comparison.same import check_comparable
 from wmscore.rollouts import TEACHER_FORCED
 from wmscore.scores import Scores
+from wmscore.stats import holm
 
 __all__ = ["Report", "compare_models"]
+
+_TOLD = 6  # pairs that are named
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +38,29 @@ class Report:
     ranking: Ranking | None
     comparisons: tuple[Comparison, ...]
 
+    def verdict(self) -> list[str]:
+        """Which differences of pairs are none when all pairs are looked at, in sentences."""
+        parts = [(found, found.horizon.p_value) for found in self.comparisons]
+        corrected = holm(torch.tensor([p for _, p in parts], dtype=torch.float64)).tolist()
+        lost = [
+            f"{found.candidate.model} and {found.baseline.model} (p = {p_text(p)}, {p_text(after)} "
+            "after Holm)"
+            for (found, p), after in zip(parts, corrected, strict=True)
+            if p <= 1 - found.level + _ROUNDING < after
+        ]
+        if not lost:
+            return []
+        more = f"; and {len(lost) - _TOLD} more" if len(lost) > _TOLD else ""
+        text = (
+            f"Each comparison is by itself. Of {len(parts)} together, these differences are not "
+            f"beyond chance: {'; '.join(lost[:_TOLD])}{more}."
+        )
+        return [text]
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON, with the verdicts."""
         return as_json(self) | {
+            "verdict": self.verdict(),
             "ranking": self.ranking.to_json() if self.ranking else None,
             "comparisons": [found.to_json() for found in self.comparisons],
         }

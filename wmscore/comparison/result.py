@@ -107,14 +107,21 @@ class Side:
 
     Attributes:
         model: its name.
-        never_failed: share of rollouts that no axis ended within the horizon.
+        never_failed: share of rollouts that no axis ended within the horizon; NaN where none was
+            seen so far.
         at_once: share that fail at the first step.
-        ended_by: per axis, the share of rollouts that it ends (cumulative incidence at the end).
+        ended_by: per axis, the share of rollouts that it ends (cumulative incidence at the last
+            step that was seen).
         dropped: rows that it does not have, by reason.
         faults: how many of these are evaluation faults.
         undefined_alone: rows that it alone lacks, without an evaluation fault.
         ends_first: pairs in which its rollout ends, without failing or after, before the other's.
-        uses_seed: whether any rollout differs from another of its scenario; None with one seed.
+        hidden: pairs in which it fails only after the end of the other's, which never failed.
+        unjudged: gated axis -> pairs of which it leaves more than half undefined, of the steps at
+            which the other is defined, up to its own horizon.
+        undefined: axis -> the same of all steps that both show.
+        uses_seed: whether any rollout differs from another of its scenario; None where no scenario
+            has two that are matched.
     """
 
     __pydantic_config__ = _STRICT
@@ -127,6 +134,9 @@ class Side:
     faults: int
     undefined_alone: int
     ends_first: int
+    hidden: int
+    unjudged: dict[str, int]
+    undefined: dict[str, int]
     uses_seed: bool | None
 
 

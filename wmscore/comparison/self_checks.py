@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wmscore.comparison.cells import matched_cells
 from wmscore.comparison.null_checks import DRAWS, NullCheck, Rejections, null_check, null_check_pair
+from wmscore.comparison.phrases import count
 from wmscore.comparison.same import check_comparable
 from wmscore.comparison.seed_checks import (
     RecordingsTest,
@@ -23,6 +24,7 @@ from wmscore.scores import Scores
 __all__ = ["SelfCheck", "horizon_cells", "self_check"]
 
 _DOUBT = 0.01  # p-value from which on something is called wrong
+_MOST = 0.5  # share of repeated rows from which a seed is the one of the first recording
 _LEAST = 6  # scenarios below which sign flips have no p-value
 
 Outcome = Literal["pass", "fail", "undecided"]
@@ -37,7 +39,8 @@ class SelfCheck:
         panel: its name.
         fingerprint: of the panel.
         scenarios: of the panel.
-        seeds: of the recording, or of both recordings together.
+        seeds: of the recording, or of both recordings together, without seeds of the second that
+            mostly repeat the first.
         undefined: rows without a usable horizon, which are left out.
         splits: the model against itself: seeds dealt out to two halves.
         luck: whether a seed is lucky in many scenarios at once.
@@ -71,7 +74,8 @@ class SelfCheck:
         if self.splits.chosen.valid is False or min(_known(doubts), default=1.0) < _DOUBT:
             return "fail"
         few = self.splits.scenarios - self.splits.tied < _LEAST
-        return "undecided" if few or self.splits.chosen.valid is None else "pass"
+        open_questions = any(math.isnan(p) for p in doubts)
+        return "undecided" if few or open_questions or self.splits.chosen.valid is None else "pass"
 
     def sentences(self) -> list[str]:
         """What was found, in words, the most important first."""
@@ -136,7 +140,7 @@ def self_check(
     """
     cells = horizon_cells(scores)
     undefined = int(cells.isnan().sum())
-    repeated = recordings = flips = None
+    recordings = flips = repeats = None
     if second is not None:
         # Seeds are all that may differ.
         aligned = second.panel.model_copy(update={"seeds": scores.panel.seeds})
@@ -144,12 +148,14 @@ def self_check(
         other = horizon_cells(second)
         undefined += int(other.isnan().sum())
         recordings = recordings_test(cells, other, seed=seed)
-        repeated = _repeated(scores, second)
+        repeats = _repeats(scores, second)
     if against is not None:
         pair = matched_cells([scores, against]).horizon
         flips = null_check_pair(pair[0], pair[1], worlds=worlds, level=level, seed=seed)
-    if second is not None:
-        cells = torch.cat([cells, other], 1)
+    if repeats is not None:
+        # What is repeated would look like luck that the scenarios share.
+        fresh = repeats.double().mean(0) <= _MOST
+        cells = torch.cat([cells, other[:, fresh.to(other.device)]], 1)
     if cells.shape[1] < 2:
         raise ValueError("scores: expected two seeds or more of the model, got 1")
     return SelfCheck(
@@ -161,7 +167,7 @@ def self_check(
         undefined=undefined,
         splits=null_check(cells, worlds=worlds, level=level, seed=seed),
         luck=shared_luck_test(cells, seed=seed),
-        repeated=repeated,
+        repeated=None if repeats is None else int(repeats.sum()),
         recordings=recordings,
         against=None if against is None else against.model,
         flips=flips,
@@ -173,8 +179,8 @@ def horizon_cells(scores: Scores) -> Tensor:
     return matched_cells([scores]).horizon[0]
 
 
-def _repeated(scores: Scores, second: Scores) -> int:
-    """Rows of a seed that both recordings have, with the same scores at every step."""
+def _repeats(scores: Scores, second: Scores) -> Tensor:
+    """Rows `[S, K]` of the second that score at every step as the first does with that seed."""
     shared = [seed for seed in scores.panel.seeds if seed in second.panel.seeds]
     found = torch.ones(len(scores.panel.scenarios), len(shared), dtype=torch.bool)
     for axis, curve in scores.axes.items():
@@ -184,7 +190,9 @@ def _repeated(scores: Scores, second: Scores) -> int:
             cells = values.view(len(part.panel.scenarios), len(part.panel.seeds), -1)
             pair.append(cells[:, columns])
         found &= ((pair[0] == pair[1]) | (pair[0].isnan() & pair[1].isnan())).all(-1)
-    return int(found.sum())
+    rows = torch.zeros(len(found), len(second.panel.seeds), dtype=torch.bool)
+    rows[:, [second.panel.seeds.index(seed) for seed in shared]] = found
+    return rows
 
 
 def _known(values: list[float]) -> list[float]:
@@ -195,8 +203,8 @@ def _of_splits(found: NullCheck) -> str:
     chosen = found.chosen
     if chosen.valid is None:
         return (
-            f"{found.scenarios} scenarios have two seeds or more, {_LEAST} are needed: below that "
-            "no result could be significant at 5 %, and there is nothing to check."
+            f"{count(found.scenarios, 'scenario')} with two seeds or more, {_LEAST} are needed: "
+            "below that no result could be significant at 5 %, and there is nothing to check."
         )
     if found.tied == found.scenarios:
         return (
@@ -221,7 +229,11 @@ def _of_splits(found: NullCheck) -> str:
 
 def _of_luck(found: SharedLuckTest) -> list[str]:
     if math.isnan(found.p_value):
-        return []
+        text = (
+            "Whether a seed is lucky in many scenarios at once cannot be told: it takes two "
+            "scenarios in which all seeds, two or more, have a usable horizon."
+        )
+        return [text]
     numbers = (
         f"spread {found.spread:.2f}, expected {found.expected:.2f} steps; p {found.p_value:.3g}"
     )
@@ -259,7 +271,11 @@ def _of_recordings(found: RecordingsTest, repeated: int) -> list[str]:
 
 def _of_flips(found: NullCheck, model: str, against: str) -> list[str]:
     if found.chosen.valid is None:
-        return []
+        return [
+            f"{count(found.scenarios, 'scenario')} with a pair of {against} are too few to try."
+        ]
+    if found.pairs.valid is None:
+        return [f"{against} and {model} do not differ by scenario: there is nothing to try."]
     text = (
         f"If {against} and {model} were alike on average, and each suited some scenarios as it "
         f"does here: pairs of seeds taken for evidence would call them different in "

@@ -14,6 +14,7 @@ from wmscore.comparison.phrases import (
     readable,
     share,
     signed,
+    unseen,
 )
 from wmscore.comparison.result import Comparison, Difference, Side
 
@@ -58,7 +59,7 @@ def _headline(found: Comparison) -> str:
         )
     sizes = f"{number(part.candidate, 'steps')} against {number(part.baseline, 'steps')}"
     data = _data(found)
-    if part.estimate == 0 and part.low == part.high == 0:
+    if part.estimate == 0 and part.low == part.high == 0 and part.better == part.worse == 0:
         return (
             f"{new} and {old} are usable equally long: {number(part.candidate, 'steps')} of "
             f"{found.steps} steps on average, in each scenario the same ({data})."
@@ -67,6 +68,11 @@ def _headline(found: Comparison) -> str:
         "more" if part.estimate > 0 else "fewer"
     )
     ends = f"{found.level:.0%} interval {interval(part)}" if part.low == part.low else "no interval"
+    if math.isnan(part.p_value) and float(number(part.estimate, "steps")) == 0:
+        return (
+            f"On this panel {new} and {old} are usable equally long on average: {sizes} of "
+            f"{found.steps} steps ({ends}, no p-value, {data})."
+        )
     if math.isnan(part.p_value):
         return (
             f"On this panel {new} is usable for {longer} than {old}, {sizes} of {found.steps} "
@@ -95,11 +101,7 @@ def _few(found: Comparison) -> list[str]:
         if not math.isnan(part.p_value):
             return []
         if part.low == part.high:
-            text = (
-                "There is no p-value: the seeds of a scenario repeat each other, so that there is "
-                "no chance between them; on these scenarios the difference is what it is."
-            )
-            return [text]
+            return [_no_chance(found)]
         return [f"There is no p-value: {count(part.pairs, 'pair')} cannot give one below 0.05."]
     number_of = count(part.scenarios, "scenario")
     if part.scenarios < _LEAST:
@@ -117,6 +119,20 @@ def _few(found: Comparison) -> list[str]:
         )
         return [text]
     return []
+
+
+def _no_chance(found: Comparison) -> str:
+    """Why pairs of a scenario that all show the same have no p-value."""
+    if found.baseline.uses_seed is False and found.candidate.uses_seed is False:
+        return (
+            "There is no p-value: the seeds of a scenario repeat each other, so that there is "
+            "no chance between them; on these scenarios the difference is what it is."
+        )
+    most = unseen(found.level, found.horizon.pairs)
+    return (
+        "There is no p-value, and the interval has no width: all pairs of a scenario show the "
+        f"same difference. Up to {share(most)} of pairs with new seeds may differ all the same."
+    )
 
 
 def _doubts(found: Comparison) -> list[str]:
@@ -147,6 +163,8 @@ def _ends(found: Comparison) -> str:
     old, new = names(found)
     sides = (found.baseline, found.candidate)
     if not any(part > 0 for side in sides for part in side.ended_by.values()):
+        if any(math.isnan(side.never_failed) for side in sides):
+            return "No rollout of either model was seen to fail before it ended."
         return f"No rollout of either model fails within {found.steps} steps."
     for axis, part in found.candidate.ended_by.items():
         if min(part, found.baseline.ended_by[axis]) > 1 - 1e-9:
@@ -161,7 +179,9 @@ def _end(name: str, side: Side) -> str:
         ((part, axis) for axis, part in side.ended_by.items() if part > 0), reverse=True
     )
     if not causes:
-        return f"no rollout of {name} fails within the horizon"
+        unseen_end = math.isnan(side.never_failed)
+        until = "was seen to fail before it ended" if unseen_end else "fails within the horizon"
+        return f"no rollout of {name} {until}"
     first, axis = causes[0]
     if first > _MOST:
         most = "all" if first > 1 - 1e-9 else "most"
@@ -215,7 +235,7 @@ def _next_steps(found: Comparison) -> list[str]:
         "80% probability"
     )
     ways = []
-    if math.isfinite(part.scenarios_needed):
+    if math.isfinite(part.scenarios_needed) and part.scenarios_needed > part.scenarios:
         ways.append(f"about {count(max(part.scenarios_needed, _LEAST), 'scenario')}")
     if math.isfinite(part.seeds_needed) and part.seeds_needed > found.seeds:
         ways.append(f"about {count(part.seeds_needed, 'seed')} per scenario")

@@ -28,9 +28,22 @@ def ranking_verdict(found: Ranking) -> list[str]:
         if model.lost:
             lost = ", ".join(f"{n} x {readable(kind)}" for kind, n in model.lost.items())
             lines.append(f"{model.model} lacks rows ({lost}); no model is judged on these.")
+        for axis, rows in model.unjudged.items():
+            lines.append(
+                f"{readable(axis)} is undefined in {model.model} in {count(rows, 'row')}, at most "
+                "of the steps at which others have it: nothing could fail there."
+            )
+    if found.restricted:
+        lines.append(
+            f"{count(found.restricted, 'row')} end early in some model; all count only up to the "
+            "last step that all show."
+        )
     for name, kinds in found.unranked.items():
         lost = ", ".join(f"{n} x {readable(kind)}" for kind, n in kinds.items())
-        lines.append(f"{name} is not ranked: it lacks more than half of its rows ({lost}).")
+        lines.append(
+            f"{name} is not ranked: it lacks more than half of its rows, or of their steps "
+            f"({lost})."
+        )
     return lines
 
 

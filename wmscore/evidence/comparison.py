@@ -26,7 +26,8 @@ def comparison_lines(report: Report) -> list[str]:
     if report.ranking is None:
         return []
     lines = ["", "## Ranking", "", *markdown_table(*ranking_table(report.ranking)), ""]
-    lines += [f"- {sentence}" for sentence in report.ranking.verdict()]
+    sentences = [*report.ranking.verdict(), *report.verdict()]
+    lines += [f"- {sentence}" for sentence in sentences]
     judged = [found for found in report.comparisons if _is_judged(found, report.roles)]
     for found in judged[:_TOLD]:
         lines += ["", f"### {found.candidate.model} against {found.baseline.model}", ""]

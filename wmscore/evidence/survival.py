@@ -89,7 +89,7 @@ def _draw_ends(bars: Any, models: Sequence[Scores], axes: Sequence[str]) -> None
     left = torch.zeros(len(models), dtype=torch.float64)
     shares = [_ends(scores) for scores in models]
     names = [scores.model for scores in models]
-    for k, label in enumerate([*axes, "never failed"]):
+    for k, label in enumerate([*axes, "not seen to fail"]):
         width = torch.stack([share[k] for share in shares])
         colour = "0.9" if k == len(axes) else _COLOURS[k % len(_COLOURS)]
         bars.barh(names, width, left=left, color=colour, label=label.replace("_", " "))
@@ -100,7 +100,7 @@ def _draw_ends(bars: Any, models: Sequence[Scores], axes: Sequence[str]) -> None
 
 
 def _ends(scores: Scores) -> torch.Tensor:
-    """Share ended by each axis, and of what never failed, `[A + 1]`; 0 where undefined."""
+    """Share ended by each axis, and of what was not seen to fail, `[A + 1]`; 0 where undefined."""
     pooled = pool_tables(table_shares(horizon_tables(scores)))
     # Shares only grow: where the curves end early, the last that is known.
     ended = cumulative_incidence(pooled).incidence[:, :-1].nan_to_num(0.0).amax(-1)

@@ -48,7 +48,7 @@ class SurvivalQuantile(NamedTuple):
     Attributes:
         step: float64, the horizon; ``inf`` where the curve does not come down that far ("beyond
             T"), NaN where there is no curve.
-        low: float64, lower end of its interval.
+        low: float64, lower end of its interval; NaN where there is no band.
         high: float64, upper end; ``inf`` where the band does not come down that far.
         reached: bool, whether the curve comes down that far.
         reason: uint8, TOO_FEW_SAMPLES where there is no curve.
@@ -170,7 +170,9 @@ def survival_quantile(found: KaplanMeier, share: float = 0.5) -> SurvivalQuantil
         _first_at_most(getattr(found, n), share) for n in ("survival", "low", "high")
     )
     none = found.survival[..., 0].isnan()
-    step, low, high = (torch.where(none, torch.nan, end) for end in (step, low, high))
+    step = torch.where(none, torch.nan, step)
+    bare = none | found.low[..., 0].isnan()  # a curve without a band
+    low, high = (torch.where(bare, torch.nan, end) for end in (low, high))
     return SurvivalQuantile(step, low, high, step.isfinite(), reason_where(none))
 
 
