@@ -265,14 +265,14 @@ struct ScoreCurves {
 };
 
 constexpr int kCrossingColumns = 10;  // see Crossings in wmscore/ops/first_crossing.py
-constexpr int kStepCounts = 4;        // see StepCounts there
+constexpr int kRolloutColumns = 8;    // see RolloutCrossings there
 
 // What is found: int64 [kCrossingColumns, axes, rollouts]; float or (for scores of double) double
-// [2, axes, rollouts]; int64 [kStepCounts, rollouts].
+// [2, axes, rollouts]; int64 [kRolloutColumns, rollouts].
 struct FoundCrossings {
   int64_t* curves;
   void* margins;
-  int64_t* counts;
+  int64_t* of_rollouts;
 };
 
 constexpr int64_t kBlockCosts = 16;  // columns of the costs, see wmscore/ops/block_flow.py
