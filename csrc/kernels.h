@@ -304,8 +304,9 @@ int32_t wmscore_block_flow_cuda(wmscore::Element element, wmscore::BlockMatching
 void wmscore_first_crossing_cpu(wmscore::Element element, wmscore::ScoreCurves curves,
                                 int64_t first, int64_t last, wmscore::FoundCrossings found);
 
-// The same for all rollouts, on a device, where there is at least one. `scratch` has
-// wmscore_first_crossing_scratch(rollouts, steps) words. Returns a cudaError_t.
+// The same for all rollouts, on a device, where there is at least one and steps are fewer than
+// 2^31 - 32. `scratch` has wmscore_first_crossing_scratch(rollouts, steps) words. Returns a
+// cudaError_t.
 int64_t wmscore_first_crossing_scratch(int64_t rollouts, int64_t steps);
 int32_t wmscore_first_crossing_cuda(wmscore::Element element, wmscore::ScoreCurves curves,
                                     uint32_t* scratch, wmscore::FoundCrossings found, void* stream);

@@ -191,6 +191,25 @@ def test_equals_the_machine(mode: str) -> None:
             assert float(found.usable_share[b]) == pytest.approx(len(usable) / len(judged))
 
 
+@pytest.mark.needs_cuda
+@pytest.mark.parametrize("mode", ["first_failure", "last_recovery", "fraction_usable"])
+def test_no_call_waits_for_the_device(mode: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand(2, 70, 40, generator=generator)
+    arguments = {"patience": 2, "mode": mode, "min_defined": 0.5}
+    expected = usable_horizon(scores, HALF, **arguments)  # type: ignore[arg-type]
+    on_device = scores.cuda(), HALF.cuda()
+    usable_horizon(*on_device, **arguments)  # type: ignore[arg-type]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = usable_horizon(*on_device, **arguments)  # type: ignore[arg-type]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for field in fields(UsableHorizon):
+        one, other = getattr(found, field.name).cpu(), getattr(expected, field.name)
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+
+
 def test_errors() -> None:
     scores = torch.zeros(2, 3, 4)
     with pytest.raises(ValueError, match="mode must be one of 'first_failure'"):
