@@ -105,7 +105,7 @@ def bench(
     for one, other in zip(plain(few, limit, patience), result, strict=True):
         torch.testing.assert_close(one, other[..., :CHECKED], rtol=0, atol=0, equal_nan=True)
     assert horizon().axis_steps.equal((result[0][0] - 1).where(result[0][0] > 0, steps))
-    if device == "cpu":
+    if device == "cpu" and not is_slow:
         array = scores.numpy()
         steps_found = result[0][0].numpy()
         assert (by_numpy(array) == steps_found).all()  # a quick wrong answer is no result
@@ -144,7 +144,7 @@ def _piece(scores: Tensor) -> int:
 def main() -> None:
     options = parser(__doc__.splitlines()[0])
     options.add_argument(
-        "--million", action="store_true", help="1,000,000 rollouts on a CPU too, float32 alone"
+        "--million", action="store_true", help="1,000,000 rollouts on a CPU too, float32, no peers"
     )
     options = arguments(options)
     device = options.device
