@@ -58,7 +58,7 @@ fi
 
 declare -A options=([bench_frame_ssim]="" [bench_lpips]="--sides 64 256 --seeds 1 8 --rounds 5"
   [bench_identity]="--rollouts 16 256 --sides 64 128" [bench_tracking]="--rollouts 16 256"
-  [bench_response]="--groups 64 --rounds 5")
+  [bench_response]="--groups 64 --rounds 5" [bench_first_crossing]="--rounds 5")
 if [ -n "${FUSED_SSIM:-}" ] && step fused-ssim 100 bash -c build_fused_ssim; then
   options[bench_frame_ssim]+=" --fused-ssim $FUSED_SSIM"
 fi
@@ -79,7 +79,7 @@ done
 
 # Small cases, of uint8 where there are: every access is checked, which is slow. Without torch's cache each tensor has its own block.
 if [ -n "$sanitizer" ]; then
-  small='(uint8 or label_propagate or assignment) and cuda and not (2_to_the_31 or compiles or opcheck or graph or stream or 131 or 200)'
+  small='(uint8 or label_propagate or assignment or (first_crossing and strides and float32)) and cuda and not (2_to_the_31 or compiles or opcheck or graph or stream or 131 or 200)'
   for tool in memcheck racecheck; do
     before=$status
     PYTORCH_NO_CUDA_MEMORY_CACHING=1 step "$tool" $(((END - SECONDS) / 2)) "$sanitizer" --tool "$tool" \

@@ -108,6 +108,19 @@ struct StepSet {
   }
 };
 
+// The earliest of the failures of several axes, which come in order; steps from 1 on.
+template <typename Count>
+struct Earliest {
+  Count step = 0;
+  Count axis = -1;
+
+  WMSCORE_PART void add(Count of_axis, Count which) {
+    if (of_axis == 0 || (step != 0 && step <= of_axis)) return;
+    step = of_axis;
+    axis = which;
+  }
+};
+
 // One curve, a word of steps after the other; a Count holds the number of steps.
 template <typename Word, typename Count>
 class CurveScan {
@@ -152,6 +165,7 @@ class CurveScan {
   }
 
   WMSCORE_PART Count first() const { return first_; }
+  WMSCORE_PART Count lasting() const { return is_down_ ? last_failure_ : 0; }
   WMSCORE_PART Count defined() const { return defined_; }
 
  private:

@@ -265,14 +265,14 @@ struct ScoreCurves {
 };
 
 constexpr int kCrossingColumns = 10;  // see Crossings in wmscore/ops/first_crossing.py
-constexpr int kStepCounts = 4;        // see StepCounts there
+constexpr int kRolloutColumns = 8;    // see RolloutCrossings there
 
 // What is found: int64 [kCrossingColumns, axes, rollouts]; float or (for scores of double) double
-// [2, axes, rollouts]; int64 [kStepCounts, rollouts].
+// [2, axes, rollouts]; int64 [kRolloutColumns, rollouts].
 struct FoundCrossings {
   int64_t* curves;
   void* margins;
-  int64_t* counts;
+  int64_t* of_rollouts;
 };
 
 constexpr int64_t kBlockCosts = 16;  // columns of the costs, see wmscore/ops/block_flow.py
@@ -304,8 +304,9 @@ int32_t wmscore_block_flow_cuda(wmscore::Element element, wmscore::BlockMatching
 void wmscore_first_crossing_cpu(wmscore::Element element, wmscore::ScoreCurves curves,
                                 int64_t first, int64_t last, wmscore::FoundCrossings found);
 
-// The same for all rollouts, on a device, where there is at least one. `scratch` has
-// wmscore_first_crossing_scratch(rollouts, steps) words. Returns a cudaError_t.
+// The same for all rollouts, on a device, where there is at least one and steps are fewer than
+// 2^31 - 32. `scratch` has wmscore_first_crossing_scratch(rollouts, steps) words. Returns a
+// cudaError_t.
 int64_t wmscore_first_crossing_scratch(int64_t rollouts, int64_t steps);
 int32_t wmscore_first_crossing_cuda(wmscore::Element element, wmscore::ScoreCurves curves,
                                     uint32_t* scratch, wmscore::FoundCrossings found, void* stream);

@@ -58,7 +58,7 @@ inline ScoreCurves curves_of(const Tensor& scores, const Tensor& threshold, cons
           above};
 }
 
-// The results: curves, margins, counts.
+// The results: of curves, their margins, of rollouts.
 using CrossingTensors = std::tuple<Tensor, Tensor, Tensor>;
 
 inline CrossingTensors new_crossings(const Tensor& scores) {
@@ -67,7 +67,7 @@ inline CrossingTensors new_crossings(const Tensor& scores) {
   return {torch::stable::new_empty(scores, {kCrossingColumns, axes, rollouts}, ScalarType::Long),
           torch::stable::new_empty(scores, {2, axes, rollouts},
                                    is_double ? ScalarType::Double : ScalarType::Float),
-          torch::stable::new_empty(scores, {kStepCounts, rollouts}, ScalarType::Long)};
+          torch::stable::new_empty(scores, {kRolloutColumns, rollouts}, ScalarType::Long)};
 }
 
 inline FoundCrossings found_of(CrossingTensors& tensors) {

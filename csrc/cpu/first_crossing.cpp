@@ -10,6 +10,7 @@
 namespace {
 
 using wmscore::CurveScan;
+using wmscore::Earliest;
 using wmscore::FoundCrossings;
 using wmscore::ScoreCurves;
 using wmscore::StepSet;
@@ -143,7 +144,8 @@ const Real* values_of(const T* row, int64_t stride, int64_t first, int64_t steps
   return room;
 }
 
-uint64_t valid_bits(const bool* row, int64_t stride, int64_t first, int64_t steps) {
+// Any byte but 0 is true, as in torch.
+uint64_t valid_bits(const uint8_t* row, int64_t stride, int64_t first, int64_t steps) {
   const int64_t count = std::min<int64_t>(kSteps, steps - first);
   uint8_t bytes[kSteps] = {};
   if (stride == 1) {
@@ -151,6 +153,7 @@ uint64_t valid_bits(const bool* row, int64_t stride, int64_t first, int64_t step
   } else {
     for (int64_t i = 0; i < count; ++i) bytes[i] = row[(first + i) * stride];
   }
+  for (uint8_t& byte : bytes) byte = byte != 0;
   return pack(bytes);
 }
 
@@ -231,17 +234,20 @@ WMSCORE_INLINE void scan(const ScoreCurves& curves, int64_t first, int64_t last,
   // results written, one after the other.
   const int64_t together = std::min<int64_t>(kRollouts, std::max<int64_t>(1, kMarks / words));
   std::vector<uint64_t> room(3 * words * together);
+  Earliest<int64_t> failed[kRollouts], lasting[kRollouts];
   for (int64_t begin = first; begin < last; begin += together) {
     const int64_t end = std::min(last, begin + together);
     std::fill(room.begin(), room.end(), 0);
+    std::fill_n(failed, end - begin, Earliest<int64_t>{});
+    std::fill_n(lasting, end - begin, Earliest<int64_t>{});
     for (int64_t axis = 0; axis < curves.axes; ++axis) {
       const bool is_gated = !curves.gated || curves.gated[axis];
       for (int64_t rollout = begin; rollout < end; ++rollout) {
         uint64_t *const exists = room.data() + 3 * words * (rollout - begin),
                         *const judged = exists + words, *const lost = judged + words;
         const Curve<T, Real, kAvx2> curve(curves, axis, rollout);
-        const bool* const valid =
-            curves.valid.data ? row_of<bool>(curves.valid, axis, rollout) : nullptr;
+        const uint8_t* const valid =
+            curves.valid.data ? row_of<uint8_t>(curves.valid, axis, rollout) : nullptr;
         CurveScan<uint64_t, int64_t> curve_scan(value_of(curves.patience, axis, rollout),
                                                 value_of(curves.recovery_patience, axis, rollout),
                                                 is_gated, StepSet<uint64_t>{lost, 1});
@@ -269,6 +275,10 @@ WMSCORE_INLINE void scan(const ScoreCurves& curves, int64_t first, int64_t last,
         }
         const int64_t place = axis * curves.rollouts + rollout;
         curve_scan.finish(curves.steps, found.curves + place, pitch);
+        if (is_gated) {
+          failed[rollout - begin].add(curve_scan.first(), axis);
+          lasting[rollout - begin].add(curve_scan.lasting(), axis);
+        }
         const int64_t step = curve_scan.first();
         margins[place] = step > 0 ? curve.margin(step - 1) : static_cast<Real>(NAN);
         margins[pitch + place] = curve_scan.defined() > 0 ? least : static_cast<Real>(NAN);
@@ -277,15 +287,17 @@ WMSCORE_INLINE void scan(const ScoreCurves& curves, int64_t first, int64_t last,
     for (int64_t rollout = begin; rollout < end; ++rollout) {
       const uint64_t *const exists = room.data() + 3 * words * (rollout - begin),
                             *const judged = exists + words, *const lost = judged + words;
-      int64_t counts[wmscore::kStepCounts] = {};
+      const Earliest<int64_t>&first = failed[rollout - begin], &last = lasting[rollout - begin];
+      int64_t values[wmscore::kRolloutColumns] = {0,          0,          0,         0,
+                                                  first.step, first.axis, last.step, last.axis};
       for (int64_t word = 0; word < words; ++word) {
-        counts[0] += wmscore::count_bits(exists[word]);
-        if (exists[word]) counts[1] = (word + 1) * kSteps - __builtin_clzll(exists[word]);
-        counts[2] += wmscore::count_bits(judged[word]);
-        counts[3] += wmscore::count_bits(judged[word] & ~lost[word]);
+        values[0] += wmscore::count_bits(exists[word]);
+        if (exists[word]) values[1] = (word + 1) * kSteps - __builtin_clzll(exists[word]);
+        values[2] += wmscore::count_bits(judged[word]);
+        values[3] += wmscore::count_bits(judged[word] & ~lost[word]);
       }
-      for (int k = 0; k < wmscore::kStepCounts; ++k) {
-        found.counts[k * curves.rollouts + rollout] = counts[k];
+      for (int k = 0; k < wmscore::kRolloutColumns; ++k) {
+        found.of_rollouts[k * curves.rollouts + rollout] = values[k];
       }
     }
   }

@@ -129,15 +129,15 @@ class Tile {
   Real<T> loaded_[kSide] = {};
 };
 
-// Of each lane's rollout, which of a tile's steps are valid.
+// Of each lane's rollout, which of a tile's steps are valid: any byte but 0, as in torch.
 __device__ uint32_t valid_steps(const ScoreCurves& curves, const Place& place, int lane) {
-  const bool* const rows = row_of<bool>(curves.valid, place.axis, place.rollout);
+  const uint8_t* const rows = row_of<uint8_t>(curves.valid, place.axis, place.rollout);
   const int64_t step = place.step + lane;
   uint32_t own = 0;
 #pragma unroll 8
   for (int row = 0; row < kSide; ++row) {
     const bool is_valid = row < place.rows && step < curves.steps &&
-                          rows[row * curves.valid.rollout + step * curves.valid.step];
+                          rows[row * curves.valid.rollout + step * curves.valid.step] != 0;
     const uint32_t steps = __ballot_sync(0xffffffffu, is_valid);
     if (row == lane) own = steps;
   }
@@ -241,6 +241,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock* kSide)
     }
     // A lane without a rollout of its own follows the last one, and says nothing.
     const int64_t rollout = place.rollout + (lane < place.rows ? lane : place.rows - 1);
+    wmscore::Earliest<int32_t> failed, lasting;
     Tile<T, kLayout> next;
     next.load(curves, place, lane);
     for (int64_t axis = 0; axis < curves.axes; ++axis) {
@@ -291,6 +292,10 @@ __global__ void __launch_bounds__(kWarpsOfBlock* kSide)
       if (lane >= place.rows) continue;
       const int64_t cell = axis * curves.rollouts + rollout;
       curve_scan.finish(static_cast<int32_t>(curves.steps), found.curves + cell, pitch);
+      if (is_gated) {
+        failed.add(curve_scan.first(), static_cast<int32_t>(axis));
+        lasting.add(curve_scan.lasting(), static_cast<int32_t>(axis));
+      }
       const int64_t step = curve_scan.first();
       Real<T> at_first = static_cast<Real<T>>(NAN);
       if (step > 0) {
@@ -300,17 +305,18 @@ __global__ void __launch_bounds__(kWarpsOfBlock* kSide)
       margins[pitch + cell] = curve_scan.defined() > 0 ? least : static_cast<Real<T>>(NAN);
     }
     if (lane >= place.rows) continue;
-    int64_t counts[wmscore::kStepCounts] = {};
+    int64_t values[wmscore::kRolloutColumns] = {
+        0, 0, 0, 0, failed.step, failed.axis, lasting.step, lasting.axis};
     for (int64_t word = 0; word < words; ++word) {
       const uint32_t there = exists[word], seen = judged[word];
-      counts[0] += wmscore::count_bits(there);
-      if (there != 0) counts[1] = word * kSide + wmscore::highest_bit(there) + 1;
-      counts[2] += wmscore::count_bits(seen);
-      counts[3] += wmscore::count_bits(seen & ~lost[word]);
+      values[0] += wmscore::count_bits(there);
+      if (there != 0) values[1] = word * kSide + wmscore::highest_bit(there) + 1;
+      values[2] += wmscore::count_bits(seen);
+      values[3] += wmscore::count_bits(seen & ~lost[word]);
     }
 #pragma unroll
-    for (int k = 0; k < wmscore::kStepCounts; ++k) {
-      found.counts[k * curves.rollouts + rollout] = counts[k];
+    for (int k = 0; k < wmscore::kRolloutColumns; ++k) {
+      found.of_rollouts[k * curves.rollouts + rollout] = values[k];
     }
   }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
@@ -11,7 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.crossing_machine import watch
-from wmscore.functional import Reason, first_crossing, first_run, relative_threshold
+from wmscore.functional import (
+    FirstCrossing,
+    Reason,
+    first_crossing,
+    first_run,
+    relative_threshold,
+)
 from wmscore.functional import crossing as crossing_module
 
 NAN = math.nan
@@ -126,6 +133,14 @@ def test_any_number_of_sides_and_pieces(shape: tuple[int, ...], monkeypatch) -> 
     pieces = first_crossing(scores, thresholds, patience=patience, valid=valid)
     for name in ("step", "failures", "pending", "recovery"):
         assert getattr(pieces, name).equal(getattr(whole, name))
+
+
+def test_no_curves_have_the_dtypes_of_some() -> None:
+    for dtype in (torch.float16, torch.float32, torch.float64):
+        none, some = (first_crossing(torch.ones(n, 3, 4, dtype=dtype), 0.5) for n in (0, 1))
+        for field in fields(FirstCrossing):
+            one, other = getattr(none, field.name), getattr(some, field.name)
+            assert (one.dtype, one.shape) == (other.dtype, (0, 3)), field.name
 
 
 def test_first_run_reads_defined_steps_only() -> None:

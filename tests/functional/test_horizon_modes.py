@@ -94,6 +94,28 @@ def test_too_few_defined_steps_make_the_rollout_undefined() -> None:
     assert per_axis.defined.all()
 
 
+@pytest.mark.parametrize("steps", [25, 29, 38, 100])
+def test_the_very_share_of_defined_steps_is_enough(steps: int) -> None:
+    """0.55 of 100 is a little more than 55 in floating point."""
+    scores = torch.ones(1, steps, steps).tril()
+    scores[scores == 0] = NAN  # rollout i has i + 1 defined steps
+    for count in range(1, steps + 1):
+        for share in (count / steps, torch.tensor([count / steps])):
+            found = usable_horizon(scores, HALF[:1], patience=3, min_defined=share)
+            assert found.defined.tolist() == [False] * (count - 1) + [True] * (steps - count + 1)
+
+
+def test_a_failure_that_is_forgiven_does_not_stand_for_defined_steps() -> None:
+    scores = rollouts(["--++????????", "--++++++++++", "++--????????"])
+    found = usable_horizon(scores, HALF[:1], patience=2, min_defined=0.5, mode="last_recovery")
+    assert found.defined.tolist() == [False, True, True]
+    assert found.steps.tolist() == [-1, 12, 2]
+    assert found.axis_defined.tolist() == [[False, True, True]]
+    assert found.axis_reason.tolist() == [[Reason.TOO_FEW_STEPS, 0, 0]]
+    first = usable_horizon(scores, HALF[:1], patience=2, min_defined=0.5)
+    assert first.steps.tolist() == [0, 0, 2]
+
+
 def test_reasons_of_rollouts_without_steps() -> None:
     scores = rollouts(["++", "??"])
     valid = torch.tensor([[False, False], [True, True]])
@@ -167,6 +189,25 @@ def test_equals_the_machine(mode: str) -> None:
         assert bool(found.censored[b]) == (bool(judged) and not failing)
         if judged:
             assert float(found.usable_share[b]) == pytest.approx(len(usable) / len(judged))
+
+
+@pytest.mark.needs_cuda
+@pytest.mark.parametrize("mode", ["first_failure", "last_recovery", "fraction_usable"])
+def test_no_call_waits_for_the_device(mode: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand(2, 70, 40, generator=generator)
+    arguments = {"patience": 2, "mode": mode, "min_defined": 0.5}
+    expected = usable_horizon(scores, HALF, **arguments)  # type: ignore[arg-type]
+    on_device = scores.cuda(), HALF.cuda()
+    usable_horizon(*on_device, **arguments)  # type: ignore[arg-type]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = usable_horizon(*on_device, **arguments)  # type: ignore[arg-type]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for field in fields(UsableHorizon):
+        one, other = getattr(found, field.name).cpu(), getattr(expected, field.name)
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 def test_errors() -> None:

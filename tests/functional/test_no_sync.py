@@ -117,6 +117,18 @@ def test_horizon() -> None:
     assert crossing.step.shape == (3, 2)
     result = usable_horizon(scores, per_axis, patience=patience, valid=valid, gated=gated)
     assert result.steps.shape == (2,)
+    for mode in ("first_failure", "last_recovery", "fraction_usable"):
+        for share in (0.5, per_axis):
+            result = usable_horizon(
+                scores,
+                per_axis,
+                patience=patience,
+                recover_thresholds=per_axis,
+                recovery_patience=patience,
+                min_defined=share,
+                mode=mode,  # type: ignore[arg-type]
+            )
+            assert result.axis_reason.shape == scores.shape[:2]
 
 
 def test_embeddings_and_latents() -> None:

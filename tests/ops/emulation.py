@@ -453,7 +453,7 @@ class FoundCrossings(ctypes.Structure):
     _fields_ = [
         ("curves", ctypes.c_void_p),
         ("margins", ctypes.c_void_p),
-        ("counts", ctypes.c_void_p),
+        ("of_rollouts", ctypes.c_void_p),
     ]
 
 

@@ -13,7 +13,7 @@ from emulation import ELEMENTS, FoundCrossings, ScoreCurves
 from torch import Tensor
 
 from tests.crossing_machine import watch
-from wmscore.ops import Crossings, StepCounts, first_crossing, kernels
+from wmscore.ops import Crossings, RolloutCrossings, first_crossing, kernels
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.needs_cuda)]
@@ -104,9 +104,10 @@ def by_machine(
     wait_back = None if recovery_patience is None else recovery_patience.expand(axes, rollouts)
     curves = torch.zeros(len(Crossings._fields), axes, rollouts, dtype=torch.int64)
     margins = torch.full((2, axes, rollouts), NAN, dtype=torch.float64)
-    counts = torch.zeros(len(StepCounts._fields), rollouts, dtype=torch.int64)
+    of_rollouts = torch.zeros(len(RolloutCrossings._fields), rollouts, dtype=torch.int64)
     for b in range(rollouts):
         exists, judged, lost = set(), set(), set()
+        failed, lasting = [], []  # (step, axis)
         for a in range(axes):
             found = watch(
                 wide["scores"][a][b],
@@ -146,9 +147,12 @@ def by_machine(
             if gated is None or gated[a]:
                 judged |= set(found.defined)
                 lost |= own
-        row_counts = (len(exists), max(exists, default=0), len(judged), len(judged - lost))
-        counts[:, b] = torch.tensor(row_counts)
-    return curves, margins, counts
+                failed += [(begin[0], a)] if begin else []
+                lasting += [(begin[-1], a)] if begin and failures[-1][1] == 0 else []
+        of_rollout = (len(exists), max(exists, default=0), len(judged), len(judged - lost))
+        of_rollout += min(failed, default=(0, -1)) + min(lasting, default=(0, -1))
+        of_rollouts[:, b] = torch.tensor(of_rollout)
+    return curves, margins, of_rollouts
 
 
 def assert_equal(actual: Result, expected: Result) -> None:
@@ -230,7 +234,8 @@ def test_known_failures_and_recoveries(run):
         pending_steps=0,
     )
     assert margins[:, 0, 0].tolist() == [-0.5, -0.5]
-    assert StepCounts(*counts[:, 0].tolist()) == StepCounts(14, 14, 13, 5)
+    of_rollout = RolloutCrossings(*counts[:, 0].tolist())
+    assert of_rollout == RolloutCrossings(14, 14, 13, 5, 3, 0, 11, 0)
 
 
 def test_hysteresis_holds_between_the_thresholds(run):
@@ -244,6 +249,18 @@ def test_hysteresis_holds_between_the_thresholds(run):
     curves = run(**arguments, recover_threshold=torch.full((1, 1, 1), 0.8))[0]
     found = Crossings(*curves[:, 0, 0].tolist())
     assert (found.step, found.recovery, found.failing_steps) == (3, 7, 3)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("steps", [3, 64, 70])
+def test_any_byte_but_0_is_true(run, steps, device):
+    """A mask of 0 and 255, say, that is looked at as bool."""
+    arguments = case((2, 33, steps))
+    valid = torch.rand(1, 33, steps) < 0.7
+    bytes_ = (valid * torch.tensor([255, 2, 128]).repeat(steps)[:steps]).to(torch.uint8)
+    expected = run(**to(arguments | {"valid": valid}, device))
+    odd = bytes_.to(device).view(torch.bool)
+    assert_same(run(**to(arguments, device), valid=odd), expected)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -270,7 +287,7 @@ def test_threads_do_not_change_a_bit():
 @pytest.mark.parametrize("device", DEVICES)
 def test_no_rollouts(run, device):
     curves, margins, counts = run(**to(case((2, 0, 5)), device))
-    assert (curves.shape, margins.shape, counts.shape) == ((10, 2, 0), (2, 2, 0), (4, 0))
+    assert (curves.shape, margins.shape, counts.shape) == ((10, 2, 0), (2, 2, 0), (8, 0))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -386,7 +403,7 @@ def run_emulated(kernel: ctypes.CDLL, **arguments: Any) -> Result:
     of_margins = torch.float64 if scores.dtype == torch.float64 else torch.float32
     curves = torch.full((10, axes, rollouts), -7)
     margins = torch.full((2, axes, rollouts), -7, dtype=of_margins)
-    counts = torch.full((4, rollouts), -7)
+    counts = torch.full((8, rollouts), -7)
     size = kernel.wmscore_first_crossing_scratch
     size.argtypes, size.restype = [ctypes.c_int64] * 2, ctypes.c_int64
     scratch = torch.full((max(1, size(rollouts, steps)),), -1, dtype=torch.int32)

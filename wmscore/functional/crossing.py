@@ -17,7 +17,7 @@ from wmscore.functional._check import (
     check_tensor,
 )
 from wmscore.functional._chunks import piece_elements
-from wmscore.ops import Crossings, has_kernel
+from wmscore.ops import Crossings, RolloutCrossings, has_kernel
 from wmscore.ops import first_crossing as scan_curves
 
 __all__ = [
@@ -250,10 +250,11 @@ def scan(
     axes, rollouts, steps = curves.shape
     if axes == 0:  # nothing to look at, and the op wants an axis
         found_none = scores.new_zeros((len(Crossings._fields), 0, rollouts), dtype=torch.int64)
+        of_margins = torch.float64 if scores.dtype == torch.float64 else torch.float32
         return (
             found_none,
-            scores.new_zeros((2, 0, rollouts)),
-            scores.new_zeros((4, rollouts), dtype=torch.int64),
+            scores.new_zeros((2, 0, rollouts), dtype=of_margins),
+            scores.new_zeros((len(RolloutCrossings._fields), rollouts), dtype=torch.int64),
         )
     piece = rollouts
     if not has_kernel("first_crossing", scores.device):

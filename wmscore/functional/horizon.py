@@ -25,7 +25,7 @@ from wmscore.functional.crossing import (
     scan,
 )
 from wmscore.functional.reasons import Reason
-from wmscore.ops import Crossings, StepCounts
+from wmscore.ops import Crossings, RolloutCrossings
 
 __all__ = ["FirstCrossing", "UsableHorizon", "first_crossing", "first_run", "usable_horizon"]
 
@@ -157,7 +157,7 @@ def usable_horizon(
     if valid is not None:
         check_mask("valid", valid, (rollouts, horizon), scores.device)
 
-    curves, margins, counts = scan(
+    curves, margins, of_rollouts = scan(
         scores,
         _per_step(thresholds),
         _per_axis("patience", patience, axes),
@@ -170,42 +170,46 @@ def usable_horizon(
         valid=valid,
         gated=gated,
     )
-    crossing, found, total = crossing_of(curves, margins), Crossings(*curves), StepCounts(*counts)
+    crossing, found = crossing_of(curves, margins), Crossings(*curves)
+    total = RolloutCrossings(*of_rollouts)
+    # Few passes over [A, B]: on a CPU they would take longer than the scan.
     has_failed, first_loss = crossing.crossed, crossing.step
+    failure, axis = total.failure, total.failed_axis
     if mode == "last_recovery":
         has_failed = has_failed & (found.last_recovery == 0)
         first_loss = found.last_failure
+        failure, axis = total.lasting_failure, total.lasting_axis
 
-    too_few = found.defined_steps + 1e-9 < share[:, None] * total.valid_steps
-    too_few = (too_few | (found.defined_steps == 0)) & ~crossing.crossed  # [A, B]
-    is_short = (too_few & gated[:, None] & (share[:, None] > 0)).any(0)
-    axis_steps = (first_loss - 1).where(has_failed, total.last_step)
+    too_few = found.defined_steps == 0
+    any_failed, defined = failure > 0, total.judged_steps > 0
+    if share is not None:
+        # 55 steps are 0.55 of 100, whatever the last bit of that, be it of a float32.
+        needed = ((share[:, None] - 1e-7) * total.valid_steps).ceil().to(torch.int64)
+        too_few = (too_few | (found.defined_steps < needed)) & ~has_failed
+        is_short = too_few & (gated & (share > 0))[:, None]
+        defined = defined & ~is_short.any(0)
+    defined = defined | any_failed
+    enough = ~too_few
 
-    failed = has_failed & gated[:, None]  # [A, B]
-    any_failed = failed.any(0)
-    first_failure = axis_steps.where(failed, horizon).amin(0)
-    is_first = failed & (axis_steps == first_failure)
-    order = torch.arange(axes, device=scores.device)[:, None]
-    axis = order.where(is_first, axes).amin(0)  # ties: the smallest index
-    defined = any_failed | ((~too_few & gated[:, None]).any(0) & ~is_short)
-    steps = first_failure.where(any_failed, total.last_step)
     if mode == "fraction_usable":
-        axis_steps = found.defined_steps - found.lost_steps
-        steps = total.usable_steps
+        axis_steps, steps = found.defined_steps - found.lost_steps, total.usable_steps
+    else:
+        axis_steps = first_loss.where(has_failed, total.last_step + 1).sub_(1)
+        steps = (failure - 1).where(any_failed, total.last_step)
     reason = torch.full_like(total.valid_steps, int(Reason.TOO_FEW_STEPS), dtype=torch.uint8)
     reason = reason.masked_fill(total.valid_steps == 0, int(Reason.NO_FRAME))
     usable = total.usable_steps.double() / total.judged_steps
     return UsableHorizon(
         steps=steps.where(defined, -1),
         censored=defined & ~any_failed,
-        axis=axis.where(any_failed, -1),
+        axis=axis,
         defined=defined,
         reason=reason.masked_fill(defined, 0),
         usable_share=usable.masked_fill(~defined, torch.nan),
-        axis_steps=axis_steps.where(~too_few, -1),
-        axis_censored=~too_few & ~has_failed,
-        axis_defined=~too_few,
-        axis_reason=reason.expand(axes, rollouts).masked_fill(~too_few, 0),
+        axis_steps=axis_steps.masked_fill_(too_few, -1),
+        axis_censored=enough & ~has_failed,
+        axis_defined=enough,
+        axis_reason=reason * too_few,
         pending=crossing.pending,
         failures=crossing.failures,
         recovery=crossing.recovery,
@@ -238,10 +242,12 @@ def _per_axis(name: str, value: int | Tensor, axes: int) -> int | Tensor:
     return value[:, None]
 
 
-def _share_of(min_defined: float | Tensor, axes: int, device: torch.device) -> Tensor:
-    """``[A]`` float64."""
+def _share_of(min_defined: float | Tensor, axes: int, device: torch.device) -> Tensor | None:
+    """``[A]`` float64, or None for a number that asks for nothing."""
     if isinstance(min_defined, Tensor):
         check_per_axis("min_defined", min_defined, axes)
         return min_defined.to(device, torch.float64)
     check_number("min_defined", min_defined, low=0.0, high=1.0)
+    if min_defined == 0:
+        return None
     return torch.full((axes,), min_defined, dtype=torch.float64, device=device)

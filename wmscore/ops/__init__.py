@@ -4,7 +4,7 @@ from wmscore.ops._library import Kernels, has_kernel, kernels, load
 from wmscore.ops.assignment import assignment
 from wmscore.ops.block_flow import BlockCosts, block_flow
 from wmscore.ops.feature_distance import feature_distance, feature_distance_backward
-from wmscore.ops.first_crossing import Crossings, StepCounts, first_crossing
+from wmscore.ops.first_crossing import Crossings, RolloutCrossings, first_crossing
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
 from wmscore.ops.frame_flip import frame_flip
 from wmscore.ops.frame_haarpsi import HAARPSI_ALPHA, FrameHaarpsi, frame_haarpsi
@@ -27,7 +27,7 @@ __all__ = [
     "HAARPSI_ALPHA",
     "Kernels",
     "QualitySums",
-    "StepCounts",
+    "RolloutCrossings",
     "assignment",
     "block_flow",
     "correlation_peak",

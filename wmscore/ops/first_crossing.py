@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from wmscore.ops._check import check_dtypes, check_one_device
 from wmscore.ops._library import op
 
-__all__ = ["Crossings", "StepCounts", "first_crossing"]
+__all__ = ["Crossings", "RolloutCrossings", "first_crossing"]
 
 SCORE_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -44,7 +44,7 @@ class Crossings(NamedTuple):
     pending_steps: Tensor
 
 
-class StepCounts(NamedTuple):
+class RolloutCrossings(NamedTuple):
     """The rows of the third result of `first_crossing`, each `[B]` int64.
 
     Attributes:
@@ -52,12 +52,20 @@ class StepCounts(NamedTuple):
         last_step: the last of these, 1-based; 0 = none.
         judged_steps: steps at which some gated axis is defined.
         usable_steps: those of them at which no gated axis is in a failure.
+        failure: where the first failure of a gated axis begins; 0 = none.
+        failed_axis: the axis that has it, of several the first; -1 = none.
+        lasting_failure: where the first of those failures begins that last to the end; 0 = none.
+        lasting_axis: the axis that has it, of several the first; -1 = none.
     """
 
     valid_steps: Tensor
     last_step: Tensor
     judged_steps: Tensor
     usable_steps: Tensor
+    failure: Tensor
+    failed_axis: Tensor
+    lasting_failure: Tensor
+    lasting_axis: Tensor
 
 
 def check_crossing(
@@ -141,7 +149,7 @@ def first_crossing(
         recover_threshold: `[A, B, T]`; None means `threshold`, and so do lower values than it.
         recovery_patience: int64 `[A, B]`; less than 1 means 1, and so does None.
         valid: bool `[A, B, T]`, steps that exist; None means all.
-        gated: bool `[A]`, axes that count for `usable_steps`; None means all.
+        gated: bool `[A]`, axes that count for a rollout; None means all.
         above: scores above the thresholds fail, instead of below.
 
     Returns:
@@ -149,7 +157,7 @@ def first_crossing(
         - `[2, A, B]`, float64 for float64 scores and else float32: the margin (score - threshold,
           or threshold - score if `above`) at `Crossings.step`, NaN where there is none, and the
           smallest margin of the defined steps, NaN where there is none;
-        - int64 `[4, B]`, the rows of `StepCounts`.
+        - int64 `[8, B]`, the rows of `RolloutCrossings`.
 
         Equal between kernels. There is no gradient.
 
@@ -204,6 +212,7 @@ def first_crossing(
     never = steps + 1
     first = begin.where(falls, never).amin(-1)
     second = begin.where(falls & (begin > first[..., None]), never).amin(-1)
+    lasting = begin.where(falls, 0).amax(-1).where(down[..., -1], 0)
     recovery = begin_back.where(rises, never).amin(-1)
     after = defined & (step >= recovery[..., None]) & (step < second[..., None])
     # Of each step, failures begun less failures ended; place 0 takes what is neither.
@@ -236,16 +245,24 @@ def first_crossing(
 
     exists = torch.ones_like(step, dtype=torch.bool) if valid is None else valid.any(0)
     exists = exists.expand(rollouts, steps)
-    if gated is not None:
-        defined = defined & gated[:, None, None]
-        lost = lost & gated[:, None, None]
-    judged = defined.any(0)
-    counts = torch.stack(
+    gate = scores.new_ones(1, dtype=torch.bool) if gated is None else gated
+    judged = (defined & gate[:, None, None]).any(0)
+    order = torch.arange(axes, device=scores.device)[:, None]
+
+    def earliest(begun: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the gated axes, and the first axis that has it."""
+        none = never * axes
+        key = (begun * axes + order).where((begun > 0) & gate[:, None], none).amin(0)
+        return (key // axes).where(key < none, 0), (key % axes).where(key < none, -1)
+
+    of_rollouts = torch.stack(
         [
             exists.sum(-1),
             step.where(exists, 0).amax(-1),
             judged.sum(-1),
-            (judged & ~lost.any(0)).sum(-1),
+            (judged & ~(lost & gate[:, None, None]).any(0)).sum(-1),
+            *earliest(first.where(crossed, 0)),
+            *earliest(lasting),
         ]
     )
-    return curves, margins, counts
+    return curves, margins, of_rollouts

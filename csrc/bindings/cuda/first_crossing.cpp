@@ -15,6 +15,8 @@ wmscore::CrossingTensors first_crossing(const Tensor& scores, const Tensor& thre
       scores, threshold, patience, recover_threshold, recovery_patience, valid, gated, above);
   wmscore::CrossingTensors results = wmscore::new_crossings(scores);
   if (curves.rollouts == 0) return results;
+  STD_TORCH_CHECK(curves.steps < (int64_t{1} << 31) - 32,
+                  "first_crossing on a device counts steps in 32 bits");
   const int64_t words = wmscore_first_crossing_scratch(curves.rollouts, curves.steps);
   Tensor scratch = torch::stable::new_empty(scores, {words}, wmscore::ScalarType::Int);
   wmscore::check_launch(wmscore_first_crossing_cuda(
