@@ -41,8 +41,8 @@ def _run(args: argparse.Namespace) -> int:
 
     place = read_scores(args.scores)
     found = self_check(
-        place.pick(args.model),
-        read_scores(args.second).pick(args.model) if args.second else None,
+        place.pick(args.model, option="--model"),
+        read_scores(args.second).pick(args.model, option="--model") if args.second else None,
         against=_against(place, args.against) if args.against else None,
         worlds=args.worlds,
         level=args.level,

@@ -100,7 +100,10 @@ def _picked(args: argparse.Namespace, first: StoredScores, second: StoredScores)
         raise ValueError("B: expected another folder, or both --model-a and --model-b")
     if args.candidate is None and args.model_a == args.model_b:
         raise ValueError(f"--model-b: {args.model_b!r} is the baseline itself")
-    return first.pick(args.model_a), second.pick(args.model_b)
+    return (
+        first.pick(args.model_a, option="--model-a"),
+        second.pick(args.model_b, option="--model-b"),
+    )
 
 
 def _axis_margin(text: str) -> tuple[str, float]:

@@ -241,7 +241,7 @@ def _next_steps(found: Comparison) -> list[str]:
         ways.append(f"about {count(part.seeds_needed, 'seed')} per scenario")
     if ways:
         size = number(abs(part.estimate), "steps")
-        text += f"; one of the {size} steps seen would take {' or '.join(ways)}"
+        text += f"; to tell the {size} steps seen from zero would take {' or '.join(ways)}"
         if math.isinf(part.seeds_needed):
             text += " (more seeds alone would not do)"
     return [f"{text}."]

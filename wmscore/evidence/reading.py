@@ -26,8 +26,12 @@ class StoredScores:
     results: tuple[Scores, ...]
     roles: dict[str, str]
 
-    def pick(self, model: str | None = None) -> Scores:
+    def pick(self, model: str | None = None, *, option: str = "model") -> Scores:
         """The scores of a model, by default of the only one that is judged.
+
+        Args:
+            model: its name.
+            option: what an error calls the choice.
 
         Raises:
             ValueError: there is none of that name, or several to choose from; says which.
@@ -35,12 +39,14 @@ class StoredScores:
         if model is not None:
             found = [scores for scores in self.results if scores.model == model]
             if not found:
-                raise ValueError(f"{self.place}: no model {model!r}; it has {self._names()}")
+                raise ValueError(
+                    f"{option}: {self.place}: no model {model!r}; it has {self._names()}"
+                )
             return found[0]
         judged = [scores for scores in self.results if scores.model not in self.roles]
         if len(self.results) == 1 or len(judged) == 1:
             return (judged or self.results)[0]
-        raise ValueError(f"{self.place}: which model? It has {self._names()}")
+        raise ValueError(f"{option}: {self.place}: which model? It has {self._names()}")
 
     def _names(self) -> str:
         return ", ".join(
