@@ -239,6 +239,42 @@ struct BlockMatching {
   int64_t radius;
 };
 
+// A tensor [axes, rollouts, steps] of any strides, 0 along a side that it does not change along.
+struct Strided {
+  const void* data;
+  int64_t axis;
+  int64_t rollout;
+  int64_t step;
+};
+
+// Curves of scores, of the type of the thresholds; `patience` has no steps and int64 values,
+// `valid` is bool. No data stands for: recover, the threshold; recovery_patience, 1; valid, all
+// steps; gated [axes], all axes.
+struct ScoreCurves {
+  Strided scores;
+  Strided threshold;
+  Strided recover;
+  Strided patience;
+  Strided recovery_patience;
+  Strided valid;
+  const bool* gated;
+  int64_t axes;
+  int64_t rollouts;
+  int64_t steps;
+  bool above;
+};
+
+constexpr int kCrossingColumns = 10;  // see Crossings in wmscore/ops/first_crossing.py
+constexpr int kStepCounts = 4;        // see StepCounts there
+
+// What is found: int64 [kCrossingColumns, axes, rollouts]; float or (for scores of double) double
+// [2, axes, rollouts]; int64 [kStepCounts, rollouts].
+struct FoundCrossings {
+  int64_t* curves;
+  void* margins;
+  int64_t* counts;
+};
+
 constexpr int64_t kBlockCosts = 16;  // columns of the costs, see wmscore/ops/block_flow.py
 
 }  // namespace wmscore
@@ -263,6 +299,16 @@ void wmscore_block_flow_cpu(wmscore::Element element, wmscore::BlockMatching tas
 // Returns a cudaError_t.
 int32_t wmscore_block_flow_cuda(wmscore::Element element, wmscore::BlockMatching task,
                                 int32_t* displacements, void* costs, void* stream);
+
+// Failures and recoveries of the curves of the rollouts first <= b < last.
+void wmscore_first_crossing_cpu(wmscore::Element element, wmscore::ScoreCurves curves,
+                                int64_t first, int64_t last, wmscore::FoundCrossings found);
+
+// The same for all rollouts, on a device, where there is at least one. `scratch` has
+// wmscore_first_crossing_scratch(rollouts, steps) words. Returns a cudaError_t.
+int64_t wmscore_first_crossing_scratch(int64_t rollouts, int64_t steps);
+int32_t wmscore_first_crossing_cuda(wmscore::Element element, wmscore::ScoreCurves curves,
+                                    uint32_t* scratch, wmscore::FoundCrossings found, void* stream);
 
 // Sums over the pixels of one plane: squared error, absolute error, sum of preds, sum of target,
 // energy of preds, energy of target. `sums` is [planes, 6], int64 for uint8 frames and double for

@@ -11,6 +11,7 @@
   OP(edge_orientation) \
   OP(feature_distance) \
   OP(feature_distance_backward) \
+  OP(first_crossing) \
   OP(frame_errors) \
   OP(frame_flip) \
   OP(frame_haarpsi) \

@@ -242,6 +242,9 @@ class AxisSpec(_Frozen):
     `#` the beginning of its fingerprint, which holds a comparison to its weights and preprocessing.
     `sensitivity` is that of identity told without labels (`carried`), where an encoder is optional.
     `calibration` says where the threshold comes from, if not from whoever wrote the panel.
+    With `recover_threshold` a failing step is followed by failing ones until the score is at or
+    above it; with `min_defined` an axis that is defined at a smaller share of a row's steps, and
+    has not failed, is undefined. See `functional.usable_horizon`.
     """
 
     axis: AxisName
@@ -253,6 +256,8 @@ class AxisSpec(_Frozen):
     encoder: Name | None = None
     sensitivity: Unit | None = None
     calibration: AxisCalibration | None = None
+    recover_threshold: Unit | None = None
+    min_defined: Unit | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -271,6 +276,11 @@ class AxisSpec(_Frozen):
         if self.score is not None and self.axis not in SKILL_AXES:
             raise ValueError(
                 f"score: only {' and '.join(SKILL_AXES)} have a skill, {self.axis} does not"
+            )
+        if self.recover_threshold is not None and self.recover_threshold < self.threshold:
+            raise ValueError(
+                f"recover_threshold: expected at least the threshold, {self.threshold}, "
+                f"got {self.recover_threshold}"
             )
         carried = self.measure.startswith("carried")
         if self.sensitivity is not None and not carried:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from wmscore.nested import flatten, rebuild
 from wmscore.tensorfile import load_tensors, save_tensors
 
 __all__ = ["Curve", "Scores"]
+
+_RECOVERY = ("recovered_at", "recovered_steps")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,6 +145,17 @@ class Scores:
         index = int(self.horizon.axis[row])
         return None if index < 0 else list(self.axes)[index]
 
+    def recovery(self, row: int) -> tuple[int, int] | None:
+        """When a row recovers from the end of its horizon, and for how many defined steps.
+
+        None where the axis that ended it does not come back, or none ended it.
+        """
+        index = int(self.horizon.axis[row])
+        if index < 0 or not int(self.horizon.recovery[index, row]):
+            return None
+        found = (self.horizon.recovery[index, row], self.horizon.recovered_steps[index, row])
+        return int(found[0]), int(found[1])
+
     def identity_break(self, row: int) -> tuple[int, int, str] | None:
         """A row's first object identity break as (step, object id, event), or None."""
         if self.identity is None or not int(self.identity.first_break[row]):
@@ -183,13 +197,16 @@ class Scores:
                 "horizon_censored": bool(horizon.censored[r]) if horizon.defined[r] else "",
                 "first_failing_axis": self.failing_axis(r) or "",
                 "failing_steps_share": float(failing[r]) if horizon.defined[r] else "",
+                "usable_steps_share": float(horizon.usable_share[r]) if horizon.defined[r] else "",
             }
+            line |= dict(zip(_RECOVERY, self.recovery(r) or ("", ""), strict=True))
             for a, (axis, curve) in enumerate(self.axes.items()):
                 known = curve.values[r][~curve.values[r].isnan()]
                 defined = bool(horizon.axis_defined[a, r])
                 line[f"{axis}_mean_score"] = float(known.mean()) if len(known) else ""
                 line[f"{axis}_horizon_steps"] = int(horizon.axis_steps[a, r]) if defined else ""
                 line[f"{axis}_censored"] = bool(horizon.axis_censored[a, r]) if defined else ""
+                line |= self._failures_record(axis, a, r)
                 line[f"{axis}_undefined_steps"] = int(curve.reason[r].bool().sum())
                 for name, values in shapes.get(axis, {}).items():
                     line[f"{axis}_{name}"] = "" if values[r].isnan() else float(values[r])
@@ -205,6 +222,22 @@ class Scores:
             line |= {f"info_{k}": v[r].item() for k, v in self.info.items() if v.dim() == 1}
             lines.append(line)
         return lines
+
+    def _failures_record(self, axis: str, index: int, row: int) -> dict[str, Any]:
+        """How often an axis fails, when and for how long it is back, and by how much it fails."""
+        horizon = self.horizon
+        defined = bool(horizon.axis_defined[index, row])
+        back = int(horizon.recovery[index, row])
+        margins = {
+            "margin_at_failure": float(horizon.margin[index, row]),
+            "smallest_margin": float(horizon.smallest_margin[index, row]),
+        }
+        return {
+            f"{axis}_failures": int(horizon.failures[index, row]) if defined else "",
+            f"{axis}_lost_steps": int(horizon.lost_steps[index, row]) if defined else "",
+            f"{axis}_recovered_at": back or "",
+            f"{axis}_recovered_steps": int(horizon.recovered_steps[index, row]) if back else "",
+        } | {f"{axis}_{k}": v if isfinite(v) else "" for k, v in margins.items()}
 
     def _identity_record(self, row: int) -> dict[str, Any]:
         names = ("first_object_identity_break", "broken_object", "broken_how")
@@ -341,7 +374,7 @@ class Scores:
             model=header["model"],
             axes=groups["axes"],
             measures=groups["measures"],
-            horizon=UsableHorizon(**part("horizon")),
+            horizon=_horizon_of(path, part("horizon")),
             fault=tensors["fault"],
             identity=rebuild(ObjectIdentity, "identity", tensors),
             identity_truth=rebuild(ObjectIdentity, "identity_truth", tensors),
@@ -351,6 +384,16 @@ class Scores:
             info=part("info"),
             provenance=header["provenance"],
         )
+
+
+def _horizon_of(path: str | Path, tensors: dict[str, Tensor]) -> UsableHorizon:
+    missing = [f.name for f in fields(UsableHorizon) if f.name not in tensors]
+    if missing:
+        raise ValueError(
+            f"{path}: expected horizon.{missing[0]} in the file, got a file of an earlier version "
+            "of wmscore that did not look for recoveries; score the rollouts again"
+        )
+    return UsableHorizon(**tensors)
 
 
 def _quartiles(values: Tensor) -> str:

@@ -392,6 +392,71 @@ class Responses(ctypes.Structure):
         )
 
 
+class Strided(ctypes.Structure):
+    """`wmscore::Strided` of kernels.h."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("axis", ctypes.c_int64),
+        ("rollout", ctypes.c_int64),
+        ("step", ctypes.c_int64),
+    ]
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor | None) -> "Strided":
+        if tensor is None:
+            return cls(None, 0, 0, 0)
+        strides = [
+            0 if size == 1 else stride
+            for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+        ]
+        return cls(tensor.data_ptr(), *strides)
+
+
+class ScoreCurves(ctypes.Structure):
+    """`wmscore::ScoreCurves` of kernels.h."""
+
+    _fields_ = [
+        ("scores", Strided),
+        ("threshold", Strided),
+        ("recover", Strided),
+        ("patience", Strided),
+        ("recovery_patience", Strided),
+        ("valid", Strided),
+        ("gated", ctypes.c_void_p),
+        ("axes", ctypes.c_int64),
+        ("rollouts", ctypes.c_int64),
+        ("steps", ctypes.c_int64),
+        ("above", ctypes.c_bool),
+    ]
+
+    @classmethod
+    def of(
+        cls,
+        scores: torch.Tensor,
+        threshold: torch.Tensor,
+        patience: torch.Tensor,
+        recover_threshold: torch.Tensor | None = None,
+        recovery_patience: torch.Tensor | None = None,
+        valid: torch.Tensor | None = None,
+        gated: torch.Tensor | None = None,
+        above: bool = False,
+    ) -> "ScoreCurves":
+        sides = (scores, threshold, recover_threshold, patience, recovery_patience, valid)
+        gate = None if gated is None else gated.data_ptr()
+        return cls(*map(Strided.of, sides), gate, *scores.shape, above)
+
+
+class FoundCrossings(ctypes.Structure):
+    """`wmscore::FoundCrossings` of kernels.h."""
+
+    _fields_ = [
+        ("curves", ctypes.c_void_p),
+        ("margins", ctypes.c_void_p),
+        ("counts", ctypes.c_void_p),
+    ]
+
+
 @cache
 def _compile(op: str, folder: Path) -> ctypes.CDLL:
     library = folder / f"{op}.so"

@@ -89,6 +89,7 @@ def _section(
         for role, anchor in anchors:
             value = float(anchor.axes[s.axis].values[s.row, s.step - 1])
             lines.append(f"  - The {role} (`{anchor.model}`) scores {value:.3f} there.")
+        lines.append(_recovery(scores, s.row))
         ended = int((scores.horizon.defined & ~scores.horizon.censored).sum())
         lines.append(
             f"- **How common:** {ended} of {len(scores)} rows end within {panel.contract.horizon} "
@@ -129,6 +130,19 @@ def _section(
     kept = [trace for trace in traces if trace.model == scores.model]
     lines += [f"- **Trace:** `traces/{t.name}.png`, `.safetensors`: {t.why}." for t in kept]
     return lines
+
+
+def _recovery(scores: Scores, row: int) -> str:
+    """Whether the first failure is for good, and how many of the rows that fail come back."""
+    ended = [r for r in range(len(scores)) if scores.failing_axis(r) is not None]
+    back = sum(scores.recovery(r) is not None for r in ended)
+    found = scores.recovery(row)
+    text = "that failure lasts to the end" if found is None else f"from step {found[0]} on"
+    if found is not None:
+        again = int(scores.horizon.failures[int(scores.horizon.axis[row]), row]) > 1
+        until = "then it fails again" if again else "to the end"
+        text += f" the score is back for {found[1]} defined steps, {until}"
+    return f"- **Recovery:** {text}; {back} of the {len(ended)} rows that fail recover."
 
 
 def _identity_error(scores: Scores) -> list[str]:

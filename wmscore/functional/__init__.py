@@ -202,6 +202,10 @@ from wmscore.functional.regions import (
     RegionErrors,
     region_errors,
 )
+from wmscore.functional.relative_threshold import (
+    RelativeThreshold,
+    relative_threshold,
+)
 from wmscore.functional.response import (
     MIN_RESPONSE,
     MOST_SCRIPTS,
@@ -316,6 +320,7 @@ __all__ = [
     "ReferenceFeatures",
     "RegionError",
     "RegionErrors",
+    "RelativeThreshold",
     "ResponseLatency",
     "ScriptCross",
     "ScriptMatch",
@@ -404,6 +409,7 @@ __all__ = [
     "recovered_share",
     "recovery_from_confusion",
     "region_errors",
+    "relative_threshold",
     "response_latency",
     "rollout_quality",
     "script_cross",

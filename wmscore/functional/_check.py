@@ -12,6 +12,7 @@ from torch import Tensor
 
 __all__ = [
     "check_along",
+    "check_broadcast",
     "check_channels",
     "check_choice",
     "check_count",
@@ -28,6 +29,7 @@ __all__ = [
     "check_per_curve",
     "check_rollouts",
     "check_side",
+    "check_tensor",
     "check_vectors",
     "check_whole",
     "data_range_of",
@@ -207,12 +209,12 @@ def check_mask(
     check_tensor(name, mask)
     if mask.dtype != torch.bool:
         raise TypeError(f"{name} must be bool, got {mask.dtype}")
-    _check_broadcast(name, mask, shape)
+    check_broadcast(name, mask, shape)
     if mask.device != device:
         raise ValueError(f"{name} must be on {device} like {like}, got {mask.device}")
 
 
-def _check_broadcast(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+def check_broadcast(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     fits = tensor.ndim <= len(shape) and all(
         size in (1, wanted)
         for size, wanted in zip(tensor.shape, shape[len(shape) - tensor.ndim :], strict=True)
@@ -247,7 +249,7 @@ def check_along(name: str, value: object, curve: Tensor, *, same: bool = False) 
         raise ValueError(f"{name} must be on {curve.device}, got {value.device}")
     if same and value.shape != curve.shape:
         raise ValueError(f"{name} must have shape {tuple(curve.shape)}, got {tuple(value.shape)}")
-    _check_broadcast(name, value, tuple(curve.shape))
+    check_broadcast(name, value, tuple(curve.shape))
 
 
 def check_per_curve(
@@ -259,7 +261,7 @@ def check_per_curve(
         if value.is_complex() or value.dtype == torch.bool or (whole and floating):
             kind = "integers" if whole else "real numbers"
             raise TypeError(f"{name} must hold {kind}, got {value.dtype}")
-        _check_broadcast(name, value, curves)
+        check_broadcast(name, value, curves)
         if whole and value.device.type == "cpu" and value.numel() and int(value.min()) < 1:
             raise ValueError(f"{name} must be at least 1, got {int(value.min())}")
     elif whole:

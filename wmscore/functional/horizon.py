@@ -12,29 +12,24 @@ from wmscore.functional._check import (
     check_choice,
     check_curve,
     check_mask,
+    check_number,
     check_per_axis,
     check_per_curve,
 )
+from wmscore.functional.crossing import (
+    FirstCrossing,
+    check_threshold,
+    crossing_of,
+    first_crossing,
+    first_run,
+    scan,
+)
+from wmscore.functional.reasons import Reason
+from wmscore.ops import Crossings, StepCounts
 
 __all__ = ["FirstCrossing", "UsableHorizon", "first_crossing", "first_run", "usable_horizon"]
 
-
-@dataclass(frozen=True)
-class FirstCrossing:
-    """Where curves ``[..., T]`` first fail for good. See :func:`first_crossing`.
-
-    Attributes:
-        step: ``[...]`` int64, 1-based step at which the first run of ``patience`` failures starts;
-            0 when there is none.
-        crossed: ``[...]`` bool, whether there is such a run.
-        defined_steps: ``[...]`` int64, number of steps that could pass or fail.
-        pending: ``[...]`` bool, no such run, but the curve ends within a shorter one.
-    """
-
-    step: Tensor
-    crossed: Tensor
-    defined_steps: Tensor
-    pending: Tensor
+MODES = ("first_failure", "last_recovery", "fraction_usable")
 
 
 @dataclass(frozen=True)
@@ -45,104 +40,43 @@ class UsableHorizon:
         steps: ``[B]`` int64, last usable step over the gated axes; -1 where undefined.
         censored: ``[B]`` bool, no gated axis failed: the true horizon is ``steps`` or more.
         axis: ``[B]`` int64, index of the axis that failed first; -1 where none did.
-        defined: ``[B]`` bool, at least one gated axis is defined.
+        defined: ``[B]`` bool, whether there is a horizon.
+        reason: ``[B]`` uint8, ``Reason`` why there is none, 0 where there is one.
+        usable_share: ``[B]`` float64, share of the steps at which no gated axis is in a failure, of
+            those at which one is defined; NaN where the horizon is undefined.
         axis_steps: ``[A, B]`` int64, last usable step of each axis alone; -1 where undefined.
         axis_censored: ``[A, B]`` bool, the axis is defined and never failed.
-        axis_defined: ``[A, B]`` bool, the axis has at least one defined step.
+        axis_defined: ``[A, B]`` bool, the axis failed, or has enough defined steps.
+        axis_reason: ``[A, B]`` uint8, ``Reason`` why it is not, 0 where it is.
         pending: ``[A, B]`` bool, the axis never failed but ends within an unfinished failing run.
+        failures: ``[A, B]`` int64, how many times the axis failed.
+        recovery: ``[A, B]`` int64, step at which it has recovered from its first failure; 0 where
+            it did not fail, or not recover.
+        recovered_steps: ``[A, B]`` int64, defined steps from there until it fails again, or all.
+        lost_steps: ``[A, B]`` int64, defined steps from a failure to its recovery, of all failures.
+        margin: ``[A, B]``, score - threshold at the step at which it fails first, below 0; NaN
+            where it does not.
+        smallest_margin: ``[A, B]``, smallest score - threshold of its defined steps, of those of
+            short runs too; NaN where it has none.
     """
 
     steps: Tensor
     censored: Tensor
     axis: Tensor
     defined: Tensor
+    reason: Tensor
+    usable_share: Tensor
     axis_steps: Tensor
     axis_censored: Tensor
     axis_defined: Tensor
+    axis_reason: Tensor
     pending: Tensor
-
-
-def first_crossing(
-    scores: Tensor,
-    threshold: float | Tensor,
-    *,
-    patience: int | Tensor = 3,
-    direction: Literal["below", "above"] = "below",
-    valid: Tensor | None = None,
-) -> FirstCrossing:
-    r"""First step from which a curve fails for ``patience`` consecutive defined steps.
-
-    .. math:: \mathrm{step} = \min \{ t : s_t, s_{t'}, \ldots \text{ all fail, patience of them} \}
-
-    where t, t', ... are consecutive *defined* steps: a step that is NaN or not ``valid`` neither
-    fails nor passes; it does not count and does not interrupt a run.
-
-    Args:
-        scores: curves ``[..., T]``, floating point; ``inf`` is a defined score.
-        threshold: a number, or a tensor that broadcasts to ``[...]``; compared in the dtype of
-            ``scores``. A NaN in it makes its curves undefined.
-        patience: steps in a row that make a failure, 1 or more; an int, or an integer tensor that
-            broadcasts to ``[...]`` (one value per axis of ``[A, B, T]`` has shape ``[A, 1]``).
-        direction: ``"below"`` fails where ``score < threshold``, ``"above"`` where
-            ``score > threshold``; equality passes.
-        valid: bool, broadcasts to ``[..., T]``; ``None`` means all.
-
-    Returns:
-        A :class:`FirstCrossing` of ``[...]`` tensors.
-
-    Raises:
-        ValueError: no step, a shape that does not broadcast, a patience below 1, an unknown
-            direction.
-        TypeError: not tensors, or of the wrong dtype.
-    """
-    check_curve("scores", scores)
-    curves = tuple(scores.shape[:-1])
-    check_per_curve("threshold", threshold, curves)
-    check_per_curve("patience", patience, curves, whole=True)
-    check_choice("direction", direction, ("below", "above"))
-    if isinstance(threshold, Tensor):
-        limit = threshold.to(scores).unsqueeze(-1)
-    else:
-        limit = torch.full((1,), threshold, dtype=scores.dtype, device=scores.device)
-    defined = ~(scores.isnan() | limit.isnan())
-    if valid is not None:
-        check_mask("valid", valid, tuple(scores.shape), scores.device)
-        defined = defined & valid
-    failing = scores < limit if direction == "below" else scores > limit
-    return first_run(failing, defined, patience)
-
-
-def first_run(failing: Tensor, defined: Tensor, patience: int | Tensor) -> FirstCrossing:
-    """First run of ``patience`` failing steps among the defined ones.
-
-    The plain form of :func:`first_crossing`, for a caller who has decided which steps fail.
-
-    Args:
-        failing: ``[..., T]`` bool, read only where ``defined``.
-        defined: ``[..., T]`` bool.
-        patience: an int, or an integer tensor that broadcasts to ``[...]``.
-
-    Returns:
-        A :class:`FirstCrossing` of ``[...]`` tensors.
-    """
-    if isinstance(patience, Tensor):
-        patience = patience.to(failing.device).unsqueeze(-1)
-    failing = failing & defined
-    failures = failing.cumsum(-1)  # [..., T]
-    passing = defined & ~failing
-    run = failures - failures.where(passing, 0).cummax(-1).values  # failures since the last pass
-    step = torch.arange(1, failing.shape[-1] + 1, device=failing.device).expand_as(run)
-    start = step.where(failing & (run == 1), 0).cummax(-1).values  # of the run that t is in
-    reached = failing & (run >= patience)
-    never = failing.shape[-1] + 1
-    first = start.where(reached, never).amin(-1)
-    crossed = first < never
-    return FirstCrossing(
-        step=first.where(crossed, 0),
-        crossed=crossed,
-        defined_steps=defined.sum(-1),
-        pending=~crossed & (run[..., -1] > 0),
-    )
+    failures: Tensor
+    recovery: Tensor
+    recovered_steps: Tensor
+    lost_steps: Tensor
+    margin: Tensor
+    smallest_margin: Tensor
 
 
 def usable_horizon(
@@ -152,65 +86,162 @@ def usable_horizon(
     patience: int | Tensor,
     valid: Tensor | None = None,
     gated: Tensor | None = None,
+    recover_thresholds: Tensor | None = None,
+    recovery_patience: int | Tensor | None = None,
+    min_defined: float | Tensor = 0.0,
+    mode: Literal["first_failure", "last_recovery", "fraction_usable"] = "first_failure",
 ) -> UsableHorizon:
     r"""Last step at which every gated axis of a rollout can still be used.
 
     .. math:: H_a = t_a - 1 \text{ (first crossing } t_a \text{), else the last valid step};
         \quad H = \min_{a\,\text{gated}} H_a
 
-    A rollout that no gated axis fails is right-censored at its last valid step.
+    A rollout that no gated axis fails is right-censored at its last valid step. One scan of the
+    scores, without temporaries of their size where the op `first_crossing` has a kernel.
 
     Args:
         scores: ``[A, B, T]`` floating point in [0, 1], 1 = perfect; NaN where undefined.
-        thresholds: ``[A]``; a step of axis a fails where ``scores[a] < thresholds[a]``.
+        thresholds: ``[A]``, or what broadcasts to ``[A, B]`` (one of each scenario:
+            ``of_scenarios[:, scenario]``) or to ``[A, B, T]``; a step of axis a fails where
+            ``scores[a] < thresholds[a]``. An axis is undefined where its threshold is NaN.
         patience: failing steps in a row that end the horizon, an int or ``[A]`` integers.
-        valid: ``[B, T]`` bool, steps that exist; ``None`` means all.
+        valid: ``[B, T]`` bool, steps that exist; ``None`` means all. A rollout that is shorter than
+            the others has its own horizon by it.
         gated: ``[A]`` bool, axes that count for the rollout's horizon; ``None`` means all.
+        recover_thresholds: like ``thresholds``, and not below them: a failing step is followed by
+            failing ones until the score is at or above it (hysteresis, which keeps noise about the
+            threshold from ending a run). ``None`` means ``thresholds``.
+        recovery_patience: passing steps in a row that end a failure; an int or ``[A]`` integers,
+            ``None`` means ``patience``.
+        min_defined: share of a rollout's valid steps that must be defined for an axis to count as
+            not failed, 0..1, a number or ``[A]``. With fewer the axis is undefined, and so is the
+            rollout unless a gated axis failed: a gate is not passed by giving it little to judge.
+            At 0, one defined step is enough for the axis, and one such axis for the rollout.
+        mode: ``"first_failure"``; ``"last_recovery"``: only a failure that lasts to the end ends
+            the horizon; ``"fraction_usable"``: the horizon is the number of defined steps outside
+            failures, wherever they are, and ``axis`` is still the one that fails first.
 
     Returns:
         A :class:`UsableHorizon`. Axes that fail at the same step share the horizon; the first of
         them in axis order is named.
 
     Raises:
-        ValueError: shapes do not fit, or a patience below 1.
+        ValueError: shapes do not fit, a patience below 1, a share outside 0..1, an unknown mode.
         TypeError: not tensors, or of the wrong dtype.
+
+    Example:
+        >>> import torch
+        >>> good, bad = [1.0] * 3, [0.0] * 3
+        >>> scores = torch.tensor([[good + bad + good], [good + good + good]])  # two axes
+        >>> found = usable_horizon(scores, torch.tensor([0.5, 0.5]), patience=3)
+        >>> found.steps.item(), found.axis.item(), found.recovery[0].item()
+        (3, 0, 7)
+        >>> forgiven = usable_horizon(
+        ...     scores, torch.tensor([0.5, 0.5]), patience=3, mode="last_recovery"
+        ... )
+        >>> forgiven.steps.item(), forgiven.censored.item()
+        (9, True)
     """
     check_curve("scores", scores, ndim=3)
     axes, rollouts, horizon = scores.shape
-    check_per_axis("thresholds", thresholds, axes)
-    if isinstance(patience, Tensor):
-        check_per_axis("patience", patience, axes)
-        patience = patience[:, None]
+    _check_axis_thresholds("thresholds", thresholds, scores)
+    if recover_thresholds is not None:
+        _check_axis_thresholds("recover_thresholds", recover_thresholds, scores)
+    check_choice("mode", mode, MODES)
+    share = _share_of(min_defined, axes, scores.device)
     if gated is None:
         gated = torch.ones(axes, dtype=torch.bool, device=scores.device)
     else:
         check_per_axis("gated", gated, axes)
         check_mask("gated", gated, (axes,), scores.device)
-    step = torch.arange(1, horizon + 1, device=scores.device)
-    if valid is None:
-        last_step = step[-1].expand(rollouts)
-    else:
+    if valid is not None:
         check_mask("valid", valid, (rollouts, horizon), scores.device)
-        last_step = step.where(valid, 0).amax(-1).expand(rollouts)
 
-    crossing = first_crossing(scores, thresholds[:, None], patience=patience, valid=valid)
-    axis_defined = crossing.defined_steps > 0
-    axis_steps = (crossing.step - 1).where(crossing.crossed, last_step)
+    curves, margins, counts = scan(
+        scores,
+        _per_step(thresholds),
+        _per_axis("patience", patience, axes),
+        recover_threshold=None if recover_thresholds is None else _per_step(recover_thresholds),
+        recovery_patience=(
+            None
+            if recovery_patience is None
+            else _per_axis("recovery_patience", recovery_patience, axes)
+        ),
+        valid=valid,
+        gated=gated,
+    )
+    crossing, found, total = crossing_of(curves, margins), Crossings(*curves), StepCounts(*counts)
+    has_failed, first_loss = crossing.crossed, crossing.step
+    if mode == "last_recovery":
+        has_failed = has_failed & (found.last_recovery == 0)
+        first_loss = found.last_failure
 
-    failed = crossing.crossed & gated[:, None]  # [A, B]
+    too_few = found.defined_steps + 1e-9 < share[:, None] * total.valid_steps
+    too_few = (too_few | (found.defined_steps == 0)) & ~crossing.crossed  # [A, B]
+    is_short = (too_few & gated[:, None] & (share[:, None] > 0)).any(0)
+    axis_steps = (first_loss - 1).where(has_failed, total.last_step)
+
+    failed = has_failed & gated[:, None]  # [A, B]
     any_failed = failed.any(0)
     first_failure = axis_steps.where(failed, horizon).amin(0)
     is_first = failed & (axis_steps == first_failure)
     order = torch.arange(axes, device=scores.device)[:, None]
     axis = order.where(is_first, axes).amin(0)  # ties: the smallest index
-    defined = (axis_defined & gated[:, None]).any(0)
+    defined = any_failed | ((~too_few & gated[:, None]).any(0) & ~is_short)
+    steps = first_failure.where(any_failed, total.last_step)
+    if mode == "fraction_usable":
+        axis_steps = found.defined_steps - found.lost_steps
+        steps = total.usable_steps
+    reason = torch.full_like(total.valid_steps, int(Reason.TOO_FEW_STEPS), dtype=torch.uint8)
+    reason = reason.masked_fill(total.valid_steps == 0, int(Reason.NO_FRAME))
+    usable = total.usable_steps.double() / total.judged_steps
     return UsableHorizon(
-        steps=first_failure.where(any_failed, last_step.where(defined, -1)),
+        steps=steps.where(defined, -1),
         censored=defined & ~any_failed,
         axis=axis.where(any_failed, -1),
         defined=defined,
-        axis_steps=axis_steps.where(axis_defined, -1),
-        axis_censored=axis_defined & ~crossing.crossed,
-        axis_defined=axis_defined,
+        reason=reason.masked_fill(defined, 0),
+        usable_share=usable.masked_fill(~defined, torch.nan),
+        axis_steps=axis_steps.where(~too_few, -1),
+        axis_censored=~too_few & ~has_failed,
+        axis_defined=~too_few,
+        axis_reason=reason.expand(axes, rollouts).masked_fill(~too_few, 0),
         pending=crossing.pending,
+        failures=crossing.failures,
+        recovery=crossing.recovery,
+        recovered_steps=crossing.recovered_steps,
+        lost_steps=crossing.lost_steps,
+        margin=crossing.margin,
+        smallest_margin=crossing.smallest_margin,
     )
+
+
+def _check_axis_thresholds(name: str, value: Tensor, scores: Tensor) -> None:
+    """``[A]``, or with one value of each rollout or step too."""
+    if not isinstance(value, Tensor) or value.dim() < 2:
+        check_per_axis(name, value, scores.shape[0])
+        value = value[:, None]
+    check_threshold(name, value, scores)
+
+
+def _per_step(thresholds: Tensor) -> Tensor:
+    """``[A]`` or ``[A, B]`` or ``[A, B, T]`` as three sides."""
+    return thresholds[(..., *[None] * (3 - thresholds.dim()))]
+
+
+def _per_axis(name: str, value: int | Tensor, axes: int) -> int | Tensor:
+    if not isinstance(value, Tensor):
+        check_per_curve(name, value, (), whole=True)
+        return value
+    check_per_axis(name, value, axes)
+    check_per_curve(name, value, (axes,), whole=True)
+    return value[:, None]
+
+
+def _share_of(min_defined: float | Tensor, axes: int, device: torch.device) -> Tensor:
+    """``[A]`` float64."""
+    if isinstance(min_defined, Tensor):
+        check_per_axis("min_defined", min_defined, axes)
+        return min_defined.to(device, torch.float64)
+    check_number("min_defined", min_defined, low=0.0, high=1.0)
+    return torch.full((axes,), min_defined, dtype=torch.float64, device=device)

@@ -4,6 +4,7 @@ from wmscore.ops._library import Kernels, has_kernel, kernels, load
 from wmscore.ops.assignment import assignment
 from wmscore.ops.block_flow import BlockCosts, block_flow
 from wmscore.ops.feature_distance import feature_distance, feature_distance_backward
+from wmscore.ops.first_crossing import Crossings, StepCounts, first_crossing
 from wmscore.ops.frame_errors import FrameErrors, frame_errors
 from wmscore.ops.frame_flip import frame_flip
 from wmscore.ops.frame_haarpsi import HAARPSI_ALPHA, FrameHaarpsi, frame_haarpsi
@@ -19,12 +20,14 @@ from wmscore.ops.response_products import response_products
 
 __all__ = [
     "BlockCosts",
+    "Crossings",
     "FrameErrors",
     "FrameHaarpsi",
     "FrameSsim",
     "HAARPSI_ALPHA",
     "Kernels",
     "QualitySums",
+    "StepCounts",
     "assignment",
     "block_flow",
     "correlation_peak",
@@ -32,6 +35,7 @@ __all__ = [
     "edge_orientation",
     "feature_distance",
     "feature_distance_backward",
+    "first_crossing",
     "frame_errors",
     "frame_flip",
     "frame_haarpsi",

@@ -327,12 +327,21 @@ class Scorer:
                 fault.masked_fill_(lost & (fault == 0) & spec.gate, int(kind))
             # Nor by letting a branch end: the horizon is censored where a gate lost its frames.
             judged_steps &= ~(cut & spec.gate)
+        specs = self.panel.axes
+        recover = [
+            spec.threshold if spec.recover_threshold is None else spec.recover_threshold
+            for spec in specs
+        ]
         horizon = F.usable_horizon(
             torch.stack([c.values for c in axes.values()]),
-            torch.tensor([spec.threshold for spec in self.panel.axes], dtype=torch.float64),
-            patience=torch.tensor([spec.patience for spec in self.panel.axes]),
+            torch.tensor([spec.threshold for spec in specs], dtype=torch.float64),
+            patience=torch.tensor([spec.patience for spec in specs]),
             valid=judged_steps,
-            gated=torch.tensor([spec.gate for spec in self.panel.axes]),
+            gated=torch.tensor([spec.gate for spec in specs]),
+            recover_thresholds=torch.tensor(recover, dtype=torch.float64),
+            min_defined=torch.tensor(
+                [spec.min_defined or 0.0 for spec in specs], dtype=torch.float64
+            ),
         )
         judged = fault == 0
         horizon = replace(
@@ -341,6 +350,8 @@ class Scorer:
             censored=horizon.censored & judged,
             steps=torch.where(judged, horizon.steps, -1),
             axis=torch.where(judged, horizon.axis, -1),
+            reason=torch.where(judged, horizon.reason, fault),
+            usable_share=horizon.usable_share.masked_fill(~judged, float("nan")),
         )
         info = {
             k.removeprefix("info."): gather(k, torch.zeros(rows, *v.shape[1:], dtype=v.dtype))
