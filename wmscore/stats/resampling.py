@@ -71,6 +71,10 @@ def resampled_sums(table: Tensor, draws: int, *, seed: int = 0) -> Iterator[Tens
         >>> [sums.tolist() for sums in resampled_sums(torch.ones(4, 1).double(), draws=3)]
         [[[4.0], [4.0], [4.0]]]
     """
+    if len(table) < LEAST_SCENARIOS:
+        for counts in _blocks(len(table), draws, seed, table.device):
+            yield counts.to(torch.float64) @ table
+        return
     lines = table.T.contiguous()
     held: list[Tensor] = []
     left = draws
