@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["shared_means"]
 
-_PIECE = 1 << 15  # values of one model at a time on a CPU, which stay in a cache
+_PIECE = 1 << 17  # values of one model at a time on a CPU, which stay in a cache
 _PIECE_DEVICE = 1 << 26
 
 
@@ -50,11 +50,13 @@ def shared_means(curves: Sequence[Tensor], there: Tensor | None = None) -> Tenso
     size = _PIECE if found.device.type == "cpu" else _PIECE_DEVICE
     step = max(1, size // max(1, steps))
     for start in range(0, rows, step):
-        part = [curve[start : start + step].to(torch.float64) for curve in curves]
+        part = [curve[start : start + step] for curve in curves]
+        if part[0].element_size() < 4:
+            part = [values.to(torch.float32) for values in part]
         # Sums with NaN, and NaN made 0, take a fraction of the time of masks.
         gap = sum(part[1:], start=part[0]) * 0.0  # NaN where any of them is undefined
         count = (gap + 1.0).nan_to_num_(0.0).sum(1)
         for model, values in enumerate(part):
-            sums = (values + gap).nan_to_num_(0.0).sum(1)
+            sums = (values + gap).nan_to_num_(0.0).sum(1, dtype=torch.float64)
             torch.div(sums, count, out=found[model, start : start + step])
     return found if there is None else found.masked_fill_(~there, torch.nan)
