@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 from timing import Row, arguments, environment, measure, table, thread_counts, write_jsonl
 from torch import Tensor
 
@@ -26,6 +25,11 @@ from wmscore.stats import (
     sign_flip_test,
     signed_rank_test,
 )
+
+try:
+    from scipy import stats
+except ImportError:
+    stats = None
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Providers = dict[str, Callable[[], Array]]
@@ -94,7 +98,7 @@ def interval_providers(values: Tensor, statistic: str) -> Providers:
         return np.quantile(counts @ host / scenarios, (0.025, 0.975), axis=0)
 
     found: Providers = {"wmscore": ours}
-    if DRAWS * host.size <= SLOWEST:
+    if stats is not None and DRAWS * host.size <= SLOWEST:
         found["scipy bootstrap"] = of_scipy
     if statistic == "percentile":
         if 8 * DRAWS * scenarios * (columns + 1) <= LARGEST:
@@ -128,7 +132,7 @@ def sign_flip_providers(values: Tensor) -> Providers:
     found: Providers = {
         "wmscore": lambda: sign_flip_test(values, draws=DRAWS).p_value.cpu().numpy()
     }
-    if DRAWS * host.size <= SLOWEST:
+    if stats is not None and DRAWS * host.size <= SLOWEST:
         found["scipy permutation_test"] = of_scipy
     if 16 * DRAWS * scenarios <= LARGEST:
         found["numpy product"] = product
@@ -137,10 +141,10 @@ def sign_flip_providers(values: Tensor) -> Providers:
 
 def signed_rank_providers(values: Tensor) -> Providers:
     host = values.cpu().numpy()
-    return {
-        "wmscore": lambda: signed_rank_test(values).p_value.cpu().numpy(),
-        "scipy wilcoxon": lambda: stats.wilcoxon(host).pvalue,
-    }
+    found: Providers = {"wmscore": lambda: signed_rank_test(values).p_value.cpu().numpy()}
+    if stats is not None:
+        found["scipy wilcoxon"] = lambda: stats.wilcoxon(host).pvalue
+    return found
 
 
 def providers_of(statistic: str, values: Tensor) -> Providers:
@@ -184,6 +188,8 @@ def bench(statistic: str, scenarios: int, columns: int, device: str, rounds: int
 def main() -> None:
     options = arguments(__doc__.splitlines()[0])
     print(environment(options.device))
+    if stats is None:
+        print("not installed: scipy, which is left out")
     rows = [
         row
         for _ in thread_counts(options)

@@ -99,7 +99,7 @@ def _last_judged(scores: Scores) -> Tensor:
         return torch.full((rows,), last)
     step = torch.arange(1, last + 1)
     found = []
-    for parts in zip(*(reason.split(_ROWS) for reason in judged), strict=True):
+    for parts in zip(*(torch.split(reason, _ROWS) for reason in judged), strict=True):
         there = torch.stack([part != int(Reason.NO_FRAME) for part in parts]).all(0)
         found.append(torch.where(there, step, 0).amax(1))
     return torch.cat(found)

@@ -125,7 +125,7 @@ def paired_difference(
     check_choice("estimand", estimand, ESTIMANDS)
     check_level(level)
     sums = cell_sums(baseline, candidate)
-    count, mean_delta = sums.count, sums.delta  # [S, ...]
+    count, mean_delta = sums.pairs, sums.delta  # [S, ...]
     over = mean_interval(mean_delta, level)
     deviation = _deviation(mean_delta)
     if estimand == "scenarios":
@@ -209,7 +209,7 @@ def _deviation(values: Tensor) -> Tensor:
 
 def _interval_of_seeds(sums: CellSums, level: float) -> tuple[Tensor, Tensor, Tensor]:
     """Interval over seeds of fixed scenarios, and its standard error."""
-    count, squares = sums.count, sums.squares
+    count, squares = sums.pairs, sums.squares
     scenarios = (count > 0).sum(0)
     freedom = (count - 1).clamp(min=0)  # [S, ...]
     variance = torch.where(freedom > 0, squares / freedom, 0.0)

@@ -21,7 +21,7 @@ class CellSums(NamedTuple):
     """Of pairs that both models have, `[S, ...]` each; means are NaN for a scenario without one.
 
     Attributes:
-        count: int64, pairs.
+        pairs: int64, how many.
         first: mean of the one model.
         second: of the other.
         delta: mean difference, second - first.
@@ -32,7 +32,7 @@ class CellSums(NamedTuple):
         size: largest absolute value.
     """
 
-    count: Tensor
+    pairs: Tensor
     first: Tensor
     second: Tensor
     delta: Tensor
@@ -79,7 +79,7 @@ def cell_correlation(sums: CellSums) -> Tensor:
     )
     scale = (one * two).sqrt()
     # Means of values that are all alike are off by rounding.
-    pairs = sums.count.sum(0)
+    pairs = sums.pairs.sum(0)
     largest = sums.size.amax(0) if len(sums.size) else torch.zeros_like(scale)
     varies = scale > (_TIED * largest).square() * pairs
     return torch.where(varies, (shared / scale).clamp(-1, 1), torch.nan)

@@ -210,7 +210,7 @@ def _critical(count: Tensor, level: float) -> tuple[Tensor, Tensor]:
 def _rejections(shift: Tensor, critical: Tensor, freedom: Tensor, one_sided: bool) -> Tensor:
     shift = shift.clamp(-1e6, 1e6)  # beyond, the chance is 0 or 1
     found = []
-    flat = (part.reshape(-1).split(_PIECE) for part in (shift, critical, freedom))
+    flat = (torch.split(part.reshape(-1), _PIECE) for part in (shift, critical, freedom))
     for part, *rest in zip(*flat, strict=True):
         if one_sided:
             found.append(_upper_tail(part, *rest))
@@ -232,7 +232,8 @@ def _upper_tail(shift: Tensor, critical: Tensor, freedom: Tensor) -> Tensor:
     low, high = (mode - reach).clamp(min=0), mode + reach
     edge = [(shift + side * _REACH) / critical for side in (-1, 1)]
     inner = [torch.minimum(torch.maximum(cut, low), high) for cut in edge]
-    cuts = torch.stack(torch.broadcast_tensors(low, *inner, high), -1)[..., None]  # [..., 4, 1]
+    low, high = (end.expand(inner[0].shape) for end in (low, high))
+    cuts = torch.stack([low, *inner, high], -1)[..., None]  # [..., 4, 1]
     base, weights = (
         torch.as_tensor(part, dtype=torch.float64, device=shift.device) for part in legendre(_NODES)
     )
@@ -258,11 +259,12 @@ def _effect_with(power: float, count: Tensor, one_sided: bool, level: float) -> 
     As normal quantiles, powers are almost a line.
     """
     critical, freedom = _critical(count, level)
-    target = torch.special.ndtri(count.new_tensor(power))
+    target: Tensor = torch.special.ndtri(count.new_tensor(power))
 
     def beyond(shift: Tensor) -> Tensor:
         chance = _rejections(shift, critical, freedom, one_sided)
-        return torch.special.ndtri(chance).clamp(-_REACH, _REACH) - target
+        normal: Tensor = torch.special.ndtri(chance).clamp(-_REACH, _REACH)
+        return normal - target
 
     low = torch.zeros_like(critical)
     high = critical * (1 + _REACH / freedom.sqrt()) + _REACH

@@ -12,7 +12,7 @@ from wmscore.stats._multinomial import LEAST_SCENARIOS, multinomial_blocks
 
 __all__ = ["resample_counts", "resampled_sums"]
 
-_PIECE = 1 << 20  # draws times scenarios held at a time: 8 MiB of counts
+_PIECE = 1 << 18  # draws times scenarios held at a time: 2 MiB of counts
 _ROWS = 64  # draws that a large table is read for
 _TILE = 1 << 18  # counts in float64 at a time: 2 MiB, which stay in a cache
 
@@ -87,7 +87,7 @@ def resampled_sums(table: Tensor, draws: int, *, seed: int = 0) -> Iterator[Tens
         held = []
         tile = max(1, _TILE // len(rows)) if table.device.type == "cpu" else len(table)
         sums = torch.zeros(len(lines), len(rows), dtype=torch.float64, device=table.device)
-        for line, part in zip(lines.split(tile, 1), rows.split(tile, 1), strict=True):
+        for line, part in zip(torch.split(lines, tile, 1), torch.split(rows, tile, 1), strict=True):
             sums.addmm_(line, part.to(torch.float64).T)
         yield sums.T
 

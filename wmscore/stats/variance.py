@@ -107,7 +107,7 @@ def paired_variance(baseline: Tensor, candidate: Tensor) -> PairedVariance:
             f"got {tuple(candidate.shape)}"
         )
     sums = cell_sums(baseline, candidate)
-    cells, means = sums.count, sums.delta
+    cells, means = sums.pairs, sums.delta
     known = cells > 0
     scenarios, pairs = known.sum(0), sum_scenarios(cells)
     mean = sum_scenarios(torch.where(known, means, 0.0)) / scenarios
