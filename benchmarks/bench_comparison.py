@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import Row, arguments, environment, measure, table, thread_counts, write_jsonl
+from timing import Row, arguments, environment, measure, parser, table, thread_counts, write_jsonl
 from torch import Tensor
 
 from wmscore.comparison import paired_difference, scenario_differences
@@ -87,7 +87,9 @@ def frame(cells: Tensor) -> Any:
     return pd.DataFrame(cells.cpu().numpy().reshape(-1, columns), index=index)
 
 
-def bench(scenarios: int, seeds: int, columns: int, device: str, rounds: int) -> list[Row]:
+def bench(
+    scenarios: int, seeds: int, columns: int, device: str, rounds: int, alone: bool
+) -> list[Row]:
     generator = torch.Generator().manual_seed(scenarios)
     old, new = (
         torch.randn(scenarios, seeds, columns, dtype=torch.float64, generator=generator)
@@ -96,7 +98,7 @@ def bench(scenarios: int, seeds: int, columns: int, device: str, rounds: int) ->
     )
     here = old.to(device), new.to(device)
     calls: dict[str, Callable[[], Array]] = {"wmscore": lambda: ours(*here)}
-    if not MISSING:
+    if not MISSING and not alone:
         frames = frame(old), frame(new)
         calls["pandas + scipy"] = lambda: of_pandas(*frames)
     results = {name: call() for name, call in calls.items()}
@@ -119,7 +121,9 @@ def bench(scenarios: int, seeds: int, columns: int, device: str, rounds: int) ->
 
 
 def main() -> None:
-    options = arguments(__doc__.splitlines()[0])
+    own = parser(__doc__.splitlines()[0])
+    own.add_argument("--alone", action="store_true", help="without pandas and scipy")
+    options = arguments(own)
     print(environment(options.device))
     if MISSING:
         print(f"not installed: {', '.join(MISSING)}; pandas + scipy is left out")
@@ -127,7 +131,7 @@ def main() -> None:
         row
         for _ in thread_counts(options)
         for case in CASES
-        for row in bench(*case, options.device, options.rounds)
+        for row in bench(*case, options.device, options.rounds, options.alone)
     ]
     print(table(rows, COLUMNS))
     write_jsonl(options.out, rows)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import Row, arguments, environment, measure, table, thread_counts, write_jsonl
+from timing import Row, arguments, environment, measure, parser, table, thread_counts, write_jsonl
 from torch import Tensor
 
 from wmscore.stats import (
@@ -155,11 +155,14 @@ def providers_of(statistic: str, values: Tensor) -> Providers:
     return interval_providers(values, statistic)
 
 
-def bench(statistic: str, scenarios: int, columns: int, device: str, rounds: int) -> list[Row]:
+def bench(statistic: str, scenarios: int, columns: int, options: Any) -> list[Row]:
+    device, rounds = options.device, options.rounds
     generator = torch.Generator().manual_seed(scenarios)
     values = torch.randn(scenarios, columns, dtype=torch.float64, generator=generator)
     values += 1.0 / scenarios**0.5
     calls = providers_of(statistic, values.to(device))
+    if options.alone:
+        calls = {"wmscore": calls["wmscore"]}
     results = {name: call() for name, call in calls.items()}
     first = results["wmscore"]
     scale = (first[1] - first[0]) if first.ndim == 2 else np.ones_like(first)
@@ -186,7 +189,10 @@ def bench(statistic: str, scenarios: int, columns: int, device: str, rounds: int
 
 
 def main() -> None:
-    options = arguments(__doc__.splitlines()[0])
+    own = parser(__doc__.splitlines()[0])
+    own.add_argument("--alone", action="store_true", help="without scipy and numpy")
+    own.add_argument("--most", type=int, default=10_000, help="scenarios of a case")
+    options = arguments(own)
     print(environment(options.device))
     if stats is None:
         print("not installed: scipy, which is left out")
@@ -195,7 +201,8 @@ def main() -> None:
         for _ in thread_counts(options)
         for statistic, cases in CASES.items()
         for scenarios, columns in cases
-        for row in bench(statistic, scenarios, columns, options.device, options.rounds)
+        if scenarios <= options.most
+        for row in bench(statistic, scenarios, columns, options)
     ]
     print(table(rows, COLUMNS))
     write_jsonl(options.out, rows)
