@@ -110,14 +110,20 @@ def ours(old: Tensor, new: Tensor, scenarios: int) -> Found:
     limits = torch.tensor(THRESHOLDS, device=old.device)
     steps, survival, incidence = [], [], []
     for scores in (old, new):
-        found = usable_horizon(scores, limits, patience=PATIENCE)
+        # Some rollouts at a time: all that is known of their failures takes more than is needed.
+        pieces = [
+            (found.steps, found.axis)
+            for part in scores.split(1 << 20 if scores.is_cuda else 1 << 14, 1)
+            for found in [usable_horizon(part, limits, patience=PATIENCE)]
+        ]
+        last, axis = (torch.cat(part) for part in zip(*pieces, strict=True))
         counted = risk_table(
-            found.steps.view(scenarios, -1),
-            found.axis.view(scenarios, -1) + 1,
+            last.view(scenarios, -1),
+            axis.view(scenarios, -1) + 1,
             STEPS,
             causes=AXES,
         )
-        steps.append(found.steps)
+        steps.append(last)
         survival.append(kaplan_meier(counted).survival)
         incidence.append(cumulative_incidence(pool_tables(table_shares(counted))).incidence)
     horizon = torch.stack(steps)
