@@ -4,9 +4,9 @@ Every provider takes the difference of two models cell by cell, averages the see
 and gives for each column the mean difference, Student's interval over scenarios and the p-value of
 10,000 sign flips; then a bootstrap interval over scenarios from 10,000 draws, which is timed and
 not compared, as ours is the bootstrap-t and scipy has none. pandas starts from data frames that are
-there already; where it is not installed it is left out. `error` is the largest difference of means
-and intervals as a share of the interval's width; p-values differ by the noise of their draws, and
-far off they stop the run.
+there already; without it or scipy it is left out. `error` is the largest difference of means and
+intervals as a share of the interval's width; p-values differ by the noise of their draws, and far
+off they stop the run.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
-from timing import Row, arguments, environment, measure, table, thread_counts, write_jsonl
+from timing import Row, arguments, environment, measure, parser, table, thread_counts, write_jsonl
 from torch import Tensor
 
 from wmscore.comparison import paired_difference, scenario_differences
 from wmscore.stats import bootstrap_interval
 
+MISSING = [name for name in ("pandas", "scipy") if importlib.util.find_spec(name) is None]
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 DRAWS = 10_000
@@ -50,6 +50,8 @@ def ours(old: Tensor, new: Tensor) -> Array:
 
 
 def of_pandas(old: Any, new: Any) -> Array:
+    from scipy import stats
+
     delta = (new - old).groupby(level="scenario").mean().to_numpy()
     tested = stats.ttest_1samp(delta, 0)
     ends = tested.confidence_interval(0.95)
@@ -85,7 +87,9 @@ def frame(cells: Tensor) -> Any:
     return pd.DataFrame(cells.cpu().numpy().reshape(-1, columns), index=index)
 
 
-def bench(scenarios: int, seeds: int, columns: int, device: str, rounds: int) -> list[Row]:
+def bench(
+    scenarios: int, seeds: int, columns: int, device: str, rounds: int, alone: bool
+) -> list[Row]:
     generator = torch.Generator().manual_seed(scenarios)
     old, new = (
         torch.randn(scenarios, seeds, columns, dtype=torch.float64, generator=generator)
@@ -94,7 +98,7 @@ def bench(scenarios: int, seeds: int, columns: int, device: str, rounds: int) ->
     )
     here = old.to(device), new.to(device)
     calls: dict[str, Callable[[], Array]] = {"wmscore": lambda: ours(*here)}
-    if importlib.util.find_spec("pandas"):
+    if not MISSING and not alone:
         frames = frame(old), frame(new)
         calls["pandas + scipy"] = lambda: of_pandas(*frames)
     results = {name: call() for name, call in calls.items()}
@@ -117,13 +121,17 @@ def bench(scenarios: int, seeds: int, columns: int, device: str, rounds: int) ->
 
 
 def main() -> None:
-    options = arguments(__doc__.splitlines()[0])
+    own = parser(__doc__.splitlines()[0])
+    own.add_argument("--alone", action="store_true", help="without pandas and scipy")
+    options = arguments(own)
     print(environment(options.device))
+    if MISSING:
+        print(f"not installed: {', '.join(MISSING)}; pandas + scipy is left out")
     rows = [
         row
         for _ in thread_counts(options)
         for case in CASES
-        for row in bench(*case, options.device, options.rounds)
+        for row in bench(*case, options.device, options.rounds, options.alone)
     ]
     print(table(rows, COLUMNS))
     write_jsonl(options.out, rows)

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
-from timing import Row, arguments, environment, measure, table, thread_counts, write_jsonl
+from timing import Row, arguments, environment, measure, parser, table, thread_counts, write_jsonl
 from torch import Tensor
 
 from wmscore.stats import (
@@ -26,6 +25,11 @@ from wmscore.stats import (
     sign_flip_test,
     signed_rank_test,
 )
+
+try:
+    from scipy import stats
+except ImportError:
+    stats = None
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Providers = dict[str, Callable[[], Array]]
@@ -94,7 +98,7 @@ def interval_providers(values: Tensor, statistic: str) -> Providers:
         return np.quantile(counts @ host / scenarios, (0.025, 0.975), axis=0)
 
     found: Providers = {"wmscore": ours}
-    if DRAWS * host.size <= SLOWEST:
+    if stats is not None and DRAWS * host.size <= SLOWEST:
         found["scipy bootstrap"] = of_scipy
     if statistic == "percentile":
         if 8 * DRAWS * scenarios * (columns + 1) <= LARGEST:
@@ -128,7 +132,7 @@ def sign_flip_providers(values: Tensor) -> Providers:
     found: Providers = {
         "wmscore": lambda: sign_flip_test(values, draws=DRAWS).p_value.cpu().numpy()
     }
-    if DRAWS * host.size <= SLOWEST:
+    if stats is not None and DRAWS * host.size <= SLOWEST:
         found["scipy permutation_test"] = of_scipy
     if 16 * DRAWS * scenarios <= LARGEST:
         found["numpy product"] = product
@@ -137,10 +141,10 @@ def sign_flip_providers(values: Tensor) -> Providers:
 
 def signed_rank_providers(values: Tensor) -> Providers:
     host = values.cpu().numpy()
-    return {
-        "wmscore": lambda: signed_rank_test(values).p_value.cpu().numpy(),
-        "scipy wilcoxon": lambda: stats.wilcoxon(host).pvalue,
-    }
+    found: Providers = {"wmscore": lambda: signed_rank_test(values).p_value.cpu().numpy()}
+    if stats is not None:
+        found["scipy wilcoxon"] = lambda: stats.wilcoxon(host).pvalue
+    return found
 
 
 def providers_of(statistic: str, values: Tensor) -> Providers:
@@ -151,11 +155,14 @@ def providers_of(statistic: str, values: Tensor) -> Providers:
     return interval_providers(values, statistic)
 
 
-def bench(statistic: str, scenarios: int, columns: int, device: str, rounds: int) -> list[Row]:
+def bench(statistic: str, scenarios: int, columns: int, options: Any) -> list[Row]:
+    device, rounds = options.device, options.rounds
     generator = torch.Generator().manual_seed(scenarios)
     values = torch.randn(scenarios, columns, dtype=torch.float64, generator=generator)
     values += 1.0 / scenarios**0.5
     calls = providers_of(statistic, values.to(device))
+    if options.alone:
+        calls = {"wmscore": calls["wmscore"]}
     results = {name: call() for name, call in calls.items()}
     first = results["wmscore"]
     scale = (first[1] - first[0]) if first.ndim == 2 else np.ones_like(first)
@@ -182,14 +189,20 @@ def bench(statistic: str, scenarios: int, columns: int, device: str, rounds: int
 
 
 def main() -> None:
-    options = arguments(__doc__.splitlines()[0])
+    own = parser(__doc__.splitlines()[0])
+    own.add_argument("--alone", action="store_true", help="without scipy and numpy")
+    own.add_argument("--most", type=int, default=10_000, help="scenarios of a case")
+    options = arguments(own)
     print(environment(options.device))
+    if stats is None:
+        print("not installed: scipy, which is left out")
     rows = [
         row
         for _ in thread_counts(options)
         for statistic, cases in CASES.items()
         for scenarios, columns in cases
-        for row in bench(statistic, scenarios, columns, options.device, options.rounds)
+        if scenarios <= options.most
+        for row in bench(statistic, scenarios, columns, options)
     ]
     print(table(rows, COLUMNS))
     write_jsonl(options.out, rows)

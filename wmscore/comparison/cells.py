@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wmscore.comparison.areas import shared_means
 from wmscore.comparison.same import check_comparable
 from wmscore.functional import Reason, usable_horizon
 from wmscore.scores import Scores
@@ -18,6 +19,8 @@ _MOST_UNDEFINED = 0.5  # share of steps from which a row says little of an axis
 
 UNDEFINED = "undefined"
 """Why a row without an evaluation fault has no horizon: no gated axis judges it."""
+
+_ROWS = 1 << 12  # rows that are looked at at a time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,15 +133,16 @@ def _fails_within(scores: Scores, limit: Tensor, rows: Tensor) -> Tensor:
 
 def last_judged(scores: Scores) -> Tensor:
     """Last step `[R]` at which every gated axis had frames to judge."""
-    there = torch.stack(
-        [
-            scores.axes[spec.axis].reason.cpu() != int(Reason.NO_FRAME)
-            for spec in scores.panel.axes
-            if spec.gate
-        ]
-        or [torch.ones(len(scores), scores.panel.contract.horizon, dtype=torch.bool)]
-    ).all(0)
-    return torch.where(there, torch.arange(1, there.shape[1] + 1), 0).amax(1)
+    judged = [scores.axes[spec.axis].reason.cpu() for spec in scores.panel.axes if spec.gate]
+    rows, last = len(scores), scores.panel.contract.horizon
+    if not judged:
+        return torch.full((rows,), last)
+    step = torch.arange(1, last + 1)
+    found = []
+    for parts in zip(*(torch.split(reason, _ROWS) for reason in judged), strict=True):
+        there = torch.stack([part != int(Reason.NO_FRAME) for part in parts]).all(0)
+        found.append(torch.where(there, step, 0).amax(1))
+    return torch.cat(found)
 
 
 def _unjudged(results: Sequence[Scores], upto: Tensor) -> tuple[dict[str, int], ...]:
@@ -160,14 +164,10 @@ def _unjudged(results: Sequence[Scores], upto: Tensor) -> tuple[dict[str, int], 
 
 def _areas(results: Sequence[Scores], sound: Tensor) -> Tensor:
     """Mean scores `[M, R, A]` over steps that all models define, of rows without a fault."""
-    found = []
-    for name in results[0].axes:
-        curves = [s.axes[name].values.cpu().double() for s in results]  # M x [R, T]
-        shared = torch.stack([curve.isfinite() for curve in curves]).all(0) & sound[:, None]
-        count = shared.sum(1)
-        found.append(
-            torch.stack([torch.where(shared, curve, 0.0).sum(1) / count for curve in curves])
-        )
+    found = [
+        shared_means([s.axes[name].values.cpu() for s in results], sound)
+        for name in results[0].axes
+    ]
     return torch.stack(found, -1)
 
 

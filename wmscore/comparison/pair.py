@@ -39,6 +39,7 @@ PRIMARY = "usable_horizon"
 """Name of the primary question, and of its margin."""
 
 _ROUNDING = 1e-12  # of shares that sum to 1
+_SCENARIOS = 64  # whose curves are looked at at a time
 
 
 def compare(
@@ -245,13 +246,16 @@ def _uses_seed(scores: Scores, kept: Tensor) -> bool | None:
     scenarios, seeds = kept.shape
     if bool((kept.sum(1) < 2).all()):
         return None
-    varies = torch.zeros_like(kept)
     first = kept.to(torch.uint8).argmax(1)  # of the kept ones
     for curve in scores.axes.values():
-        values = curve.values.cpu().view(scenarios, seeds, -1).nan_to_num(-1.0)
-        own = values[torch.arange(scenarios), first]  # [S, T]
-        varies |= (values != own[:, None]).any(2)
-    return bool((varies & kept).any())
+        cells = curve.values.cpu().view(scenarios, seeds, -1)
+        for start in range(0, scenarios, _SCENARIOS):
+            part = slice(start, start + _SCENARIOS)
+            values = cells[part].nan_to_num(-1.0)
+            own = values[torch.arange(len(values)), first[part]]  # [s, T]
+            if bool(((values != own[:, None]).any(2) & kept[part]).any()):
+                return True
+    return False
 
 
 def _lines(scores: Scores, cells: MatchedCells) -> tuple[ScenarioLine, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from wmscore.comparison._check import ESTIMANDS, check_cells, check_choice, check_level
 from wmscore.functional import Reason
 from wmscore.stats import mean_interval, sign_flip_test, student_quantile
+from wmscore.stats.cells import CellSums, cell_correlation, cell_sums, pieces
 
 __all__ = ["PairedDifference", "paired_difference", "scenario_differences"]
 
@@ -123,13 +124,8 @@ def paired_difference(
     check_cells("candidate", candidate, like=baseline)
     check_choice("estimand", estimand, ESTIMANDS)
     check_level(level)
-    first, second = baseline.to(torch.float64), candidate.to(torch.float64)
-    there = first.isfinite() & second.isfinite()  # [S, K, ...]
-    first, second = (torch.where(there, values, 0.0) for values in (first, second))
-    count = there.sum(1)  # [S, ...]
-    mean_first, mean_second = (_sum(values, 1) / count for values in (first, second))
-    delta = torch.where(there, second - first, 0.0)
-    mean_delta = _sum(delta, 1) / count  # NaN where a scenario has no pair
+    sums = cell_sums(baseline, candidate)
+    count, mean_delta = sums.pairs, sums.delta  # [S, ...]
     over = mean_interval(mean_delta, level)
     deviation = _deviation(mean_delta)
     if estimand == "scenarios":
@@ -138,14 +134,15 @@ def paired_difference(
         error = deviation / over.scenarios.double().sqrt()
         p_value, exact, reason = test.p_value, test.exact, test.reason
     else:
-        low, high, error = _interval_of_seeds(delta, mean_delta, there, level)
+        low, high, error = _interval_of_seeds(sums, level)
         still = error <= 0
-        units = _units(first, second, delta, there)
-        test = sign_flip_test(units.flatten(0, 1), draws=draws, seed=seed)
+        units = torch.cat([_units(*part) for part in pieces(baseline, candidate)])
+        units = units.movedim(1, -1).flatten(0, 1).reshape(-1, *baseline.shape[2:])
+        test = sign_flip_test(units, draws=draws, seed=seed)
         p_value = torch.where(still, torch.nan, test.p_value)
         exact = test.exact
         reason = torch.where(still, int(Reason.TOO_FEW_SAMPLES), test.reason).to(torch.uint8)
-    size = torch.maximum(mean_first.abs(), mean_second.abs())
+    size = torch.maximum(sums.first.abs(), sums.second.abs())
     apart = mean_delta.abs() > _TIED * size
     return PairedDifference(
         estimate=over.mean,
@@ -154,14 +151,14 @@ def paired_difference(
         error=error,
         p_value=p_value,
         exact=exact,
-        baseline=_mean(mean_first),
-        candidate=_mean(mean_second),
+        baseline=_mean(sums.first),
+        candidate=_mean(sums.second),
         deviation=deviation,
         scenarios=over.scenarios,
         pairs=count.sum(0),
         better=(apart & (mean_delta > 0)).sum(0),
         worse=(apart & (mean_delta < 0)).sum(0),
-        seed_correlation=_seed_correlation(first, second, mean_first, mean_second, there),
+        seed_correlation=cell_correlation(sums),
         reason=reason,
     )
 
@@ -188,39 +185,33 @@ def scenario_differences(baseline: Tensor, candidate: Tensor) -> Tensor:
     """
     check_cells("baseline", baseline)
     check_cells("candidate", candidate, like=baseline)
-    delta = candidate.to(torch.float64) - baseline.to(torch.float64)
-    there = delta.isfinite()
-    return _sum(torch.where(there, delta, 0.0), 1) / there.sum(1)
+    return cell_sums(baseline, candidate).delta
 
 
-def _sum(values: Tensor, dim: int) -> Tensor:
-    """In one order, whatever the number of columns that are summed at once."""
-    return values.cumsum(dim).select(dim, -1)
+def _sum(values: Tensor) -> Tensor:
+    """Over dim 0, in one order whatever the number of columns that are summed at once."""
+    return values.cumsum(0)[-1]
 
 
 def _mean(values: Tensor) -> Tensor:
     """Of the finite values over dim 0."""
     there = values.isfinite()
-    return _sum(torch.where(there, values, 0.0), 0) / there.sum(0)
+    return _sum(torch.where(there, values, 0.0)) / there.sum(0)
 
 
 def _deviation(values: Tensor) -> Tensor:
     """Standard deviation of the finite values over dim 0."""
     there = values.isfinite()
     count = there.sum(0)
-    squares = _sum(torch.where(there, values - _mean(values), 0.0).square(), 0)
+    squares = _sum(torch.where(there, values - _mean(values), 0.0).square())
     return torch.where(count >= 2, (squares / (count - 1)).sqrt(), torch.nan)
 
 
-def _interval_of_seeds(
-    delta: Tensor, mean_delta: Tensor, there: Tensor, level: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def _interval_of_seeds(sums: CellSums, level: float) -> tuple[Tensor, Tensor, Tensor]:
     """Interval over seeds of fixed scenarios, and its standard error."""
-    count = there.sum(1)
+    count, squares = sums.pairs, sums.squares
     scenarios = (count > 0).sum(0)
-    spread = torch.where(there, delta - mean_delta[:, None], 0.0)
     freedom = (count - 1).clamp(min=0)  # [S, ...]
-    squares = _sum(spread.square(), 1)
     variance = torch.where(freedom > 0, squares / freedom, 0.0)
     share = 1 / count.to(torch.float64)
     # Variance of the mean as a sum of independent terms; lone pairs take the pooled variance.
@@ -229,45 +220,34 @@ def _interval_of_seeds(
         freedom > 0, share + lone * freedom.to(share) / freedom.sum(0).clamp(min=1), 0.0
     )
     terms = weight * variance
-    total = _sum(terms, 0)
-    spent = _sum(torch.where(freedom > 0, terms.square() / freedom.clamp(min=1), 0.0), 0)
+    total = _sum(terms)
+    spent = _sum(torch.where(freedom > 0, terms.square() / freedom.clamp(min=1), 0.0))
     enough = freedom.sum(0) > 0
     effective = torch.where(total > 0, total.square() / spent, 1.0)
     error = torch.where(enough, total.sqrt() / scenarios, torch.nan)
     half = error * student_quantile(torch.full_like(total, 0.5 + level / 2), effective)
-    estimate = _mean(mean_delta)
+    estimate = _mean(sums.delta)
     return estimate - half, estimate + half, error
 
 
-def _units(first: Tensor, second: Tensor, delta: Tensor, there: Tensor) -> Tensor:
-    """What is flipped as one, ``[S, K, ...]``, NaN for no unit; its sum is that of the estimate.
+def _units(first: Tensor, second: Tensor) -> Tensor:
+    """What is flipped as one, ``[s, columns, K]``, NaN for no unit; its sum is the estimate's.
 
     Whether the pairs of a scenario repeat each other is told from unordered pairs, so that it does
     not depend on the labels that are swapped.
     """
-    count = there.sum(1, keepdim=True)
-    share = delta / count.clamp(min=1)
+    there = (second - first).isfinite()
+    first, second = (torch.where(there, values, 0.0) for values in (first, second))
+    count = there.sum(-1, keepdim=True)
+    share = (second - first) / count.clamp(min=1)
     low, high = torch.minimum(first, second), torch.maximum(first, second)
 
     def same(values: Tensor) -> Tensor:
-        least = torch.where(there, values, torch.inf).amin(1, keepdim=True)
-        return least == torch.where(there, values, -torch.inf).amax(1, keepdim=True)
+        least = torch.where(there, values, torch.inf).amin(-1, keepdim=True)
+        return least == torch.where(there, values, -torch.inf).amax(-1, keepdim=True)
 
-    repeated = same(low) & same(high) & (count > 1)  # [S, 1, ...]
+    repeated = same(low) & same(high) & (count > 1)  # [s, columns, 1]
     apart = torch.where(there, share, torch.nan)
     together = torch.full_like(share, torch.nan)
-    together[:, 0] = _sum(share, 1)
+    together[..., 0] = share.cumsum(-1)[..., -1]
     return torch.where(repeated, together, apart)
-
-
-def _seed_correlation(
-    first: Tensor, second: Tensor, mean_first: Tensor, mean_second: Tensor, there: Tensor
-) -> Tensor:
-    """Pooled within scenarios."""
-    own = torch.where(there, first - mean_first[:, None], 0.0).flatten(0, 1)
-    other = torch.where(there, second - mean_second[:, None], 0.0).flatten(0, 1)
-    scale = (_sum(own.square(), 0) * _sum(other.square(), 0)).sqrt()
-    # Means of values that are all alike are off by rounding.
-    size = torch.maximum(first.abs(), second.abs()).flatten(0, 1).amax(0)
-    varies = scale > (_TIED * size).square() * own.shape[0]
-    return torch.where(varies, _sum(own * other, 0) / scale, torch.nan)

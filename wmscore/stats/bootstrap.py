@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wmscore.stats._check import check_count, check_scenarios
 from wmscore.stats._sums import sum_scenarios
-from wmscore.stats.resampling import resample_counts
+from wmscore.stats.resampling import resampled_sums
 
 __all__ = ["BootstrapMeans", "cluster_bootstrap", "nested_bootstrap"]
 
@@ -83,8 +83,8 @@ def cluster_bootstrap(values: Tensor, *, draws: int = 10_000, seed: int = 0) -> 
     table = [apart, apart.square()] if full else [apart, apart.square(), there.to(torch.float64)]
     stacked = torch.cat(table, 1)
     drawn, errors = [], []
-    for counts in resample_counts(len(flat), draws, seed=seed, device=values.device):
-        sums = (counts @ stacked).reshape(len(counts), len(table), -1).unbind(1)
+    for block in resampled_sums(stacked, draws, seed=seed):
+        sums = block.reshape(len(block), len(table), -1).unbind(1)
         number = torch.full_like(sums[0], len(flat)) if full else sums[2]
         moved = sums[0] / number
         drawn.append(mean + moved)

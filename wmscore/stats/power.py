@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor
 
 from wmscore.stats._check import as_float64, check_confidence, check_number, not_negative
 from wmscore.stats._quadrature import legendre
+from wmscore.stats._sums import sum_steps
 from wmscore.stats.student import student_quantile
 
 __all__ = ["MOST_SCENARIOS", "detectable_difference", "paired_power", "scenarios_needed"]
@@ -18,7 +17,9 @@ MOST_SCENARIOS = 2**40
 
 _NODES = 64
 _REACH = 9.0  # standard deviations of what is integrated; what lies beyond is below 1e-17
-_ITERATIONS = 60
+_ITERATIONS = 40
+_SETTLED = 1e-14
+_PIECE = 1 << 10  # powers at a time
 
 
 def paired_power(
@@ -165,9 +166,10 @@ def scenarios_needed(
     def few(count: Tensor) -> Tensor:
         return _power(effect, count, one_sided, level) < power
 
-    low = (guess / 2).floor().clamp(min=1)
+    # The normal's number is a little too small, by less than 4 unless there are only a few.
+    low = (guess - 1 - guess / 1000).floor().clamp(min=1)
     low = torch.where((low >= 2) & few(low.clamp(min=2)), low, 1.0)
-    high = (1.1 * guess).ceil() + 4
+    high = (guess + 4 + guess / 1000).ceil()
     while bool((lacking := few(high) & (high < MOST_SCENARIOS)).any()):
         low, high = torch.where(lacking, high, low), torch.where(lacking, 2 * high, high)
     never = few(high)
@@ -207,8 +209,14 @@ def _critical(count: Tensor, level: float) -> tuple[Tensor, Tensor]:
 
 def _rejections(shift: Tensor, critical: Tensor, freedom: Tensor, one_sided: bool) -> Tensor:
     shift = shift.clamp(-1e6, 1e6)  # beyond, the chance is 0 or 1
-    above = _upper_tail(shift, critical, freedom)
-    return above if one_sided else above + _upper_tail(-shift, critical, freedom)
+    found = []
+    flat = (torch.split(part.reshape(-1), _PIECE) for part in (shift, critical, freedom))
+    for part, *rest in zip(*flat, strict=True):
+        if one_sided:
+            found.append(_upper_tail(part, *rest))
+        else:  # both tails at once
+            found.append(_upper_tail(torch.stack([part, -part]), *rest).sum(0))
+    return torch.cat(found).reshape(shift.shape)
 
 
 def _upper_tail(shift: Tensor, critical: Tensor, freedom: Tensor) -> Tensor:
@@ -223,19 +231,19 @@ def _upper_tail(shift: Tensor, critical: Tensor, freedom: Tensor) -> Tensor:
     reach = _REACH / freedom.sqrt()
     low, high = (mode - reach).clamp(min=0), mode + reach
     edge = [(shift + side * _REACH) / critical for side in (-1, 1)]
-    cuts = [low, *(torch.minimum(torch.maximum(cut, low), high) for cut in edge), high]
+    inner = [torch.minimum(torch.maximum(cut, low), high) for cut in edge]
+    low, high = (end.expand(inner[0].shape) for end in (low, high))
+    cuts = torch.stack([low, *inner, high], -1)[..., None]  # [..., 4, 1]
     base, weights = (
         torch.as_tensor(part, dtype=torch.float64, device=shift.device) for part in legendre(_NODES)
     )
-    total = mass = torch.zeros_like(shift)
-    for start, end in pairwise(cuts):
-        half = (end - start) / 2
-        u = start[..., None] + half[..., None] * (base + 1)  # [..., nodes]
-        density = half[..., None] * weights * _chi_density(u, mode[..., None], freedom[..., None])
-        chance = torch.special.ndtr(shift[..., None] - critical[..., None] * u)
-        total = total + (density * chance).sum(-1)
-        mass = mass + density.sum(-1)
-    return total / mass
+    start, half = cuts[..., :-1, :], cuts.diff(dim=-2) / 2
+    u = start + half * (base + 1)  # [..., 3, nodes]
+    mode, freedom, shift, critical = (x[..., None, None] for x in (mode, freedom, shift, critical))
+    density = half * weights * _chi_density(u, mode, freedom)
+    total = (density * torch.special.ndtr(shift - critical * u)).sum(-1)
+    mass = density.sum(-1)
+    return sum_steps(total) / sum_steps(mass)
 
 
 def _chi_density(u: Tensor, mode: Tensor, freedom: Tensor) -> Tensor:
@@ -246,12 +254,37 @@ def _chi_density(u: Tensor, mode: Tensor, freedom: Tensor) -> Tensor:
 
 
 def _effect_with(power: float, count: Tensor, one_sided: bool, level: float) -> Tensor:
-    """The effect in standard deviations that has a power, by halving an interval."""
+    """The effect in standard deviations that has a power: secants within a bracket (Illinois).
+
+    As normal quantiles, powers are almost a line.
+    """
     critical, freedom = _critical(count, level)
+    target: Tensor = torch.special.ndtri(count.new_tensor(power))
+
+    def beyond(shift: Tensor) -> Tensor:
+        chance = _rejections(shift, critical, freedom, one_sided)
+        normal: Tensor = torch.special.ndtri(chance).clamp(-_REACH, _REACH)
+        return normal - target
+
+    low = torch.zeros_like(critical)
     high = critical * (1 + _REACH / freedom.sqrt()) + _REACH
-    low = torch.zeros_like(high)
-    for _ in range(_ITERATIONS):
-        middle = (low + high) / 2
-        few = _rejections(middle, critical, freedom, one_sided) < power
-        low, high = torch.where(few, middle, low), torch.where(few, high, middle)
-    return torch.where(count.isnan(), torch.nan, (low + high) / 2 / count.sqrt())
+    ends = [beyond(low), beyond(high)]
+    side = torch.zeros_like(low)
+    found = low
+    moving = ~count.isnan()
+    for step in range(_ITERATIONS):
+        # A secant that stays within the bracket; now and then its middle, whatever the shape.
+        share = ends[0] / (ends[0] - ends[1]) if step % 8 != 7 else torch.full_like(low, 0.5)
+        middle = low + (high - low) * share.clamp(0, 1)
+        moving = moving & ((middle - found).abs() > _SETTLED * (1 + middle))
+        found = torch.where(moving, middle, found)
+        if count.device.type == "cpu" and not bool(moving.any()):
+            break
+        value = beyond(found)
+        few = value < 0
+        # The end that stays twice in a row counts half, so that it moves too.
+        ends[0] = torch.where(few, value, torch.where(side == 1, ends[0] / 2, ends[0]))
+        ends[1] = torch.where(few, torch.where(side == -1, ends[1] / 2, ends[1]), value)
+        low, high = torch.where(few, found, low), torch.where(few, high, found)
+        side = torch.where(few, -1.0, 1.0)
+    return torch.where(count.isnan(), torch.nan, found / count.sqrt())

@@ -66,12 +66,17 @@ def student_quantile(probability: Tensor, freedom: Tensor) -> Tensor:
     constant = 2 / math.sqrt(math.pi) * _gamma_ratio(freedom / 2)
     power = freedom - 1
     angle = torch.atan(-torch.special.ndtri(tail) / freedom.sqrt())
+    moving = inside
     for _ in range(_ITERATIONS):
         at = angle[..., None] * (nodes + 1) / 2  # [..., nodes]
         area = (_cosine_power(at, power[..., None]) * weights).sum(-1) * angle / 2
         slope = constant * _cosine_power(angle, power)
         step = (central - constant * area) / slope.clamp(min=1e-300)
-        angle = (angle + step).clamp(0, math.pi / 2)
+        # All steps go one way until what is left is rounding.
+        moving = moving & (step > 0)
+        if angle.device.type == "cpu" and not bool(moving.any()):
+            break
+        angle = torch.where(moving, angle + step, angle).clamp(0, math.pi / 2)
     quantile = freedom.sqrt() * torch.tan(angle)
     quantile = torch.where(probability < 0.5, -quantile, quantile)
     return torch.where(inside, quantile, torch.nan)

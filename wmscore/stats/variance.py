@@ -14,6 +14,7 @@ from wmscore.stats._check import (
     reason_where,
 )
 from wmscore.stats._sums import sum_scenarios
+from wmscore.stats.cells import cell_correlation, cell_sums
 from wmscore.stats.power import detectable_difference
 
 __all__ = ["PairedVariance", "paired_variance", "seeds_needed"]
@@ -105,11 +106,8 @@ def paired_variance(baseline: Tensor, candidate: Tensor) -> PairedVariance:
             f"candidate must have the shape of baseline, {tuple(baseline.shape)}, "
             f"got {tuple(candidate.shape)}"
         )
-    one, two = baseline.to(torch.float64), candidate.to(torch.float64)
-    there = one.isfinite() & two.isfinite()
-    cells = there.sum(1)  # [S, ...]
-    difference = torch.where(there, two - one, 0.0)
-    means = sum_scenarios(difference.movedim(1, 0)) / cells  # NaN without a pair
+    sums = cell_sums(baseline, candidate)
+    cells, means = sums.pairs, sums.delta
     known = cells > 0
     scenarios, pairs = known.sum(0), sum_scenarios(cells)
     mean = sum_scenarios(torch.where(known, means, 0.0)) / scenarios
@@ -120,20 +118,16 @@ def paired_variance(baseline: Tensor, candidate: Tensor) -> PairedVariance:
     few = scenarios < 2
     spread = torch.where(few, torch.nan, spread)
 
-    rest = [_around(values, there, cells) for values in (difference, one, two)]
     freedom = (pairs - scenarios).to(torch.float64)
-    within = _sum(rest[0].square()) / freedom
+    within = sum_scenarios(sums.squares) / freedom
     undefined = few | (freedom < 1)
     between = (spread - within * inverse).clamp(min=0)
-    scale = (_sum(rest[1].square()) * _sum(rest[2].square())).sqrt()
-    correlation = _sum(rest[1] * rest[2]) / scale
-    correlation = torch.where(scale > 0, correlation.clamp(-1, 1), torch.nan)
     return PairedVariance(
         mean=mean,
         sd=spread.sqrt(),
         between=torch.where(undefined, torch.nan, between),
         within=torch.where(undefined, torch.nan, within),
-        correlation=correlation,
+        correlation=cell_correlation(sums),
         scenarios=scenarios,
         pairs=pairs,
         seeds=1 / inverse,
@@ -200,15 +194,3 @@ def seeds_needed(
     count = torch.where(noise == 0, 1.0, count)
     known = (gap + fixed + noise + unit).isfinite()
     return torch.where(known, torch.where(settled, count, torch.inf), torch.nan)
-
-
-def _around(values: Tensor, there: Tensor, cells: Tensor) -> Tensor:
-    """Values `[S, K, ...]` less their scenario's mean, 0 where missing."""
-    known = torch.where(there, values, 0.0)
-    mean = sum_scenarios(known.movedim(1, 0)) / cells
-    return torch.where(there, known - mean[:, None], 0.0)
-
-
-def _sum(values: Tensor) -> Tensor:
-    """Over scenarios and seeds."""
-    return sum_scenarios(values.flatten(0, 1))
