@@ -45,5 +45,5 @@ def test_bad_input() -> None:
         shared_means([])
     with pytest.raises(ValueError, match=r"one shape \[R, T\]"):
         shared_means([torch.zeros(2, 3), torch.zeros(3, 2)])
-    with pytest.raises(TypeError, match="got torch.int64"):
+    with pytest.raises(TypeError, match=r"got torch\.int64"):
         shared_means([torch.zeros(2, 3, dtype=torch.int64)])
