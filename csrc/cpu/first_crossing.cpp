@@ -16,7 +16,9 @@ using wmscore::StepSet;
 using wmscore::Strided;
 using wmscore::widen;
 
-constexpr int kSteps = 64;  // of a word
+constexpr int kSteps = 64;         // of a word
+constexpr int64_t kRollouts = 64;  // that are looked at together,
+constexpr int64_t kMarks = 1024;   // as far as they have no more words of marks of one kind
 using Bits = wmscore::StepBits<uint64_t>;
 
 // Bit i is set where byte i is 1 rather than 0.
@@ -225,56 +227,66 @@ WMSCORE_INLINE void scan(const ScoreCurves& curves, int64_t first, int64_t last,
   Real* const margins = static_cast<Real*>(found.margins);
   const uint64_t tail =
       curves.steps % kSteps == 0 ? ~uint64_t{0} : ~(~uint64_t{0} << curves.steps % kSteps);
-  std::vector<uint64_t> room(3 * words);
-  uint64_t *const exists = room.data(), *const judged = exists + words,
-                  *const lost = judged + words;
-  for (int64_t rollout = first; rollout < last; ++rollout) {
+  // Some rollouts of one axis, then the same of the next: rows that follow each other are read, and
+  // results written, one after the other.
+  const int64_t together = std::min<int64_t>(kRollouts, std::max<int64_t>(1, kMarks / words));
+  std::vector<uint64_t> room(3 * words * together);
+  for (int64_t begin = first; begin < last; begin += together) {
+    const int64_t end = std::min(last, begin + together);
     std::fill(room.begin(), room.end(), 0);
     for (int64_t axis = 0; axis < curves.axes; ++axis) {
       const bool is_gated = !curves.gated || curves.gated[axis];
-      const Curve<T, Real, kAvx2> curve(curves, axis, rollout);
-      const bool* const valid =
-          curves.valid.data ? row_of<bool>(curves.valid, axis, rollout) : nullptr;
-      CurveScan<uint64_t, int64_t> curve_scan(value_of(curves.patience, axis, rollout),
-                                              value_of(curves.recovery_patience, axis, rollout),
-                                              is_gated, StepSet<uint64_t>{lost, 1});
-      Real least = std::numeric_limits<Real>::infinity();
-      for (int64_t word = 0; word < words; ++word) {
-        const int64_t base = word * kSteps;
-        uint64_t inside = word + 1 < words ? ~uint64_t{0} : tail;
-        if (valid) inside &= valid_bits(valid, curves.valid.step, base, curves.steps);
-        exists[word] |= inside;
-        Real of_word = least;
-        Bits bits = curve.read(base, of_word);
-        if ((bits.defined & ~inside) == 0) {
-          least = of_word;
-        } else {  // few words have steps that are defined but not valid
-          bits.fails &= inside;
-          bits.passes &= inside;
-          bits.defined &= inside;
-          for (uint64_t rest = bits.defined; rest != 0; rest &= rest - 1) {
-            const Real margin = curve.margin(base + wmscore::lowest_bit(rest));
-            if (margin < least) least = margin;
+      for (int64_t rollout = begin; rollout < end; ++rollout) {
+        uint64_t *const exists = room.data() + 3 * words * (rollout - begin),
+                        *const judged = exists + words, *const lost = judged + words;
+        const Curve<T, Real, kAvx2> curve(curves, axis, rollout);
+        const bool* const valid =
+            curves.valid.data ? row_of<bool>(curves.valid, axis, rollout) : nullptr;
+        CurveScan<uint64_t, int64_t> curve_scan(value_of(curves.patience, axis, rollout),
+                                                value_of(curves.recovery_patience, axis, rollout),
+                                                is_gated, StepSet<uint64_t>{lost, 1});
+        Real least = std::numeric_limits<Real>::infinity();
+        for (int64_t word = 0; word < words; ++word) {
+          const int64_t base = word * kSteps;
+          uint64_t inside = word + 1 < words ? ~uint64_t{0} : tail;
+          if (valid) inside &= valid_bits(valid, curves.valid.step, base, curves.steps);
+          exists[word] |= inside;
+          Real of_word = least;
+          Bits bits = curve.read(base, of_word);
+          if ((bits.defined & ~inside) == 0) {
+            least = of_word;
+          } else {  // few words have steps that are defined but not valid
+            bits.fails &= inside;
+            bits.passes &= inside;
+            bits.defined &= inside;
+            for (uint64_t rest = bits.defined; rest != 0; rest &= rest - 1) {
+              const Real margin = curve.margin(base + wmscore::lowest_bit(rest));
+              if (margin < least) least = margin;
+            }
           }
+          if (is_gated) judged[word] |= bits.defined;
+          curve_scan.add(bits, base);
         }
-        if (is_gated) judged[word] |= bits.defined;
-        curve_scan.add(bits, base);
+        const int64_t place = axis * curves.rollouts + rollout;
+        curve_scan.finish(curves.steps, found.curves + place, pitch);
+        const int64_t step = curve_scan.first();
+        margins[place] = step > 0 ? curve.margin(step - 1) : static_cast<Real>(NAN);
+        margins[pitch + place] = curve_scan.defined() > 0 ? least : static_cast<Real>(NAN);
       }
-      const int64_t place = axis * curves.rollouts + rollout;
-      curve_scan.finish(curves.steps, found.curves + place, pitch);
-      const int64_t step = curve_scan.first();
-      margins[place] = step > 0 ? curve.margin(step - 1) : static_cast<Real>(NAN);
-      margins[pitch + place] = curve_scan.defined() > 0 ? least : static_cast<Real>(NAN);
     }
-    int64_t counts[wmscore::kStepCounts] = {};
-    for (int64_t word = 0; word < words; ++word) {
-      counts[0] += wmscore::count_bits(exists[word]);
-      if (exists[word]) counts[1] = (word + 1) * kSteps - __builtin_clzll(exists[word]);
-      counts[2] += wmscore::count_bits(judged[word]);
-      counts[3] += wmscore::count_bits(judged[word] & ~lost[word]);
-    }
-    for (int k = 0; k < wmscore::kStepCounts; ++k) {
-      found.counts[k * curves.rollouts + rollout] = counts[k];
+    for (int64_t rollout = begin; rollout < end; ++rollout) {
+      const uint64_t *const exists = room.data() + 3 * words * (rollout - begin),
+                            *const judged = exists + words, *const lost = judged + words;
+      int64_t counts[wmscore::kStepCounts] = {};
+      for (int64_t word = 0; word < words; ++word) {
+        counts[0] += wmscore::count_bits(exists[word]);
+        if (exists[word]) counts[1] = (word + 1) * kSteps - __builtin_clzll(exists[word]);
+        counts[2] += wmscore::count_bits(judged[word]);
+        counts[3] += wmscore::count_bits(judged[word] & ~lost[word]);
+      }
+      for (int k = 0; k < wmscore::kStepCounts; ++k) {
+        found.counts[k * curves.rollouts + rollout] = counts[k];
+      }
     }
   }
 }
