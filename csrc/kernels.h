@@ -240,7 +240,7 @@ struct BlockMatching {
 };
 
 // A tensor [axes, rollouts, steps] of any strides, 0 along a side that it does not change along.
-struct Strided {
+struct CrossingInput {
   const void* data;
   int64_t axis;
   int64_t rollout;
@@ -251,12 +251,12 @@ struct Strided {
 // `valid` is bool. No data stands for: recover, the threshold; recovery_patience, 1; valid, all
 // steps; gated [axes], all axes.
 struct ScoreCurves {
-  Strided scores;
-  Strided threshold;
-  Strided recover;
-  Strided patience;
-  Strided recovery_patience;
-  Strided valid;
+  CrossingInput scores;
+  CrossingInput threshold;
+  CrossingInput recover;
+  CrossingInput patience;
+  CrossingInput recovery_patience;
+  CrossingInput valid;
   const bool* gated;
   int64_t axes;
   int64_t rollouts;

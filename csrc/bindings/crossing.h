@@ -11,7 +11,7 @@ namespace wmscore {
 using MaybeTensor = std::optional<Tensor>;
 
 // A side of length 1 is read again and again. `sides` may have no steps.
-inline Strided strided_of(const Tensor& tensor, const Tensor& scores, int64_t sides) {
+inline CrossingInput strided_of(const Tensor& tensor, const Tensor& scores, int64_t sides) {
   // A backstop: Python has worded these errors for the user already.
   STD_TORCH_CHECK(tensor.dim() == sides && tensor.device() == scores.device(),
                   "thresholds, patience and valid must have the sides of the scores");
@@ -24,8 +24,8 @@ inline Strided strided_of(const Tensor& tensor, const Tensor& scores, int64_t si
   return {tensor.const_data_ptr(), strides[0], strides[1], strides[2]};
 }
 
-inline Strided strided_of(const MaybeTensor& tensor, const Tensor& scores, int64_t sides,
-                          ScalarType type) {
+inline CrossingInput strided_of(const MaybeTensor& tensor, const Tensor& scores, int64_t sides,
+                                ScalarType type) {
   if (!tensor) return {nullptr, 0, 0, 0};
   STD_TORCH_CHECK(tensor->scalar_type() == type, "an argument of first_crossing has a wrong dtype");
   return strided_of(*tensor, scores, sides);

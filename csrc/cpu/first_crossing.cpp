@@ -9,12 +9,12 @@
 
 namespace {
 
+using wmscore::CrossingInput;
 using wmscore::CurveScan;
 using wmscore::Earliest;
 using wmscore::FoundCrossings;
 using wmscore::ScoreCurves;
 using wmscore::StepSet;
-using wmscore::Strided;
 using wmscore::widen;
 
 constexpr int kSteps = 64;         // of a word
@@ -122,7 +122,7 @@ WMSCORE_AVX2 void compare_avx2(const Real* scores, Real limit, Real back, Bits& 
 #endif
 
 template <typename T>
-const T* row_of(const Strided& side, int64_t axis, int64_t rollout) {
+const T* row_of(const CrossingInput& side, int64_t axis, int64_t rollout) {
   return static_cast<const T*>(side.data) + axis * side.axis + rollout * side.rollout;
 }
 
@@ -209,7 +209,7 @@ class Curve {
 
  private:
   const ScoreCurves& curves_;
-  const Strided recover_;
+  const CrossingInput recover_;
   const T* scores_;
   const T* limits_;
   const T* backs_;
@@ -217,7 +217,7 @@ class Curve {
   bool is_flat_, is_known_;
 };
 
-int64_t value_of(const Strided& side, int64_t axis, int64_t rollout) {
+int64_t value_of(const CrossingInput& side, int64_t axis, int64_t rollout) {
   return side.data ? *row_of<int64_t>(side, axis, rollout) : 1;
 }
 

@@ -15,9 +15,9 @@ extern __shared__ __align__(16) unsigned char dynamic_shared[];
 
 namespace {
 
+using wmscore::CrossingInput;
 using wmscore::FoundCrossings;
 using wmscore::ScoreCurves;
-using wmscore::Strided;
 using wmscore::widen;
 
 constexpr int kSide = 32;  // of a tile: lanes of a warp, and bits of a word
@@ -34,11 +34,11 @@ template <typename T>
 constexpr int kPitch = kSide + 16 / static_cast<int>(sizeof(Real<T>));  // no conflicts of banks
 
 template <typename T>
-__device__ const T* row_of(const Strided& side, int64_t axis, int64_t rollout) {
+__device__ const T* row_of(const CrossingInput& side, int64_t axis, int64_t rollout) {
   return static_cast<const T*>(side.data) + axis * side.axis + rollout * side.rollout;
 }
 
-__device__ int64_t value_of(const Strided& side, int64_t axis, int64_t rollout) {
+__device__ int64_t value_of(const CrossingInput& side, int64_t axis, int64_t rollout) {
   return side.data == nullptr ? 1 : *row_of<int64_t>(side, axis, rollout);
 }
 
@@ -205,7 +205,7 @@ class Thresholds {
   }
 
   const ScoreCurves& curves_;
-  const Strided recover_;
+  const CrossingInput recover_;
   const T* limits_;
   const T* backs_;
   Real<T> sign_, limit_, back_;
@@ -350,7 +350,7 @@ cudaError_t start(const ScoreCurves& curves, uint32_t* scratch, const FoundCross
 template <typename T, bool kFlat>
 cudaError_t choose(const ScoreCurves& curves, uint32_t* scratch, const FoundCrossings& found,
                    void* stream) {
-  const Strided& scores = curves.scores;
+  const CrossingInput& scores = curves.scores;
   constexpr int64_t kSize = sizeof(T);
   const bool is_aligned = reinterpret_cast<uintptr_t>(scores.data) % 16 == 0 &&
                           scores.axis * kSize % 16 == 0 && scores.rollout * kSize % 16 == 0 &&
