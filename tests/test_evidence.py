@@ -22,6 +22,7 @@ from tests.panels import sprite_panel
 from wmscore.attribution import attribute, first_failure
 from wmscore.cli import main
 from wmscore.comparison import Report, compare_models
+from wmscore.comparison.horizons import horizon_tables
 from wmscore.demo import ROLES, run_demo
 from wmscore.evidence import (
     check_folder,
@@ -31,7 +32,7 @@ from wmscore.evidence import (
     summary_table,
     write_evidence,
 )
-from wmscore.evidence.horizons import horizon_tables, mean_horizon_cell
+from wmscore.evidence.horizons import mean_horizon_cell
 from wmscore.files import sha256_file
 from wmscore.functional import Reason, drift_shape
 from wmscore.manifest import Panel

@@ -92,6 +92,21 @@ def test_anchors_alone_are_ranked_and_one_model_has_no_order() -> None:
     assert Ranking.from_json(alone.to_json()).to_json() == alone.to_json()
 
 
+def test_an_anchor_takes_nothing_from_the_judged_models() -> None:
+    steps, results = models(0, 8, 1)
+    fault = torch.zeros(10, 2, dtype=torch.uint8)
+    fault[:9] = int(Reason.SHORT)
+    anchor = made_scores(results[0].panel, steps[0], model="gone", fault=fault)
+    alone, beside = rank(results), rank([anchor, *results], roles={"gone": "ceiling"})
+    assert beside.rows == alone.rows == 20
+    assert beside.pairs == alone.pairs
+    assert [m for m in beside.models if m.role == "model"] == list(alone.models)
+    (found,) = (m for m in beside.models if m.role == "ceiling")
+    assert found.mean == pytest.approx(float(steps[0, 9].double().mean()))
+    assert found.lost == {"short": 18}
+    assert "gone lacks rows (18 x short)." in beside.verdict()
+
+
 def test_what_is_settled_in_words() -> None:
     text = "\n".join(rank(models(0, 10, 5)[1]).verdict())
     assert "m1 is first in 100% of 10,000 bootstrap draws of the 10 scenarios." in text

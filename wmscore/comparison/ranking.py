@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wmscore.comparison._check import check_level
 from wmscore.comparison.cells import MatchedCells, last_judged, matched_cells
+from wmscore.comparison.horizons import mean_horizon
 from wmscore.comparison.paired import paired_difference
 from wmscore.comparison.result import Number, as_json, read_json
 from wmscore.comparison.same import check_comparable
@@ -150,11 +151,11 @@ def rank(
 ) -> Ranking:
     """Models by mean usable horizon, with all pairs and the uncertainty of the order.
 
-    All models are judged on the rows (scenario, seed) that all of them have, each scenario with the
+    Models are judged on the rows (scenario, seed) that all of them have, each scenario with the
     same weight, and up to the last step that all of them show. A model that lacks more than half of
     its rows, or ends so early that it lacks more than half of the steps that others show, is left
-    out, as it would take the evidence from the others. The order that is asked about is that of the
-    judged models: anchors stand beside them, and are no competitors.
+    out, as it would take the evidence from the others. Anchors stand beside them, each on all rows
+    that it has: they are no competitors, unless there is nothing else.
 
     Args:
         results: scores of at least two models on one panel.
@@ -177,12 +178,19 @@ def rank(
     names = [scores.model for scores in results]
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(f"results: expected at least two models, each once, got {names}")
-    there = [share <= _MOST_LOST for share in _lost_shares(results)]
-    kept = [scores for scores, has in zip(results, there, strict=True) if has]
-    left_out = [scores for scores, has in zip(results, there, strict=True) if not has]
+    anchors = dict(roles or {})
+    judged = [scores for scores in results if scores.model not in anchors] or list(results)
+    there = [share <= _MOST_LOST for share in _lost_shares(judged)]
+    kept = [scores for scores, has in zip(judged, there, strict=True) if has]
+    left_out = [scores for scores, has in zip(judged, there, strict=True) if not has]
     panel = results[0].panel
     cells = matched_cells(kept) if kept else None
-    models, pairs = _ranked(kept, cells, dict(roles or {}), level, draws, seed)
+    models, pairs = _ranked(kept, cells, anchors, level, draws, seed)
+    beside = [
+        _anchor(scores, anchors[scores.model], level)
+        for scores in results
+        if all(scores is not other for other in judged)
+    ]
     lost = {scores.model: _lost(scores) for scores in left_out}
     return Ranking(
         panel=panel.name,
@@ -194,7 +202,7 @@ def rank(
         scenarios=int(cells.kept.any(1).sum()) if cells is not None else 0,
         rows=int(cells.kept.sum()) if cells is not None else 0,
         restricted=int(cells.restricted.sum()) if cells is not None else 0,
-        models=models,
+        models=tuple(sorted((*models, *beside), key=_place)),
         pairs=pairs,
         unranked=lost,
     )
@@ -216,9 +224,7 @@ def _ranked(
     sizes = over.mean.tolist()
     names = [scores.model for scores in results]
     order = sorted(range(len(names)), key=lambda m: (-_size(sizes[m]), names[m]))
-    judged = [m for m in order if names[m] not in roles] or order
-    places = {m: i for i, m in enumerate(judged)}
-    shares = rank_shares(means[:, judged], draws=draws, seed=seed)
+    shares = rank_shares(means, draws=draws, seed=seed)
     models = tuple(
         RankedModel(
             model=names[m],
@@ -226,8 +232,8 @@ def _ranked(
             mean=sizes[m],
             low=float(over.low[m].clamp(min=0)),
             high=float(over.high[m].clamp(max=results[m].panel.contract.horizon)),
-            first=float(shares.first[places[m]]) if m in places else math.nan,
-            expected_rank=float(shares.expected_rank[places[m]]) if m in places else math.nan,
+            first=float(shares.first[m]),
+            expected_rank=float(shares.expected_rank[m]),
             lost=cells.dropped[m],
             unjudged={
                 spec.axis: cells.unjudged[m][spec.axis]
@@ -237,7 +243,7 @@ def _ranked(
         )
         for m in order
     )
-    keys = list(itertools.combinations(judged, 2))
+    keys = list(itertools.combinations(order, 2))
     if not keys:
         return models, ()
     first, second = (values[..., [key[i] for key in keys]] for i in (0, 1))
@@ -254,11 +260,31 @@ def _ranked(
             high=row[2],
             p_value=row[3],
             p_holm=row[4],
-            better_share=float(shares.better[places[a], places[b]]),
+            better_share=float(shares.better[a, b]),
         )
         for (a, b), row in zip(keys, rows, strict=True)
     )
     return models, pairs
+
+
+def _anchor(scores: Scores, role: str, level: float) -> RankedModel:
+    """An anchor by itself, on all rows that it has."""
+    found = mean_horizon(scores, level)
+    return RankedModel(
+        model=scores.model,
+        role=role,
+        mean=found.mean,
+        low=found.low,
+        high=found.high,
+        first=math.nan,
+        expected_rank=math.nan,
+        lost=matched_cells([scores]).dropped[0],
+        unjudged={},
+    )
+
+
+def _place(model: RankedModel) -> tuple[float, str]:
+    return -_size(float(model.mean)), model.model
 
 
 def _size(mean: float) -> float:

@@ -27,7 +27,8 @@ def ranking_verdict(found: Ranking) -> list[str]:
     for model in found.models:
         if model.lost:
             lost = ", ".join(f"{n} x {readable(kind)}" for kind, n in model.lost.items())
-            lines.append(f"{model.model} lacks rows ({lost}); no model is judged on these.")
+            so = "; no model is judged on these" if model.role == "model" else ""
+            lines.append(f"{model.model} lacks rows ({lost}){so}.")
         for axis, rows in model.unjudged.items():
             lines.append(
                 f"{readable(axis)} is undefined in {model.model} in {count(rows, 'row')}, at most "

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
+from wmscore.comparison.horizons import horizon_tables
 from wmscore.evidence.figures import make_figure, save_figure
-from wmscore.evidence.horizons import horizon_tables
 from wmscore.evidence.table import ranked
 from wmscore.files import atomic_file
 from wmscore.scores import Scores
