@@ -107,9 +107,9 @@ def test_exit_codes(
         (["@all", "--model-a", "old", "--model-b", "old"], "'old' is the baseline itself"),
         (
             ["@all", "--model-a", "old", "--model-b", "x"],
-            "no model 'x'; it has near, old, truth (tr",
+            "no model 'x'; it has old, near, worse, t",
         ),
-        (["@all", "@old"], "which model? It has near, old, truth (truth), worse"),
+        (["@all", "@old"], "which model? It has old, near, worse, truth (truth)"),
         (["@old", "@near", "--gate", "all"], "gate: expected steps"),
         (["@old", "@near", "--gate", "32"], "lets everything pass"),
         (["@old", "@near", "--gate-axis", "perceptual_drift"], "expected AXIS=MARGIN"),
@@ -166,7 +166,7 @@ def test_a_folder_of_several_models(
 
 def test_evidence_that_was_read_again(places: dict[str, str], tmp_path: Path) -> None:
     found = read_scores(places["all"])
-    assert [scores.model for scores in found.results] == ["near", "old", "truth", "worse"]
+    assert [scores.model for scores in found.results] == ["old", "near", "worse", "truth"]
     assert found.roles == {"truth": "truth"}
     assert read_scores(places["lone"]).pick().model == "old"
     (tmp_path / "scores").mkdir()
@@ -182,7 +182,7 @@ def test_lines_of_the_postmortem(places: dict[str, str]) -> None:
     text = "\n".join(lines)
     assert "## Ranking" in text
     assert "| truth | truth | 2" in text
-    assert "### old against near" in text
+    assert "### near against old" in text
     assert "### near against truth" not in text
     assert "3 more comparisons are in `comparison.json`." in text
     alone = compare_models(found.results[:1])

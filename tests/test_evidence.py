@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from tests.made_scores import made_panel, made_scores
 from tests.panels import sprite_panel
 from wmscore.attribution import attribute, first_failure
 from wmscore.cli import main
@@ -30,6 +31,7 @@ from wmscore.evidence import (
     ranked,
     read_scores,
     summary_table,
+    unmatched_rows,
     write_evidence,
 )
 from wmscore.evidence.horizons import mean_horizon_cell
@@ -381,3 +383,15 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     said = capsys.readouterr().out
     assert "kernels: " in said
     assert "frame_errors cpu" in said
+
+
+def test_a_table_of_unmatched_rows_says_so():
+    panel = made_panel()
+    fault = torch.zeros(8, 2, dtype=torch.uint8)
+    whole = made_scores(panel, torch.full((8, 2), 6), model="whole")
+    assert unmatched_rows([whole, whole]) == []
+    fault[:2] = int(Reason.NON_FINITE)
+    part = made_scores(panel, torch.full((8, 2), 6), model="part", fault=fault)
+    (text,) = unmatched_rows([whole, part])
+    assert "(part lacks 4 of 16)" in text
+    assert "4 undefined" in summary_table([whole, part])[1][1][6]

@@ -139,6 +139,16 @@ def test_evaluation_faults_are_named_and_leave_no_horizon(scene, fault, reason):
     assert scores.faults() == {reason.name.lower(): int(hit.sum())}
     assert not scores.horizon.defined[hit].any()
     assert (scores.horizon.steps[hit] == -1).all()
+    # Nor one of an axis alone: what a broken rollout shows before it breaks looks perfect.
+    assert not scores.horizon.axis_defined[:, hit].any()
+    assert not scores.horizon.axis_censored[:, hit].any()
+    assert (scores.horizon.axis_steps[:, hit] == -1).all()
+    assert (scores.horizon.axis_reason[:, hit] == reason).all()
+    assert scores.horizon.smallest_margin[:, hit].isnan().all()
+    for row, line in enumerate(scores.records()):
+        for axis in scores.axes:
+            blank = [line[f"{axis}_{name}"] == "" for name in ("mean_score", "horizon_steps")]
+            assert blank == [True, True] if hit[row] else not any(blank)
     if reason is Reason.NON_FINITE:
         step = scores.info["fault_step"]
         rows = torch.arange(len(step))

@@ -204,7 +204,8 @@ class Scores:
             for a, (axis, curve) in enumerate(self.axes.items()):
                 known = curve.values[r][~curve.values[r].isnan()]
                 defined = bool(horizon.axis_defined[a, r])
-                line[f"{axis}_mean_score"] = float(known.mean()) if len(known) else ""
+                judged = len(known) and not fault  # what a broken rollout shows is no evidence
+                line[f"{axis}_mean_score"] = float(known.mean()) if judged else ""
                 line[f"{axis}_horizon_steps"] = int(horizon.axis_steps[a, r]) if defined else ""
                 line[f"{axis}_censored"] = bool(horizon.axis_censored[a, r]) if defined else ""
                 line |= self._failures_record(axis, a, r)
@@ -289,7 +290,7 @@ class Scores:
             rows = slice(s * seeds, (s + 1) * seeds)
             cells = [scenario.id, self.horizon_text(rows)]
             for curve in self.axes.values():
-                cells.append(_quartiles(curve.values[rows]))
+                cells.append(_quartiles(curve.values[rows][self.fault[rows] == 0]))
             body.append(cells)
         widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
         lines = [

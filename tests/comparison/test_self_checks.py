@@ -98,7 +98,7 @@ def test_two_recordings(first: Scores, second: Scores) -> None:
 def test_a_recording_that_repeats_another(first: Scores) -> None:
     found = self_check(first, first, worlds=50)
     assert found.repeated == SCENARIOS * SEEDS
-    assert f"{SCENARIOS * SEEDS} rows have the same seed and the very same scores" in " ".join(
+    assert f"{SCENARIOS * SEEDS} rows have the same seed and the same scores" in " ".join(
         found.sentences()
     )
 
@@ -151,7 +151,7 @@ def folder(tmp_path: Path, first: Scores, weaker: Scores) -> Path:
 
 
 def test_command(folder: Path, first: Scores, capsys: pytest.CaptureFixture[str]) -> None:
-    call = ["aa", str(folder), "--model", first.model, "--worlds", "200"]
+    call = ["aa", str(folder), "--model", first.model, "--worlds", "500"]
     assert main([*call, "--against", "dropped-actions-0.6"]) == 0
     text = capsys.readouterr().out
     assert "sign flips of scenario means" in text
@@ -160,7 +160,7 @@ def test_command(folder: Path, first: Scores, capsys: pytest.CaptureFixture[str]
     assert main([*call, "--json", "--out", str(folder / "aa.json")]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data == json.loads((folder / "aa.json").read_text(encoding="utf-8"))
-    assert data == self_check(first, worlds=200).to_json()
+    assert data == self_check(first, worlds=500).to_json()
 
 
 def test_command_says_fail_and_undecided(
@@ -168,9 +168,9 @@ def test_command_says_fail_and_undecided(
 ) -> None:
     lucky = torch.tensor([0, 3, 6, 9]).expand(SCENARIOS, -1)
     with_steps(first, lucky).save(tmp_path / "lucky.safetensors")
-    assert main(["aa", str(tmp_path / "lucky.safetensors"), "--worlds", "50"]) == 1
+    assert main(["aa", str(tmp_path / "lucky.safetensors"), "--worlds", "500"]) == 1
     with_steps(first, torch.full((SCENARIOS, SEEDS), 3)).save(tmp_path / "still.safetensors")
-    assert main(["aa", str(tmp_path / "still.safetensors"), "--worlds", "50"]) == 3
+    assert main(["aa", str(tmp_path / "still.safetensors"), "--worlds", "500"]) == 3
     assert "Outcome: undecided" in capsys.readouterr().out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -37,7 +38,11 @@ def test_a_recording_beside_itself_is_one_recording() -> None:
     assert twice.luck == alone.luck
     assert twice.splits == alone.splits
     assert (twice.seeds, twice.repeated) == (K, S * K)
-    assert twice.outcome == alone.outcome == "pass"
+    assert (alone.outcome, twice.outcome) == ("pass", "undecided")
+    assert twice.repeated_seeds == K
+    # Rounding, of another device say, makes no new recording.
+    near = replace(one, axes={n: replace(c, values=c.values + 1e-8) for n, c in one.axes.items()})
+    assert self_check(one, near, worlds=200).repeated_seeds == K
     assert "Record other seeds" in said(twice)
 
 
@@ -49,6 +54,8 @@ def test_only_what_is_repeated_is_left_out() -> None:
     assert found.seeds == 2 * K - 1
     chance = (one[:, 1:] == mixed[:, 1:]).sum()
     assert found.repeated == S + chance
+    assert found.repeated_seeds == 1
+    assert found.outcome != "pass"
 
 
 def test_a_second_recording_without_rows_is_not_passed() -> None:

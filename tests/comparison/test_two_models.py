@@ -173,6 +173,23 @@ def test_few_scenarios_have_no_p_value_and_say_why() -> None:
     assert found.gate.outcome == "undecided"
     assert "4 scenarios with a pair can support no verdict; it takes at least 6" in text
     assert "4 scenarios could not give one below 0.125" in text
+    # Nor does such a panel find anything, whatever its seeds.
+    assert math.isnan(found.horizon.detectable)
+    assert found.horizon.scenarios_needed == 6
+    assert found.horizon.seeds_needed == math.inf
+    assert "Such a panel finds" not in text
+    assert "seeds per scenario" not in text
+
+
+def test_rounding_is_no_evidence() -> None:
+    old, new = pair(torch.zeros(8, dtype=torch.int64))
+    near = {name: replace(curve, values=curve.values + 1e-8) for name, curve in new.axes.items()}
+    found = compare(old, replace(new, axes=near))
+    for axis in found.axes:
+        assert (axis.estimate, axis.better, axis.worse) == (0, 0, 0)
+        assert axis.p_value == 1
+    apart = {name: replace(curve, values=curve.values + 1e-5) for name, curve in new.axes.items()}
+    assert [axis.better for axis in compare(old, replace(new, axes=apart)).axes] == [8, 8, 8]
 
 
 def test_estimand_of_seeds_is_narrower_and_says_so() -> None:

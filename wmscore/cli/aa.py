@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
+_LEAST_WORLDS = 500
 _CODES = {"pass": 0, "fail": 1, "undecided": 3}
 
 
@@ -26,7 +27,9 @@ def add(command: Command) -> None:
     aa.add_argument("second", nargs="?", help="another recording of the same checkpoint")
     aa.add_argument("--model", help="which model, where there are several")
     aa.add_argument("--against", metavar="MODEL", help="another model: its name or its place")
-    aa.add_argument("--worlds", type=int, default=2000, help="how often seeds are dealt")
+    aa.add_argument(
+        "--worlds", type=int, default=2000, help="how often seeds are dealt, at least 500"
+    )
     aa.add_argument("--level", type=float, default=0.05)
     aa.add_argument("--seed", type=int, default=0)
     aa.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -39,6 +42,11 @@ def _run(args: argparse.Namespace) -> int:
     from wmscore.evidence import read_scores
     from wmscore.files import atomic_file
 
+    if args.worlds < _LEAST_WORLDS:
+        raise ValueError(
+            f"--worlds: expected at least {_LEAST_WORLDS}, got {args.worlds}; with fewer the share "
+            "of rejections says nothing"
+        )
     place = read_scores(args.scores)
     found = self_check(
         place.pick(args.model, option="--model"),

@@ -29,7 +29,7 @@ _FILE_WIDTH = 130  # of tables that go to a file or a pipe
 def print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
     """The matched tables of a comparison, and the ranking."""
     from wmscore.comparison import compare_models, ranking_table
-    from wmscore.evidence import action_table, horizon_table, summary_table
+    from wmscore.evidence import action_table, horizon_table, summary_table, unmatched_rows
 
     panel = results[0].panel
     print_panel(console, panel.name, panel.fingerprint)
@@ -38,6 +38,7 @@ def print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
         "Matched metrics (axes: median [quartiles] over rows of the mean score)",
         *summary_table(results, roles),
     )
+    print_sentences(console, unmatched_rows(results))
     print_table(
         console,
         "Response to actions (agreement: mean over scenarios)",

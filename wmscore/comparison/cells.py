@@ -17,6 +17,9 @@ __all__ = ["MatchedCells", "last_judged", "matched_cells"]
 
 _MOST_UNDEFINED = 0.5  # share of steps from which a row says little of an axis
 
+RESOLUTION = 1e-6
+"""Scores that are no further apart are alike but for rounding (float32, another device)."""
+
 UNDEFINED = "undefined"
 """Why a row without an evaluation fault has no horizon: no gated axis judges it."""
 

@@ -10,7 +10,7 @@ from wmscore.comparison.phrases import count, listed, names, readable, share, un
 from wmscore.comparison.result import Comparison
 from wmscore.scores import Scores
 
-__all__ = ["notes"]
+__all__ = ["lost_pairs", "notes"]
 
 _MOST = 0.5  # share from which something holds for most rollouts
 
@@ -18,16 +18,8 @@ _MOST = 0.5  # share from which something holds for most rollouts
 def notes(found: Comparison, results: Sequence[Scores]) -> tuple[str, ...]:
     """What to know of the data: what fell out, what cannot show, what is no evidence."""
     old, new = names(found)
-    lines = []
+    lines = lost_pairs(found)
     sides = ((old, found.baseline), (new, found.candidate))
-    if found.dropped:
-        why = "; ".join(
-            f"{name}: " + ", ".join(f"{n} x {readable(kind)}" for kind, n in side.dropped.items())
-            for name, side in sides
-            if side.dropped
-        )
-        rows = len(found.scenarios) * found.seeds
-        lines.append(f"{found.dropped} of {rows} pairs count for neither model ({why}).")
     lost = [line.scenario for line in found.scenarios if not line.pairs]
     if lost:
         some = listed(lost[:3]) if len(lost) <= 3 else f"{', '.join(lost[:3])} and others"
@@ -82,6 +74,20 @@ def notes(found: Comparison, results: Sequence[Scores]) -> tuple[str, ...]:
     if len(set(versions)) > 1:
         lines.append(f"The scores are by different versions of wmscore: {listed(versions)}.")
     return tuple(lines)
+
+
+def lost_pairs(found: Comparison) -> list[str]:
+    """How many pairs count for neither model, and why."""
+    if not found.dropped:
+        return []
+    sides = zip(names(found), (found.baseline, found.candidate), strict=True)
+    why = "; ".join(
+        f"{name}: " + ", ".join(f"{n} x {readable(kind)}" for kind, n in side.dropped.items())
+        for name, side in sides
+        if side.dropped
+    )
+    rows = len(found.scenarios) * found.seeds
+    return [f"{found.dropped} of {rows} pairs count for neither model ({why})."]
 
 
 def _identical(one: Scores, other: Scores) -> bool:

@@ -10,10 +10,14 @@ from torch import Tensor
 from wmscore.comparison.paired import PairedDifference
 from wmscore.stats import detectable_difference, paired_variance, scenarios_needed, seeds_needed
 
-__all__ = ["POWER", "Needed", "needed"]
+__all__ = ["LEAST_SCENARIOS", "POWER", "Needed", "needed"]
 
 POWER = 0.8
 """Probability with which a difference is to be found."""
+
+
+LEAST_SCENARIOS = 6
+"""Below so many a comparison has no p-value, and no answer."""
 
 
 class Needed(NamedTuple):
@@ -21,9 +25,9 @@ class Needed(NamedTuple):
 
     Attributes:
         detectable: float64, the true difference that the panel finds with 80 % probability; NaN
-            without an interval.
-        scenarios: float64, how many scenarios find the gap; infinite where no number does, NaN
-            where the question is one of seeds.
+            without an interval, and with fewer scenarios than a p-value takes.
+        scenarios: float64, how many scenarios find the gap, at least 6; infinite where no number
+            does, NaN where the question is one of seeds.
         seeds: float64, how many seeds per scenario do; infinite where only more scenarios can.
     """
 
@@ -66,16 +70,22 @@ def needed(
         seeds = torch.where(detectable.isnan(), torch.nan, seeds)
         return Needed(detectable, torch.full_like(gap, torch.nan), seeds)
     parts = paired_variance(baseline, candidate)
+    seeds = seeds_needed(
+        gap,
+        parts.between,
+        parts.within,
+        found.scenarios,
+        power=POWER,
+        margin=one_sided,
+        level=level,
+    )
+    few = found.scenarios < LEAST_SCENARIOS  # no p-value, whatever the seeds
     return Needed(
-        detectable_difference(found.deviation, found.scenarios, power=POWER, level=level),
-        scenarios_needed(gap, found.deviation, power=POWER, margin=one_sided, level=level),
-        seeds_needed(
-            gap,
-            parts.between,
-            parts.within,
-            found.scenarios,
-            power=POWER,
-            margin=one_sided,
-            level=level,
+        detectable_difference(
+            found.deviation, found.scenarios, power=POWER, level=level
+        ).masked_fill(few, torch.nan),
+        scenarios_needed(gap, found.deviation, power=POWER, margin=one_sided, level=level).clamp(
+            min=LEAST_SCENARIOS
         ),
+        torch.where(few & ~seeds.isnan(), torch.inf, seeds),
     )

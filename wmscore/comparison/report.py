@@ -39,8 +39,16 @@ class Report:
     comparisons: tuple[Comparison, ...]
 
     def verdict(self) -> list[str]:
-        """Which differences of pairs are none when all pairs are looked at, in sentences."""
-        parts = [(found, found.horizon.p_value) for found in self.comparisons]
+        """Which differences of judged models are none when all pairs are looked at, in sentences.
+
+        What anchors are compared for is no search for a difference.
+        """
+        judged = [name for name, role in self.roles.items() if role == "model"] or list(self.roles)
+        parts = [
+            (found, found.horizon.p_value)
+            for found in self.comparisons
+            if found.baseline.model in judged and found.candidate.model in judged
+        ]
         corrected = holm(torch.tensor([p for _, p in parts], dtype=torch.float64)).tolist()
         lost = [
             f"{found.candidate.model} and {found.baseline.model} (p = {p_text(p)}, {p_text(after)} "

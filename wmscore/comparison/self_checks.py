@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from wmscore.comparison.cells import matched_cells
+from wmscore.comparison.cells import RESOLUTION, matched_cells
 from wmscore.comparison.null_checks import DRAWS, NullCheck, Rejections, null_check, null_check_pair
 from wmscore.comparison.phrases import count
 from wmscore.comparison.same import check_comparable
@@ -44,8 +44,10 @@ class SelfCheck:
         undefined: rows without a usable horizon, which are left out.
         splits: the model against itself: seeds dealt out to two halves.
         luck: whether a seed is lucky in many scenarios at once.
-        repeated: rows of a seed that both recordings have with the very same scores; None without
-            a second one.
+        repeated: rows of a seed that both recordings have with the same scores, but for rounding;
+            None without a second one.
+        repeated_seeds: seeds of which most rows are repeated. Where there are any, the outcome is
+            undecided.
         recordings: whether two recordings differ more than seeds do; None without a second one.
         against: name of the other model of `flips`.
         flips: what tests say of two models that differ as these do by scenario, but are alike on
@@ -61,6 +63,7 @@ class SelfCheck:
     splits: NullCheck
     luck: SharedLuckTest
     repeated: int | None = None
+    repeated_seeds: int | None = None
     recordings: RecordingsTest | None = None
     against: str | None = None
     flips: NullCheck | None = None
@@ -74,12 +77,18 @@ class SelfCheck:
         if self.splits.chosen.valid is False or min(_known(doubts), default=1.0) < _DOUBT:
             return "fail"
         few = self.splits.scenarios - self.splits.tied < _LEAST
+        few |= bool(self.repeated_seeds)  # what repeats the first recording says nothing of it
         open_questions = any(math.isnan(p) for p in doubts)
         return "undecided" if few or open_questions or self.splits.chosen.valid is None else "pass"
 
     def sentences(self) -> list[str]:
         """What was found, in words, the most important first."""
         said = [_of_splits(self.splits), *_of_luck(self.luck)]
+        if self.undefined:
+            said.append(
+                f"{count(self.undefined, 'row')} without a usable horizon (an evaluation fault, or "
+                "no axis to judge by) tell nothing here."
+            )
         if self.recordings is not None:
             said += _of_recordings(self.recordings, self.repeated or 0)
         if self.flips is not None:
@@ -168,6 +177,7 @@ def self_check(
         splits=null_check(cells, worlds=worlds, level=level, seed=seed),
         luck=shared_luck_test(cells, seed=seed),
         repeated=None if repeats is None else int(repeats.sum()),
+        repeated_seeds=None if repeats is None else int((~fresh).sum()),
         recordings=recordings,
         against=None if against is None else against.model,
         flips=flips,
@@ -189,7 +199,8 @@ def _repeats(scores: Scores, second: Scores) -> Tensor:
             columns = [part.panel.seeds.index(seed) for seed in shared]
             cells = values.view(len(part.panel.scenarios), len(part.panel.seeds), -1)
             pair.append(cells[:, columns])
-        found &= ((pair[0] == pair[1]) | (pair[0].isnan() & pair[1].isnan())).all(-1)
+        apart = (pair[0] - pair[1]).abs() > RESOLUTION
+        found &= ~(apart | (pair[0].isnan() != pair[1].isnan())).any(-1)
     rows = torch.zeros(len(found), len(second.panel.seeds), dtype=torch.bool)
     rows[:, [second.panel.seeds.index(seed) for seed in shared]] = found
     return rows
@@ -263,7 +274,7 @@ def _of_recordings(found: RecordingsTest, repeated: int) -> list[str]:
         text = f"The two recordings differ no more than seeds do ({numbers})."
     if repeated:
         text += (
-            f" {repeated} rows have the same seed and the very same scores in both: a rollout "
+            f" {repeated} rows have the same seed and the same scores in both: a rollout "
             "that is repeated is no further evidence. Record other seeds."
         )
     return [text]

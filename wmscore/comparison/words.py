@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from wmscore.comparison.notes import lost_pairs
 from wmscore.comparison.phrases import (
     count,
     interval,
@@ -40,7 +41,7 @@ def verdict(found: Comparison, *, brief: bool = False) -> list[str]:
     lines += _doubts(found)
     lines.append(_ends(found))
     lines += _axes(found)
-    lines += [] if brief else found.notes
+    lines += lost_pairs(found) if brief else found.notes
     lines += _next_steps(found)
     return lines if brief else [*lines, _scope(found)]
 
@@ -227,7 +228,7 @@ def _next_steps(found: Comparison) -> list[str]:
     """How small a difference could have been seen, and what a difference as seen would take."""
     part = found.horizon
     if math.isnan(part.detectable) or part.detectable == 0 or part.estimate == 0:
-        return []
+        return []  # with too few scenarios `_few` says how many it takes
     if shown(found, part, part.p_value):
         return []
     text = (

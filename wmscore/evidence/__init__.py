@@ -7,6 +7,7 @@ from wmscore.evidence.table import (
     horizon_table,
     ranked,
     summary_table,
+    unmatched_rows,
     write_metrics,
 )
 from wmscore.evidence.traces import Trace, choose_traces
@@ -21,6 +22,7 @@ __all__ = [
     "ranked",
     "read_scores",
     "summary_table",
+    "unmatched_rows",
     "write_evidence",
     "write_metrics",
 ]

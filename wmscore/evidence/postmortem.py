@@ -13,7 +13,12 @@ from wmscore.evidence.accumulation import accumulation_lines
 from wmscore.evidence.comparison import comparison_lines
 from wmscore.evidence.markdown import markdown_table
 from wmscore.evidence.shape import shape_lines
-from wmscore.evidence.table import action_table, horizon_table, summary_table
+from wmscore.evidence.table import (
+    action_table,
+    horizon_table,
+    summary_table,
+    unmatched_rows,
+)
 from wmscore.evidence.traces import Trace
 from wmscore.scores import Scores
 
@@ -46,6 +51,7 @@ def postmortem(
         "",
         *markdown_table(*summary_table(results, roles)),
         "",
+        *unmatched_rows(results),
         (
             "Axis columns: median [quartiles] over rows of the mean score over defined steps, "
             "1 = perfect. Usable horizon per scenario (median over seeds):"

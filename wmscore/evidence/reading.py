@@ -70,21 +70,25 @@ def read_scores(place: str | Path) -> StoredScores:
     files = sorted((path / "scores").glob("*.safetensors"))
     if not files:
         raise ValueError(f"{place}: expected an evidence folder (scores/*.safetensors), found none")
+    roles = _roles(path / "comparison.json")
+    order = list(roles)  # as they were scored: the first of two is the baseline
+    results = [Scores.load(file) for file in files]
+    results.sort(key=lambda s: order.index(s.model) if s.model in order else len(order))
     return StoredScores(
         place=str(place),
-        results=tuple(Scores.load(file) for file in files),
-        roles=_roles(path / "comparison.json"),
+        results=tuple(results),
+        roles={name: role for name, role in roles.items() if role != "model"},
     )
 
 
 def _roles(path: Path) -> dict[str, str]:
-    """Of the anchors, where the folder records them."""
+    """Of all models, in order, where the folder records them."""
     if not path.exists():
         return {}
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
         roles = data["roles"]
-        return {str(name): str(role) for name, role in roles.items() if role != "model"}
+        return {str(name): str(role) for name, role in roles.items()}
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path}: expected the comparison of an evidence folder: {error}"

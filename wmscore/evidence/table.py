@@ -15,7 +15,14 @@ from wmscore.evidence.horizons import mean_horizon_cell
 from wmscore.files import atomic_file
 from wmscore.scores import Scores
 
-__all__ = ["action_table", "horizon_table", "ranked", "summary_table", "write_metrics"]
+__all__ = [
+    "action_table",
+    "horizon_table",
+    "ranked",
+    "summary_table",
+    "unmatched_rows",
+    "write_metrics",
+]
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -95,6 +102,20 @@ def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None
     return head, body
 
 
+def unmatched_rows(results: Sequence[Scores]) -> list[str]:
+    """A sentence where models lack different rows, so that their means do not compare."""
+    faulty = {scores.model: scores.fault != 0 for scores in results}
+    first = next(iter(faulty.values()))
+    if all(torch.equal(fault, first) for fault in faulty.values()):
+        return []
+    lost = [f"{name} lacks {int(n.sum())} of {len(n)}" for name, n in faulty.items() if n.any()]
+    text = (
+        f"Each model is shown on the rows that it has ({', '.join(lost)}): a model that loses hard "
+        "rows looks better here. The ranking and the comparisons take rows that both have."
+    )
+    return [text]
+
+
 def horizon_table(results: Sequence[Scores]) -> Table:
     """Scenario x model: the median usable horizon over seeds, `>=` where it is censored."""
     order = ranked(results)
@@ -148,8 +169,11 @@ def _cell(value: float | None, form: str) -> str:
 
 
 def _axis_cell(scores: Scores, axis: str) -> str:
-    """Median [quartiles] over rows of the row's mean score; undefined rows are counted."""
-    rows = scores.axes[axis].values.nanmean(1)
+    """Median [quartiles] over rows of the row's mean score; undefined rows are counted.
+
+    A row with an evaluation fault is undefined, whatever it still shows.
+    """
+    rows = scores.axes[axis].values.nanmean(1).masked_fill(scores.fault != 0, float("nan"))
     known = rows[~rows.isnan()]
     if not len(known):
         return "undefined"

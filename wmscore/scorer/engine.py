@@ -352,6 +352,17 @@ class Scorer:
             axis=torch.where(judged, horizon.axis, -1),
             reason=torch.where(judged, horizon.reason, fault),
             usable_share=horizon.usable_share.masked_fill(~judged, float("nan")),
+            axis_steps=torch.where(judged, horizon.axis_steps, -1),
+            axis_censored=horizon.axis_censored & judged,
+            axis_defined=horizon.axis_defined & judged,
+            axis_reason=torch.where(judged, horizon.axis_reason, fault),
+            pending=horizon.pending & judged,
+            failures=horizon.failures * judged,
+            recovery=horizon.recovery * judged,
+            recovered_steps=horizon.recovered_steps * judged,
+            lost_steps=horizon.lost_steps * judged,
+            margin=horizon.margin.masked_fill(~judged, float("nan")),
+            smallest_margin=horizon.smallest_margin.masked_fill(~judged, float("nan")),
         )
         info = {
             k.removeprefix("info."): gather(k, torch.zeros(rows, *v.shape[1:], dtype=v.dtype))
