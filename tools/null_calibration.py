@@ -11,7 +11,6 @@ judges the same ones.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from document_tables import with_table
 from null_panels import (
     HORIZON_INTERACTION,
     INTERACTION,
@@ -34,6 +32,7 @@ from null_panels import (
     true_difference,
 )
 from null_procedures import LEVEL, PROCEDURES, SURVIVAL
+from study_command import run_study
 
 from wmscore.extras import require
 from wmscore.files import atomic_file
@@ -289,28 +288,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--panels", type=int, default=PANELS)
-    parser.add_argument("--json", type=Path, help="write what was found")
-    parser.add_argument("--tables", type=Path, help="read that instead of running")
-    parser.add_argument("--write", type=Path, help="document whose tables to replace")
-    parser.add_argument("--figure", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    if options.tables:
-        found = json.loads(options.tables.read_text(encoding="utf-8"))
-    else:
-        found = study(options.panels)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    made = tables(found)
-    if options.write:
-        text = options.write.read_text(encoding="utf-8")
-        for name, table in made.items():
-            text = with_table(text, name, table)
-        options.write.write_text(text, encoding="utf-8")
-    else:
-        print("\n\n".join(f"{name}\n{table}" for name, table in made.items()))
-    if options.figure:
-        write_figure(options.figure, found)
+    run_study(parser, lambda options: study(options.panels), tables, write_figure)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import platform
 from collections.abc import Mapping
@@ -21,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from document_tables import with_table
 from ranking_rollouts import FAMILIES
+from study_command import run_study
 from torch import Tensor
 
 from wmscore.comparison.null_checks import null_check, null_check_pair
@@ -260,28 +259,12 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--worlds", type=int, default=2000)
-    parser.add_argument("--json", type=Path, help="write what was found")
-    parser.add_argument("--tables", type=Path, help="read that instead of folders")
-    parser.add_argument("--write", type=Path, help="document whose tables to replace")
-    parser.add_argument("--figure", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    if options.tables:
-        found = json.loads(options.tables.read_text(encoding="utf-8"))
-    else:
-        found = study(options.folders, options.draws, options.worlds)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    made = tables(found)
-    if options.write:
-        text = options.write.read_text(encoding="utf-8")
-        for name, table in made.items():
-            text = with_table(text, name, table)
-        options.write.write_text(text, encoding="utf-8")
-    else:
-        print("\n\n".join(f"{name}\n{table}" for name, table in made.items()))
-    if options.figure:
-        write_figure(options.figure, found)
+    run_study(
+        parser,
+        lambda options: study(options.folders, options.draws, options.worlds),
+        tables,
+        write_figure,
+    )
 
 
 if __name__ == "__main__":

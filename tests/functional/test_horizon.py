@@ -299,6 +299,12 @@ def test_usable_horizon_errors() -> None:
         usable_horizon(scores[0], thresholds, patience=2)
     with pytest.raises(ValueError, match=r"thresholds must have shape \[A\] = \(2,\)"):
         usable_horizon(scores, torch.zeros(3), patience=2)
+    low = torch.tensor([0.5, math.nan])
+    with pytest.raises(
+        ValueError, match=r"at least the thresholds, got 0.5 with a threshold of 0.6"
+    ):
+        usable_horizon(scores, torch.tensor([0.6, 0.9]), patience=2, recover_thresholds=low)
+    usable_horizon(scores, torch.tensor([0.5, 0.9]), patience=2, recover_thresholds=low)
     with pytest.raises(TypeError, match=r"thresholds must be a torch.Tensor"):
         usable_horizon(scores, 0.5, patience=2)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="patience must have shape"):

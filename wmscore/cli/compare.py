@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
 from wmscore.cli.output import (
@@ -118,11 +117,13 @@ def _finish(args: argparse.Namespace, found: Any, show: Any, code: int) -> int:
     from wmscore.comparison.result import to_text
     from wmscore.files import atomic_file
 
+    if args.out or args.json:
+        text = to_text(found.to_json())
     if args.out:
         with atomic_file(args.out) as draft:
-            draft.write_text(to_text(found.to_json()), encoding="utf-8")
+            draft.write_text(text, encoding="utf-8")
     if args.json:
-        print(json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+        print(text, end="")
     else:
         show()
     return code

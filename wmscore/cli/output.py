@@ -28,7 +28,8 @@ _FILE_WIDTH = 130  # of tables that go to a file or a pipe
 
 def print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
     """The matched tables of a comparison, and the ranking."""
-    from wmscore.comparison import compare_models, ranking_table
+    from wmscore.comparison import rank, ranking_table
+    from wmscore.comparison.report import rolled_out
     from wmscore.evidence import action_table, horizon_table, summary_table, unmatched_rows
 
     panel = results[0].panel
@@ -47,8 +48,8 @@ def print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
     print_table(
         console, "Usable horizon, median over seeds (>= : never failed)", *horizon_table(results)
     )
-    ranking = compare_models(results, roles=roles).ranking
-    if ranking is not None:
+    if len(rolled := rolled_out(results)) > 1:
+        ranking = rank(rolled, roles=roles)
         print_table(console, RANKING, *ranking_table(ranking))
         print_sentences(console, ranking.verdict())
 

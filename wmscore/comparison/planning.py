@@ -7,17 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from wmscore.comparison.gate import GATE_SCENARIOS
 from wmscore.comparison.paired import PairedDifference
 from wmscore.stats import detectable_difference, paired_variance, scenarios_needed, seeds_needed
 
-__all__ = ["LEAST_SCENARIOS", "POWER", "Needed", "needed"]
+__all__ = ["POWER", "Needed", "needed"]
 
 POWER = 0.8
 """Probability with which a difference is to be found."""
-
-
-LEAST_SCENARIOS = 6
-"""Below so many a comparison has no p-value, and no answer."""
 
 
 class Needed(NamedTuple):
@@ -79,13 +76,13 @@ def needed(
         margin=one_sided,
         level=level,
     )
-    few = found.scenarios < LEAST_SCENARIOS  # no p-value, whatever the seeds
+    few = found.scenarios < GATE_SCENARIOS  # no p-value, whatever the seeds
     return Needed(
         detectable_difference(
             found.deviation, found.scenarios, power=POWER, level=level
         ).masked_fill(few, torch.nan),
         scenarios_needed(gap, found.deviation, power=POWER, margin=one_sided, level=level).clamp(
-            min=LEAST_SCENARIOS
+            min=GATE_SCENARIOS
         ),
         torch.where(few & ~seeds.isnan(), torch.inf, seeds),
     )

@@ -187,9 +187,7 @@ def rank(
     cells = matched_cells(kept) if kept else None
     models, pairs = _ranked(kept, cells, anchors, level, draws, seed)
     beside = [
-        _anchor(scores, anchors[scores.model], level)
-        for scores in results
-        if all(scores is not other for other in judged)
+        _anchor(scores, anchors[scores.model], level) for scores in results if scores not in judged
     ]
     lost = {scores.model: _lost(scores) for scores in left_out}
     return Ranking(

@@ -18,7 +18,7 @@ from wmscore.rollouts import TEACHER_FORCED
 from wmscore.scores import Scores
 from wmscore.stats import holm
 
-__all__ = ["Report", "compare_models"]
+__all__ = ["Report", "compare_models", "rolled_out"]
 
 _TOLD = 6  # pairs that are named
 _ROUNDING = 1e-12
@@ -83,6 +83,11 @@ class Report:
         return read_json(cls, data, "report")
 
 
+def rolled_out(results: Sequence[Scores]) -> list[Scores]:
+    """Without one-step predictions (teacher-forced), which are another task."""
+    return [scores for scores in results if not scores.model.endswith(TEACHER_FORCED)]
+
+
 def compare_models(
     results: Sequence[Scores],
     *,
@@ -119,7 +124,7 @@ def compare_models(
     unknown = set(anchors) - {scores.model for scores in results}
     if unknown:
         raise ValueError(f"roles: no results of {', '.join(sorted(unknown))}")
-    rolled = [scores for scores in results if not scores.model.endswith(TEACHER_FORCED)]
+    rolled = rolled_out(results)
     judged = [scores.model for scores in rolled if scores.model not in anchors] or [
         scores.model for scores in rolled
     ]

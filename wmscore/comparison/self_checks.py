@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wmscore.comparison.cells import RESOLUTION, matched_cells
+from wmscore.comparison.gate import GATE_SCENARIOS
 from wmscore.comparison.null_checks import DRAWS, NullCheck, Rejections, null_check, null_check_pair
 from wmscore.comparison.phrases import count
 from wmscore.comparison.same import check_comparable
@@ -25,7 +26,6 @@ __all__ = ["SelfCheck", "horizon_cells", "self_check"]
 
 _DOUBT = 0.01  # p-value from which on something is called wrong
 _MOST = 0.5  # share of repeated rows from which a seed is the one of the first recording
-_LEAST = 6  # scenarios below which sign flips have no p-value
 
 Outcome = Literal["pass", "fail", "undecided"]
 
@@ -76,7 +76,7 @@ class SelfCheck:
             doubts += [self.recordings.p_value, self.recordings.interaction_p]
         if self.splits.chosen.valid is False or min(_known(doubts), default=1.0) < _DOUBT:
             return "fail"
-        few = self.splits.scenarios - self.splits.tied < _LEAST
+        few = self.splits.scenarios - self.splits.tied < GATE_SCENARIOS
         few |= bool(self.repeated_seeds)  # what repeats the first recording says nothing of it
         open_questions = any(math.isnan(p) for p in doubts)
         return "undecided" if few or open_questions or self.splits.chosen.valid is None else "pass"
@@ -214,8 +214,9 @@ def _of_splits(found: NullCheck) -> str:
     chosen = found.chosen
     if chosen.valid is None:
         return (
-            f"{count(found.scenarios, 'scenario')} with two seeds or more, {_LEAST} are needed: "
-            "below that no result could be significant at 5 %, and there is nothing to check."
+            f"{count(found.scenarios, 'scenario')} with two seeds or more, {GATE_SCENARIOS} are "
+            "needed: below that no result could be significant at 5 %, and there is nothing to "
+            "check."
         )
     if found.tied == found.scenarios:
         return (

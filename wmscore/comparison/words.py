@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from wmscore.comparison.gate import GATE_SCENARIOS
 from wmscore.comparison.notes import lost_pairs
 from wmscore.comparison.phrases import (
     count,
@@ -21,7 +22,7 @@ from wmscore.comparison.result import Comparison, Difference, Side
 
 __all__ = ["shown", "verdict"]
 
-_LEAST, _GOOD = 6, 12  # scenarios for a p-value at all, and for a test that is not coarse
+_GOOD = 12  # scenarios for a test that is not coarse
 _MOST = 0.5  # share from which something holds for most rollouts
 
 
@@ -105,12 +106,12 @@ def _few(found: Comparison) -> list[str]:
             return [_no_chance(found)]
         return [f"There is no p-value: {count(part.pairs, 'pair')} cannot give one below 0.05."]
     number_of = count(part.scenarios, "scenario")
-    if part.scenarios < _LEAST:
+    if part.scenarios < GATE_SCENARIOS:
         smallest = 2.0 ** (1 - part.scenarios)
         text = (
             f"There is no p-value: if the models were alike, {number_of} could not give one below "
-            f"{smallest:.3g}, so that nothing could be significant. It takes at least {_LEAST} "
-            f"scenarios, better {_GOOD} or more."
+            f"{smallest:.3g}, so that nothing could be significant. It takes at least "
+            f"{GATE_SCENARIOS} scenarios, better {_GOOD} or more."
         )
         return [text]
     if part.scenarios < _GOOD:
@@ -237,7 +238,7 @@ def _next_steps(found: Comparison) -> list[str]:
     )
     ways = []
     if math.isfinite(part.scenarios_needed) and part.scenarios_needed > part.scenarios:
-        ways.append(f"about {count(max(part.scenarios_needed, _LEAST), 'scenario')}")
+        ways.append(f"about {count(max(part.scenarios_needed, GATE_SCENARIOS), 'scenario')}")
     if math.isfinite(part.seeds_needed) and part.seeds_needed > found.seeds:
         ways.append(f"about {count(part.seeds_needed, 'seed')} per scenario")
     if ways:

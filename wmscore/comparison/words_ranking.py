@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from wmscore.comparison.gate import GATE_SCENARIOS
 from wmscore.comparison.phrases import count, number, p_text, readable, share, signed
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ranking_verdict"]
 
-_LEAST = 6  # scenarios for a p-value at all
 _SHOWN = 4  # pairs that are told one by one
 _ROUNDING = 1e-12
 
@@ -64,15 +64,15 @@ def _order(found: Ranking) -> list[str]:
     several = len(found.pairs) > 1
     family = f" after Holm over {len(found.pairs)} pairs" if several else ""
     least = 2.0 ** (1 - found.scenarios) * len(found.pairs)
-    if found.scenarios < _LEAST or least > alpha:
-        enough = max(_LEAST, math.ceil(1 + math.log2(len(found.pairs) / alpha)))
+    if found.scenarios < GATE_SCENARIOS or least > alpha:
+        enough = max(GATE_SCENARIOS, math.ceil(1 + math.log2(len(found.pairs) / alpha)))
         lines.append(
             f"No order can be settled: {count(found.scenarios, 'scenario')} can give no p-value "
             f"below {p_text(min(1.0, least))}{family}, however clear it is; it takes at "
             f"least {enough}."
         )
         open_pairs = [p for p in neighbours if not p.p_value <= alpha]
-        if found.scenarios >= _LEAST and open_pairs:
+        if found.scenarios >= GATE_SCENARIOS and open_pairs:
             lines.append(f"Each pair by itself, not settled: {_told(open_pairs, raw=True)}.")
         return lines
     unsettled = [p for p in neighbours if not p.p_holm <= alpha]

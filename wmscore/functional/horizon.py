@@ -147,6 +147,7 @@ def usable_horizon(
     _check_axis_thresholds("thresholds", thresholds, scores)
     if recover_thresholds is not None:
         _check_axis_thresholds("recover_thresholds", recover_thresholds, scores)
+        _check_order(thresholds, recover_thresholds)
     check_choice("mode", mode, MODES)
     share = _share_of(min_defined, axes, scores.device)
     if gated is None:
@@ -226,6 +227,19 @@ def _check_axis_thresholds(name: str, value: Tensor, scores: Tensor) -> None:
         check_per_axis(name, value, scores.shape[0])
         value = value[:, None]
     check_threshold(name, value, scores)
+
+
+def _check_order(thresholds: Tensor, recover: Tensor) -> None:
+    """No axis recovers below where it fails; looked at on the CPU only, where nothing waits."""
+    if recover.device.type != "cpu" or thresholds.device.type != "cpu":
+        return
+    low, high = torch.broadcast_tensors(_per_step(thresholds), _per_step(recover))  # type: ignore[no-untyped-call]
+    wrong = low > high  # false where either is NaN
+    if bool(wrong.any()):
+        raise ValueError(
+            "recover_thresholds must be at least the thresholds, got "
+            f"{high[wrong][0].item()} with a threshold of {low[wrong][0].item()}"
+        )
 
 
 def _per_step(thresholds: Tensor) -> Tensor:

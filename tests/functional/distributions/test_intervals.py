@@ -20,7 +20,8 @@ from wmscore.functional.distributions import (
     frechet_interval_from_moments,
     kernel_interval,
 )
-from wmscore.functional.distributions.intervals import half_samples, strata_of, student_quantile
+from wmscore.functional.distributions.intervals import half_samples, strata_of
+from wmscore.stats import student_quantile
 
 CLUSTERS, SEEDS, WIDTH = 8, 3, 4
 
@@ -206,7 +207,8 @@ def test_student_quantile() -> None:
     for freedom in (1, 2, 3, 4, 5, 10, 51, 200):
         for probability in (0.9, 0.975, 0.9995):
             expected = stats.t.ppf(probability, freedom)
-            assert student_quantile(probability, freedom) == pytest.approx(expected, rel=1e-9)
+            found = student_quantile(*torch.tensor([probability, freedom], dtype=torch.float64))
+            assert found.item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_bad_input() -> None:

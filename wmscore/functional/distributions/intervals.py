@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +16,7 @@ from wmscore.functional.distributions.frechet import (
 from wmscore.functional.distributions.kernels import Kernel, KernelSums, PolynomialKernel
 from wmscore.functional.distributions.moments import FeatureMoments
 from wmscore.functional.reasons import Reason
+from wmscore.stats import student_quantile
 
 __all__ = [
     "Clusters",
@@ -316,31 +316,6 @@ def half_samples(strata: list[Tensor], draws: int, seed: int) -> Tensor:
     return torch.stack([picks, ~picks], dim=1).flatten(0, 1)
 
 
-def student_quantile(probability: float, freedom: int) -> float:
-    """Quantile of Student's t above the median, by bisection of `_student_share`."""
-    share = 2 * probability - 1  # of what lies between -t and t
-    low, high = 0.0, 1.0
-    while _student_share(high, freedom) < share:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _student_share(middle, freedom) < share else (low, middle)
-    return (low + high) / 2
-
-
-def _student_share(t: float, freedom: int) -> float:
-    """P(|T| < t) for whole degrees of freedom: a finite sum (Abramowitz and Stegun 26.7.3, 4)."""
-    angle = math.atan(t / math.sqrt(freedom))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = freedom % 2
-    term = cosine if odd else 1.0
-    total = 0.0
-    for k in range(1 + odd, freedom, 2):  # one term less with each two degrees
-        total += term
-        term *= cosine**2 * k / (k + 1)
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total
-
-
 def _interval(
     distance: Tensor, reason: Tensor, halves: Tensor, strata: list[Tensor], confidence: float
 ) -> DistanceInterval:
@@ -350,7 +325,10 @@ def _interval(
     reason = reason.where(~undefined, int(Reason.TOO_FEW_SAMPLES))
     middle = halves.mean(0).where(reason == Reason.DEFINED, torch.nan)
     error = (halves - middle).square().mean(0).sqrt()
-    reach = student_quantile((1 + confidence) / 2, clusters - len(strata)) * error
+    probability, freedom = torch.tensor(
+        [(1 + confidence) / 2, clusters - len(strata)], dtype=torch.float64
+    )
+    reach = student_quantile(probability, freedom).to(error.device) * error
     return DistanceInterval(
         distance=distance,
         low=distance - reach,
