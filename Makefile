@@ -78,5 +78,5 @@ $(VENV)/.built: $(VENV)/.dependencies csrc/CMakeLists.txt $(SOURCES)
 	touch $@
 
 $(VENV)/.development: $(VENV)/.dependencies
-	$(PIP) --group dev --group oracles
+	$(PIP) --group dev --group oracles --group systems
 	touch $@

@@ -36,6 +36,7 @@ from wmscore.files import atomic_file
 
 __all__ = [
     "ActionSpace",
+    "ActionUnit",
     "AxisCalibration",
     "AxisName",
     "AxisSpec",
@@ -51,6 +52,7 @@ M = TypeVar("M", bound=BaseModel)
 
 AxisName = Literal["perceptual_drift", "latent_drift", "identity_persistence", "action_response"]
 Continuation = Literal["hold", "cycle", "noop"]
+ActionUnit = Literal["button", "degree", "radian", "metre", "pixel", "number"]
 Action = StrictStr | tuple[StrictFloat, ...]
 Name = Annotated[StrictStr, Field(min_length=1)]
 Unit = Annotated[StrictFloat, Field(ge=0.0, le=1.0)]
@@ -130,15 +132,28 @@ class Observation(_Frozen):
 
 
 class ActionSpace(_Frozen):
-    """Discrete actions by name, or a continuous vector with one name per dimension."""
+    """Discrete actions by name, or a continuous vector with one name per dimension.
+
+    `units` says what each dimension is, as far as models must agree on it: `button` (0 or 1, held
+    during the step), `degree` or `radian` (turn during the step), `metre` (way during the step),
+    `pixel` (of a mouse) or `number`. Of turns, yaw is positive to the right and pitch upwards.
+    """
 
     kind: Literal["discrete", "continuous"] = "discrete"
     names: Annotated[tuple[Name, ...], Field(min_length=1)]
+    units: tuple[ActionUnit, ...] | None = None
     noop: Action | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         _refuse_repeats("names", self.names)
+        if self.units is not None and (
+            self.kind == "discrete" or len(self.units) != len(self.names)
+        ):
+            raise ValueError(
+                "units: expected one per name of a continuous space, "
+                f"got {len(self.units)} for {len(self.names)} {self.kind} names"
+            )
         if self.noop is not None:
             self.check_action("noop", self.noop)
         return self
@@ -150,6 +165,12 @@ class ActionSpace(_Frozen):
                 raise ValueError(f"{field}: expected one of {list(self.names)}, got {action!r}")
         elif isinstance(action, str) or len(action) != len(self.names):
             raise ValueError(f"{field}: expected {len(self.names)} numbers, got {action!r}")
+        elif self.units is not None:
+            for name, unit, value in zip(self.names, self.units, action, strict=True):
+                if unit == "button" and value not in (0.0, 1.0):
+                    raise ValueError(
+                        f"{field}: expected 0 or 1 for the button {name!r}, got {value}"
+                    )
 
     def encode(self, script: tuple[Action, ...]) -> Tensor:
         """Turn a script into a tensor: `[T]` int64 (discrete) or `[T, A]` float32 (continuous)."""

@@ -66,6 +66,10 @@ def panel_items(
                     branch=branch,
                     actions=panel.actions(s, branch),
                     action_names=space.names,
+                    action_units=space.units or (),
+                    fps=None
+                    if panel.contract.observation is None
+                    else panel.contract.observation.fps,
                     noop=noop,
                     frame=frame,
                     labels=labels,

@@ -19,23 +19,32 @@ class Capabilities:
     """What a model can do, so that the harness can feed it and record what it cannot promise.
 
     Attributes:
-        actions: the kind of action it takes; "none" ignores them.
+        actions: the kind of action it takes; "none" ignores them, "text" takes them as words.
         action_names: names of discrete actions it knows, or of vector components.
+        action_units: unit of each vector component (`wmscore.manifest.ActionUnit`), or empty.
+        actions_exact: False where it is only roughly known which action acts between which frames.
         deterministic: same items give the same pixels.
         seedable: `Item.seed` changes what is random, and only it does.
         prefix_causal: the first frames do not depend on the horizon or on later actions.
         batch_invariant: a row's pixels do not depend on the rows beside it.
+        frames_per_call: frames that one call of a chunked model generates, 1 for step models, or
+            None where it is any number.
+        context_frames: frames that it looks back on.
         labels: rollouts carry object labels.
         fps: frames per second.
         frame_size: (height, width).
     """
 
-    actions: Literal["none", "discrete", "continuous"]
+    actions: Literal["none", "discrete", "continuous", "text"]
     action_names: tuple[str, ...] = ()
+    action_units: tuple[str, ...] = ()
+    actions_exact: bool = True
     deterministic: bool = True
     seedable: bool = True
     prefix_causal: bool = True
     batch_invariant: bool = True
+    frames_per_call: int | None = None
+    context_frames: int = 1
     labels: bool = False
     fps: float
     frame_size: tuple[int, int]
@@ -54,7 +63,9 @@ class Item:
         seed: the row's seed.
         branch: which script of the counterfactual group; 0 = commanded.
         actions: `[T]` int64 or `[T, A]` floating point.
-        action_names: what the numbers in discrete `actions` mean.
+        action_names: what the numbers in discrete `actions` mean, or the names of the components.
+        action_units: unit of each component of vector actions, or empty where the panel names none.
+        fps: frames per second of the panel's observation, or None where it is open.
         noop: the action that commands nothing, as index or vector, or None if there is none.
         noise_seed: for simulators: None replays the scenario's own randomness (the reference);
             a number draws the world's randomness anew from the same initial state.
@@ -72,6 +83,8 @@ class Item:
     branch: int
     actions: Tensor
     action_names: tuple[str, ...]
+    action_units: tuple[str, ...] = ()
+    fps: float | None = None
     noop: int | tuple[float, ...] | None = None
     reset: dict[str, Any] = field(default_factory=dict)
     noise_seed: int | None = None
