@@ -50,7 +50,7 @@ class Loss:
         steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
         said = f"{self.component}: {self.kind} at {steps}"
         if self.largest is not None:
-            unit = f" {self.unit}" if self.unit else ""
+            unit = f" {self.unit}" if self.unit not in ("", "number") else ""
             said += f", by up to {self.largest:.4g}{unit}"
         return f"{said}: {self.text}" if self.text else said
 

@@ -226,12 +226,10 @@ def dropped_components(timeline: Timeline, kept: Sequence[str], text: str) -> li
         if name in kept:
             continue
         gap = (timeline.actions[..., i] - rest[i]).abs()
-        if bool((gap > 0).any()):
-            found.append(
-                Loss(
-                    "dropped", name, int((gap > 0).sum()), float(gap.max()), timeline.units[i], text
-                )
-            )
+        if steps := int((gap > 0).sum()):
+            unit = timeline.units[i]
+            size = None if unit == "button" else float(gap.max())
+            found.append(Loss("dropped", name, steps, size, unit, text))
     return found
 
 

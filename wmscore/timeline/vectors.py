@@ -35,7 +35,7 @@ class SameVector:
         >>> convert = SameVector(("yaw", "w"), limits={"yaw": (-5.0, 5.0)})
         >>> line = Timeline.of(torch.tensor([[1.0, 9.0]]), ("w", "yaw"), fps=20.0)
         >>> convert(line).value.tolist(), str(convert(line).losses[0])
-        ([[5.0, 1.0]], 'yaw: clipped at 1 step, by up to 4 number: to -5..5')
+        ([[5.0, 1.0]], 'yaw: clipped at 1 step, by up to 4: to -5..5')
     """
 
     def __init__(
