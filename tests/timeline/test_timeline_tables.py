@@ -133,6 +133,13 @@ def test_vectors_are_reordered_converted_scaled_and_clipped() -> None:
         "roll: dropped at 1 step, by up to 9 degree: the model does not have it",
     )
     assert found.losses[0].largest == pytest.approx(15, abs=1e-4)
+    low = SameVector(("yaw",), limits={"yaw": (-20.0, 60.0)})(start)
+    assert [(loss.kind, loss.steps, loss.largest) for loss in low.losses[:1]] == [
+        ("clipped", 1, 10)
+    ]
+    turned = SameVector(("yaw",), scale={"yaw": -1.0}, limits={"yaw": (-20.0, 60.0)})(start)
+    assert turned.losses[0].text == "to -60..20"
+    assert (turned.losses[0].steps, turned.losses[0].largest) == (1, 25)
 
 
 @settings(deadline=None, max_examples=30)

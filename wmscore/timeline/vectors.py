@@ -91,6 +91,7 @@ class SameVector:
             if name in self.limits:
                 low, high = self.limits[name]
                 inside = scaled.clamp(low, high)
+                ends = sorted((low / factor, high / factor))
                 gap = (scaled - inside).abs().double() / abs(factor)
                 if bool((gap > 0).any()):
                     losses.append(
@@ -100,7 +101,7 @@ class SameVector:
                             int((gap > 0).sum()),
                             float(gap.max()),
                             unit,
-                            f"to {low / factor:g}..{high / factor:g}",
+                            f"to {ends[0]:g}..{ends[1]:g}",
                         )
                     )
                 scaled = inside
