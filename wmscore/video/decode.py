@@ -79,7 +79,7 @@ def read_with_pyav(
             container.seek(int((since + zero) / stream.time_base), stream=stream)
         # Frames are at or after `since` where rounding to the grain of the file says so.
         grain = 1.5 * float(stream.time_base)
-        whole, seen = True, 0
+        whole, seen, passed = True, 0, 0
         for frame in _decoded(av, container, stream, packets):
             if frame.pts is None:
                 raise VideoError(
@@ -93,7 +93,10 @@ def read_with_pyav(
                 break
             seen += 1
             packets.readable = seen
-            if (since is not None and time < since - grain) or seen <= start:
+            if since is not None and time < since - grain:
+                continue
+            passed += 1
+            if passed <= start:
                 continue
             if rotation != frame.rotation % 360 and kept:
                 raise VideoError(f"{path}: turns its picture at frame {seen - 1}", seen - 1)
@@ -114,9 +117,12 @@ def read_with_pyav(
             raise VideoError(f"{path}: {packets.broken}{_expected(stream)}", packets.readable)
         if whole:
             _check_whole(path, stream, container, packets, last_end)
-        wanted = None if frames is None else start + frames
-        if wanted is not None and len(kept) < (frames or 0):
-            raise VideoError(f"{path}: expected at least {wanted} frames, got {seen}", seen)
+        if frames is not None and len(kept) < frames:
+            raise VideoError(
+                f"{path}: expected at least {start + frames} frames{_asked(0, since, until)}, "
+                f"got {passed}",
+                seen,
+            )
         if not kept:
             raise VideoError(
                 f"{path}: expected at least one frame{_asked(start, since, until)}", seen
