@@ -52,14 +52,14 @@ class ActionTable:
             if wrong:
                 raise ValueError(f"actions: expected 0..{len(item.action_names) - 1}, got {wrong}")
             return tuple(self.names.index(item.action_names[i]) for i in actions.tolist())
+        missing = [name for name in self.names if name not in item.action_names]
+        if missing:
+            raise ValueError(f"action_names: expected {list(self.names)}, {missing} are missing")
         if actions.dim() != 2 or actions.shape[1] != len(self.names):
             raise ValueError(
                 f"actions: expected [T, {len(self.names)}] for {list(self.names)}, "
                 f"got {list(actions.shape)} {actions.dtype}"
             )
-        missing = [name for name in self.names if name not in item.action_names]
-        if missing:
-            raise ValueError(f"action_names: expected {list(self.names)}, {missing} are missing")
         order = [item.action_names.index(name) for name in self.names]
         return tuple(self._vector("actions", row) for row in actions[:, order].tolist())
 

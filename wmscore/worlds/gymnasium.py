@@ -119,6 +119,8 @@ class GymnasiumWorld:
                 "num_envs, processes: expected with a single environment only, got a "
                 f"{type(first).__name__} of {first.num_envs}"
             )
+        if self._whole:
+            self.num_envs = int(first.num_envs)
         self._table = action_table(first.single_action_space, actions)
         dimensions = len(self._table.names) if self._table.kind == "continuous" else 0
         if len(action_units) not in (0, dimensions):
