@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -17,7 +17,7 @@ class Room(gymnasium.Env[Any, Any]):
     Actions 5 (stay), 6 (right), or a vector [way, ink]. The dot starts at `seed % 3 + start`.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 6}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 6}
 
     def __init__(self, vector: bool = False, last: int = 7, render_mode: str | None = None) -> None:
         self.vector, self.last, self.render_mode = vector, last, render_mode

@@ -16,7 +16,7 @@ from wmscore.worlds import Item, WorldModel
 from wmscore.worlds.gymnasium import GymnasiumWorld
 
 pytest.importorskip("gymnasium")
-from tests.worlds.gym_rooms import Room, make_blind_room, make_room, make_vector_room  # noqa: E402
+from tests.worlds.gym_rooms import Room, make_blind_room, make_room, make_vector_room
 
 NAMES = ("stay", "right")
 

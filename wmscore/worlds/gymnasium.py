@@ -49,8 +49,8 @@ class GymnasiumWorld:
     that draws nothing then, or from a generator of its own, plays the same.
 
     Example:
-        >>> with GymnasiumWorld("CartPole-v1", actions=["left", "right"]) as world:  # doctest: +SKIP
-        ...     rollouts = world.rollout(items, horizon=32)
+        >>> world = GymnasiumWorld("CartPole-v1", actions=["left", "right"])  # doctest: +SKIP
+        >>> rollouts = world.rollout(items, horizon=32)  # doctest: +SKIP
     """
 
     def __init__(
