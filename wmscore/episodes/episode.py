@@ -9,11 +9,31 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-__all__ = ["Episode", "EpisodeError", "EpisodeKey", "EpisodeSource", "SourceFacts"]
+__all__ = [
+    "Episode",
+    "EpisodeError",
+    "EpisodeKey",
+    "EpisodeSource",
+    "EpisodeTooShortError",
+    "SourceFacts",
+]
 
 
 class EpisodeError(ValueError):
     """One episode cannot be used; the message names it and says what was expected and found."""
+
+
+class EpisodeTooShortError(EpisodeError):
+    """An episode ends before what was asked for.
+
+    Attributes:
+        frames: how many it has.
+    """
+
+    def __init__(self, message: str, frames: int) -> None:
+        """Say what was expected and how many there are."""
+        super().__init__(message)
+        self.frames = frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,14 +161,15 @@ class Episode:
         """Frames `start .. start + frames - 1` (to the end by default) and what acts between them.
 
         Raises:
-            EpisodeError: the episode does not reach so far.
+            EpisodeTooShortError: the episode does not reach so far.
         """
         total = self.frames.shape[0]
         count = total - start if frames is None else frames
         if start < 0 or count < 1 or start + count > total:
-            raise EpisodeError(
+            raise EpisodeTooShortError(
                 f"episode {self.key.id!r}: expected frames {start}..{start + count - 1}, "
-                f"has 0..{total - 1}"
+                f"has 0..{total - 1}",
+                total,
             )
         stop = start + count
         return replace(
@@ -186,6 +207,7 @@ class EpisodeSource(Protocol):
         """Read one, or only its frames `start .. start + frames - 1`.
 
         Raises:
-            EpisodeError: this one cannot be read, or is too short; others may be read all the same.
+            EpisodeTooShortError: it ends before; says how many frames it has.
+            EpisodeError: this one cannot be read; others may be read all the same.
         """
         ...

@@ -14,7 +14,7 @@ from torch import Tensor
 from wmscore.extras import require
 from wmscore.video.facts import CodecFacts, Video, VideoError, is_lossy
 
-__all__ = ["packet_times", "probe_video", "read_with_pyav"]
+__all__ = ["packet_times", "probe_video", "read_with_pyav", "stored_facts"]
 
 _MOST_AHEAD = 512  # a header may promise any number of frames
 
@@ -184,6 +184,15 @@ def packet_times(path: str | Path) -> tuple[Tensor, CodecFacts]:
             raise VideoError(f"{path}: expected at least one frame, got none")
         facts = _facts(container, stream, packets, 0)
     return torch.tensor(packets.times, dtype=torch.float64), facts
+
+
+def stored_facts(path: str | Path) -> CodecFacts:
+    """How a file is stored, over its whole length, without decoding it.
+
+    Raises:
+        VideoError: the file cannot be read, or ends before its header says.
+    """
+    return packet_times(path)[1]
 
 
 def probe_video(path: str | Path) -> Video:
