@@ -1,5 +1,7 @@
 """Recorded and generated episodes: clips, datasets, and what is known about them."""
 
+from wmscore.episodes.action_files import read_action_rows
+from wmscore.episodes.arrays import ArrayEpisodes
 from wmscore.episodes.clips import ClipFolder
 from wmscore.episodes.cut import ClipCut, cut_clip, repeated_frames
 from wmscore.episodes.episode import (
@@ -10,10 +12,16 @@ from wmscore.episodes.episode import (
     EpisodeTooShortError,
     SourceFacts,
 )
+from wmscore.episodes.hdf5 import MinariEpisodes, RobomimicEpisodes
+from wmscore.episodes.lerobot import LeRobotEpisodes
 from wmscore.episodes.naming import ClipEntry
+from wmscore.episodes.panels import panel_from_episodes
+from wmscore.episodes.sidecars import VideoEpisodes
 from wmscore.episodes.timed import TimedAction, read_timed_script, timed_actions
+from wmscore.episodes.windows import EpisodeWindows, episode_length
 
 __all__ = [
+    "ArrayEpisodes",
     "ClipCut",
     "ClipEntry",
     "ClipFolder",
@@ -22,9 +30,17 @@ __all__ = [
     "EpisodeKey",
     "EpisodeSource",
     "EpisodeTooShortError",
+    "EpisodeWindows",
+    "LeRobotEpisodes",
+    "MinariEpisodes",
+    "RobomimicEpisodes",
     "SourceFacts",
     "TimedAction",
+    "VideoEpisodes",
     "cut_clip",
+    "episode_length",
+    "panel_from_episodes",
+    "read_action_rows",
     "read_timed_script",
     "repeated_frames",
     "timed_actions",

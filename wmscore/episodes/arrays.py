@@ -113,6 +113,10 @@ class ArrayEpisodes:
         """All episodes, file by file."""
         return [EpisodeKey(id=name) for name in self._place]
 
+    def frame_count(self, key: EpisodeKey) -> int:
+        """Number of frames of one, without reading them."""
+        return self._find(key)[3]
+
     def read(self, key: EpisodeKey, *, start: int = 0, frames: int | None = None) -> Episode:
         """Read one, or a part of it.
 
@@ -120,17 +124,8 @@ class ArrayEpisodes:
             EpisodeError: it is not there, is too short, or its arrays do not fit together.
         """
         where = f"{self.name}: episode {key.id!r}"
-        if key.id not in self._place:
-            raise EpisodeError(f"{where}: expected one of the {len(self._place)} there are")
-        path, row = self._place[key.id]
-        try:
-            archive = self._archive(path)
-            total = self._shape(archive, path)[0 if row is None else 1]
-        except ValueError as error:
-            raise EpisodeError(f"{where}: {error}") from None
-        padded = total
-        if self._lengths is not None:
-            total = self._length(archive, row, total, where)
+        path, row, archive, total = self._find(key)
+        padded = self._shape(archive, path)[0 if row is None else 1]
         begin, stop = frame_range(total, start, frames, where)
 
         def part(name: str, first: int, last: int) -> np.ndarray:
@@ -158,6 +153,21 @@ class ArrayEpisodes:
             wide = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
             labels = torch.from_numpy(maps.astype(wide.get(maps.dtype.name, maps.dtype)))
         return Episode(key=key, frames=pixels, fps=self._fps, actions=actions, labels=labels)
+
+    def _find(self, key: EpisodeKey) -> tuple[Path, int | None, Archive, int]:
+        """An episode's file, its row there, the open file, and its number of frames."""
+        where = f"{self.name}: episode {key.id!r}"
+        if key.id not in self._place:
+            raise EpisodeError(f"{where}: expected one of the {len(self._place)} there are")
+        path, row = self._place[key.id]
+        try:
+            archive = self._archive(path)
+            total = self._shape(archive, path)[0 if row is None else 1]
+        except ValueError as error:
+            raise EpisodeError(f"{where}: {error}") from None
+        if self._lengths is not None:
+            total = self._length(archive, row, total, where)
+        return path, row, archive, total
 
     def _archive(self, path: Path) -> Archive:
         """An open file; the last one is kept."""
@@ -213,4 +223,5 @@ class ArrayEpisodes:
         shape = first.shapes[self._actions][1 + many :]
         width = int(shape[0]) if shape else 1
         given = [f"action_{i}" for i in range(width)] if names is None else names
-        return action_rows("continuous", given, units, align)
+        stored = first.dtypes[self._actions]
+        return action_rows("continuous", given, units, align, stored=stored)

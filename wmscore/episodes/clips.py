@@ -105,6 +105,12 @@ class ClipFolder:
         """The clips, in the order of the index or of their names."""
         return list(self._entries)
 
+    def path(self, key: EpisodeKey) -> Path:
+        """The file of a clip."""
+        if key not in self._entries:
+            raise EpisodeError(f"{self.name}: has no clip {key.id!r}")
+        return self.folder / self._entries[key].file
+
     def read(self, key: EpisodeKey, *, start: int = 0, frames: int | None = None) -> Episode:
         """Decode a clip, or frames `start .. start + frames - 1` of what is cut from it."""
         if key not in self._entries:

@@ -20,6 +20,7 @@ from wmscore.episodes.pictures import decode_images, image_layout, to_frames
 from wmscore.episodes.rows import action_rows, frame_range
 from wmscore.extras import require
 from wmscore.manifest import ActionUnit
+from wmscore.timeline import Alignment
 
 __all__ = ["MinariEpisodes", "RobomimicEpisodes"]
 
@@ -85,8 +86,12 @@ class RobomimicEpisodes:
             if camera not in cameras:
                 raise ValueError(
                     f"camera: expected one of {cameras}, got {camera!r}"
-                    + ("" if cameras else "; low-dimensional files hold no images: render them "
-                       "with robomimic's dataset_states_to_obs.py")
+                    + (
+                        ""
+                        if cameras
+                        else "; low-dimensional files hold no images: render them "
+                        "with robomimic's dataset_states_to_obs.py"
+                    )
                 )
             self._camera = str(camera)
             images = observations[self._camera]
@@ -100,8 +105,9 @@ class RobomimicEpisodes:
             labels = [f"action_{i}" for i in range(width)] if action_names is None else action_names
             if len(labels) != width:
                 raise ValueError(f"action_names: expected {width}, got {list(labels)}")
-            convention = "transition" if self._next else "at_frame"
-            self._rows = action_rows("continuous", labels, action_units, convention)
+            convention: Alignment = "transition" if self._next else "at_frame"
+            stored = first["actions"].dtype.name
+            self._rows = action_rows("continuous", labels, action_units, convention, stored=stored)
         self._names = names
         self.facts = SourceFacts(
             fps=float(rate),
@@ -115,6 +121,13 @@ class RobomimicEpisodes:
     def keys(self) -> list[EpisodeKey]:
         """All demonstrations, by number."""
         return [EpisodeKey(id=name) for name in self._names]
+
+    def frame_count(self, key: EpisodeKey) -> int:
+        """Number of frames of one, without reading them."""
+        where = f"{self.name}: episode {key.id!r}"
+        with _open(self._path) as file:
+            demo = _group(file, f"data/{key.id}", where)
+            return len(_dataset(demo, f"obs/{self._camera}", where)) + self._next
 
     def read(self, key: EpisodeKey, *, start: int = 0, frames: int | None = None) -> Episode:
         """Read one, or a part of it.
@@ -186,7 +199,12 @@ class MinariEpisodes:
         if meta.actions == "discrete" and len(names) != meta.action_count:
             raise ValueError(f"action_names: expected {meta.action_count} actions, got {names}")
         self._rows = action_rows(
-            meta.actions, names, action_units, "transition", meta.first_action
+            meta.actions,
+            names,
+            action_units,
+            "transition",
+            first=meta.first_action,
+            stored=meta.action_dtype,
         )
         with _open(meta.file) as file:
             self._names = sorted((n for n in file if n.startswith("episode_")), key=_number)
@@ -208,12 +226,18 @@ class MinariEpisodes:
             action_names=self._rows.names,
             action_units=self._rows.units,
             codec=codec,
-            notes=("images were stored as JPEG",) if self._jpeg else (),
+            notes=(*self._rows.notes, *(("images were stored as JPEG",) if self._jpeg else ())),
         )
 
     def keys(self) -> list[EpisodeKey]:
         """All episodes, by number."""
         return [EpisodeKey(id=name) for name in self._names]
+
+    def frame_count(self, key: EpisodeKey) -> int:
+        """Number of frames of one, without reading them."""
+        where = f"{self.name}: episode {key.id!r}"
+        with _open(self._meta.file) as file:
+            return len(_dataset(_group(file, key.id, where), self._frames, where))
 
     def read(self, key: EpisodeKey, *, start: int = 0, frames: int | None = None) -> Episode:
         """Read one, or a part of it.
@@ -251,6 +275,12 @@ def _open(path: Path) -> Any:
         return h5py.File(path, "r")
     except OSError as error:
         raise ValueError(f"path: {path} cannot be read as HDF5: {error}") from None
+
+
+def _group(file: Any, name: str, where: str) -> Any:
+    if name not in file:
+        raise EpisodeError(f"{where}: expected one of those there are")
+    return file[name]
 
 
 def _dataset(group: Any, name: str, where: str) -> Any:

@@ -91,7 +91,9 @@ class LeRobotEpisodes:
         for column in columns:
             meta.feature("columns", column)
         self._keys = [EpisodeKey(id=f"episode_{number:06d}") for number in meta.episodes]
-        self._number = {key.id: number for key, number in zip(self._keys, meta.episodes, strict=True)}
+        self._number = {
+            key.id: number for key, number in zip(self._keys, meta.episodes, strict=True)
+        }
         codec = None
         if self._video and self._keys:
             codec = probe_video(self._video_path(next(iter(meta.episodes)))).codec.as_dict()
@@ -109,6 +111,10 @@ class LeRobotEpisodes:
         """All episodes, by number."""
         return list(self._keys)
 
+    def frame_count(self, key: EpisodeKey) -> int:
+        """Number of frames of one, by the data set's own account."""
+        return int(self._meta.episodes[self._find(key)]["length"])
+
     def read(self, key: EpisodeKey, *, start: int = 0, frames: int | None = None) -> Episode:
         """Read one, or a part of it: only the part is decoded.
 
@@ -116,9 +122,7 @@ class LeRobotEpisodes:
             EpisodeError: it is not there, is too short, or its files disagree.
         """
         where = f"{self.name}: episode {key.id!r}"
-        if key.id not in self._number:
-            raise EpisodeError(f"{where}: expected one of the {len(self._keys)} there are")
-        number = self._number[key.id]
+        number = self._find(key)
         table = self._table(number, where)
         total = table.num_rows
         begin, stop = frame_range(total, start, frames, where)
@@ -148,6 +152,13 @@ class LeRobotEpisodes:
                 for column in self._columns
             },
         )
+
+    def _find(self, key: EpisodeKey) -> int:
+        if key.id not in self._number:
+            raise EpisodeError(
+                f"{self.name}: episode {key.id!r}: expected one of the {len(self._keys)} there are"
+            )
+        return self._number[key.id]
 
     @property
     def _video(self) -> bool:
@@ -211,4 +222,3 @@ class LeRobotEpisodes:
             cell["bytes"] if cell.get("bytes") else (root / str(cell["path"])).read_bytes()
             for cell in cells
         ]
-

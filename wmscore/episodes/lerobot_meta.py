@@ -112,18 +112,20 @@ class LeRobotMeta:
     def data_path(self, number: int) -> Path:
         """The table that holds an episode's rows."""
         row = self.episodes[number]
-        return self.root / self._info["data_path"].format(
+        name: str = self._info["data_path"].format(
             chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]
         )
+        return self.root / name
 
     def video_path(self, number: int, camera: str) -> Path:
         """The video that holds an episode's frames."""
         row = self.episodes[number]
-        return self.root / self._info["video_path"].format(
+        name: str = self._info["video_path"].format(
             video_key=camera,
             chunk_index=row[f"videos/{camera}/chunk_index"],
             file_index=row[f"videos/{camera}/file_index"],
         )
+        return self.root / name
 
 
 def _is_depth(feature: dict[str, Any]) -> bool:

@@ -18,6 +18,7 @@ class MinariMeta:
         actions: kind of its action space.
         action_count: number of discrete actions, or of a vector's components.
         first_action: number of the first discrete action.
+        action_dtype: type of the numbers in the file.
     """
 
     actions: Literal["discrete", "continuous"]
@@ -47,7 +48,7 @@ class MinariMeta:
         if space is None:
             raise ValueError(f"path: {text} names no action space")
         read: dict[str, Any] = json.loads(space) if isinstance(space, str) else space
-        self.first_action = 0
+        self.first_action, self.action_dtype = 0, str(read.get("dtype"))
         if read.get("type") == "Discrete":
             self.actions, self.action_count = "discrete", int(read["n"])
             self.first_action = int(read.get("start", 0))

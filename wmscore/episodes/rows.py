@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmscore.episodes.episode import EpisodeError
+from wmscore.episodes.episode import EpisodeError, EpisodeTooShortError
 from wmscore.manifest import ActionUnit
 from wmscore.timeline import Alignment, align
 
@@ -34,6 +34,7 @@ class ActionRows:
         units: unit of each component, or empty.
         convention: which frame a row belongs to (`wmscore.timeline.align`).
         first: the number of the first discrete action.
+        stored: type of the numbers in the files.
     """
 
     kind: Literal["none", "discrete", "continuous"]
@@ -41,12 +42,17 @@ class ActionRows:
     units: tuple[str, ...] = ()
     convention: Alignment = "transition"
     first: int = 0
+    stored: str = "float32"
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the convention drops of every episode."""
-        known = self.kind != "none" and self.convention in _NOTES
-        return (_NOTES[self.convention],) if known else ()
+        """What is lost of every episode."""
+        if self.kind == "none":
+            return ()
+        notes = [_NOTES[self.convention]] if self.convention in _NOTES else []
+        if self.kind == "continuous" and self.stored == "float64":
+            notes.append("actions are float64 in the files, and rounded to float32")
+        return tuple(notes)
 
     def aligned(self, rows: np.ndarray, frame_count: int, where: str) -> Tensor:
         """All rows of an episode as `[T]` int64 or `[T, A]` float32 between its `T + 1` frames.
@@ -92,7 +98,9 @@ def action_rows(
     names: Sequence[str],
     units: Sequence[ActionUnit],
     convention: Alignment,
+    *,
     first: int = 0,
+    stored: str = "float32",
 ) -> ActionRows:
     """Check and keep what rows mean.
 
@@ -109,7 +117,12 @@ def action_rows(
             f"action_units: expected {wanted} or none for {kind} actions, got {list(units)}"
         )
     return ActionRows(
-        kind=kind, names=tuple(names), units=tuple(units), convention=convention, first=first
+        kind=kind,
+        names=tuple(names),
+        units=tuple(units),
+        convention=convention,
+        first=first,
+        stored=stored,
     )
 
 
@@ -117,11 +130,12 @@ def frame_range(total: int, start: int, frames: int | None, where: str) -> tuple
     """First frame, and the one after the last, of a part of an episode.
 
     Raises:
-        EpisodeError: the episode does not reach so far.
+        EpisodeTooShortError: the episode does not reach so far.
     """
     stop = total if frames is None else start + frames
     if start < 0 or stop > total or stop <= start:
-        raise EpisodeError(
-            f"{where}: expected frames {start}..{stop - 1}, has {total} (0..{total - 1})"
+        wanted = f"{start}..{stop - 1}" if stop > start else f"from {start} on"
+        raise EpisodeTooShortError(
+            f"{where}: expected frames {wanted}, has {total} (0..{total - 1})", total
         )
     return start, stop

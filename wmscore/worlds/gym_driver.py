@@ -46,7 +46,7 @@ class Driver:
             ValueError: a warm-up ends the episode.
         """
         count, lead = len(plays), len(plays[0].warmup)
-        padded = [*plays, *plays[:1] * (self.num_envs - count)]  # spare environments play along
+        padded = [*plays, *[plays[0]] * (self.num_envs - count)]  # spare environments play along
         self._seeds = [play.seed for play in padded]
         self._shown: list[Tensor] = []
         self._valid = torch.zeros((self.num_envs, horizon + 1), dtype=torch.bool)
@@ -67,8 +67,8 @@ class Driver:
             self._step([play.script[t] for play in padded], t + 1)
         last = self._valid.sum(1) - 1
         for values in self._shown:
-            for row in np.flatnonzero(last.numpy() < horizon):  # padding: the last frame
-                values[row, last[row] + 1 :] = values[row, last[row]]
+            for place, end in enumerate(last.tolist()):  # padding: the last frame
+                values[place, end + 1 :] = values[place, end]
         frames, *labels = (values[:count] for values in self._shown)
         valid = self._valid[:count]
         return Shown(frames=frames, labels=labels[0] if labels else None, valid=valid)
