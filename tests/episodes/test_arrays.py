@@ -127,7 +127,7 @@ BAD: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"frames": film(0, 3)[..., :2]}, {}, r"expected RGB images \[H, W, 3\], got \[16, 24, 2\]"),
     ({"frames": film(0, 3, 3)[..., :, :]}, {}, "are THWC or TCHW; expected layout="),
     ({"frames": film(0, 3)[0]}, {}, r"expected \[N, H, W, 3\] or \[E, N, H, W, 3\]"),
-    ({"pixels": film(0, 3)}, {}, r"expected an array 'frames' in .*got \['pixels'"),
+    ({"pixels": film(0, 3)}, {}, r"expected an array 'frames' in .*got .*'pixels'"),
     ({"actions": script(0, 3)}, {}, r"expected 2 rows for 3 frames as 'transition', got \[3, 2\]"),
     ({"actions": script(0, 2)}, {"align": "at_frame"}, "as 'transition' would have"),
     ({"actions": np.full((2, 2), np.nan)}, {}, "expected finite actions, got NaN"),

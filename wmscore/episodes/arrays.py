@@ -131,7 +131,12 @@ class ArrayEpisodes:
         def part(name: str, first: int, last: int) -> np.ndarray:
             if name not in archive.shapes:
                 raise EpisodeError(f"{where}: expected {name!r} in {path}")
-            span = slice(first, last)
+            shape = archive.shapes[name]
+            if row is not None and (len(shape) < 2 or shape[0] <= row):
+                raise EpisodeError(
+                    f"{where}: expected {name!r} [{row + 1}.., N], got {list(shape)}"
+                )
+            span = slice(first, min(last, shape[0 if row is None else 1]))
             return archive.read(name, span if row is None else (row, span))
 
         pixels = to_frames(part(self._frames, begin, stop), self._layout, where)
@@ -142,7 +147,7 @@ class ArrayEpisodes:
             )
         actions = labels = None
         if self._actions is not None and self._rows.kind != "none":
-            rows = part(self._actions, 0, padded)
+            rows = part(self._actions, 0, padded + 1)  # one row too many is an error
             if total < padded:  # rows beyond the last frame are padding too
                 rows = rows[: total - (self._rows.convention == "transition")]
             actions = self._rows.aligned(rows, total, where)[begin : stop - 1]
@@ -212,16 +217,15 @@ class ArrayEpisodes:
                 f"actions: expected an array {self._actions!r}, got {list(first.shapes)}; pass "
                 "actions=None where they are not known"
             )
-        kind = np.dtype(first.dtypes[self._actions]).kind
-        if kind in "iu":
+        stored = first.dtypes[self._actions]
+        if stored.startswith(("int", "uint")):
             if names is None:
                 raise ValueError("action_names: expected one for each discrete action, got None")
             return action_rows("discrete", names, units, align)
-        if kind != "f":
-            raise ValueError(f"actions: expected integers or floats, got {first.dtypes}")
+        if not stored.startswith("float"):
+            raise ValueError(f"actions: expected integers or floats, got {stored}")
         many = len(first.shapes[self._frames]) == 5
         shape = first.shapes[self._actions][1 + many :]
         width = int(shape[0]) if shape else 1
         given = [f"action_{i}" for i in range(width)] if names is None else names
-        stored = first.dtypes[self._actions]
         return action_rows("continuous", given, units, align, stored=stored)

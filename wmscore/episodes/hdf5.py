@@ -293,17 +293,20 @@ def _dataset(group: Any, name: str, where: str) -> Any:
 
 
 def _is_jpeg(stored: Any) -> bool:
-    """Images as files: rows of bytes of one length, or of their own."""
-    return bool(stored.ndim == 1 or (stored.ndim == 2 and stored.dtype == np.uint8))
+    """Images as files: rows of bytes of one length, or each of its own."""
+    own = stored.ndim == 1 and stored.dtype == object
+    return bool(own or (stored.ndim == 2 and stored.dtype == np.uint8))
 
 
 def _images(stored: Any, part: slice, where: str) -> np.ndarray:
+    if not _is_jpeg(stored) and stored.ndim != 4:
+        raise EpisodeError(
+            f"{where}: expected images in {stored.name}, got {list(stored.shape)} {stored.dtype}"
+        )
     rows = stored[part]
-    if _is_jpeg(stored):
-        return decode_images([np.asarray(row, dtype=np.uint8).tobytes() for row in rows], where)
-    if rows.ndim != 4:
-        raise EpisodeError(f"{where}: expected images, got {list(rows.shape)} {rows.dtype}")
-    return np.asarray(rows)
+    if not _is_jpeg(stored):
+        return np.asarray(rows)
+    return decode_images([np.asarray(row, dtype=np.uint8).tobytes() for row in rows], where)
 
 
 def _control_rate(demos: Any) -> float | None:

@@ -70,6 +70,11 @@ def panel_from_episodes(
             f"source: expected episodes with actions, {source.name} has none; write a panel with "
             "the scripts, and answer it with RecordedWorld"
         )
+    if names is not None and len(names) != len(facts.action_names):
+        raise ValueError(
+            f"names: expected {len(facts.action_names)}, one for each of "
+            f"{list(facts.action_names)}, got {list(names)}"
+        )
     space = {
         "kind": facts.actions,
         "names": tuple(facts.action_names if names is None else names),
