@@ -7,6 +7,7 @@ from wmscore.evidence.table import (
     horizon_table,
     ranked,
     summary_table,
+    unjudged,
     unmatched_rows,
     write_metrics,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "ranked",
     "read_scores",
     "summary_table",
+    "unjudged",
     "unmatched_rows",
     "write_evidence",
     "write_metrics",

@@ -17,6 +17,7 @@ from wmscore.evidence.table import (
     action_table,
     horizon_table,
     summary_table,
+    unjudged,
     unmatched_rows,
 )
 from wmscore.evidence.traces import Trace
@@ -62,6 +63,7 @@ def postmortem(
     head, body = action_table(results, roles)
     if body:
         lines += ["", "Response to actions (see `actions.json`):", "", *markdown_table(head, body)]
+    lines += ["", *text] if (text := unjudged(panel)) else []
     lines += comparison_lines(report) if report is not None else []
     for scores in results:
         if scores.model not in roles:

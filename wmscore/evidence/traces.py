@@ -18,6 +18,7 @@ from wmscore.files import safe_name
 from wmscore.functional import IdentityState, Reason
 from wmscore.functional.identity.over_time import is_break
 from wmscore.rollouts import Rollouts
+from wmscore.scorer import cover_ignored
 from wmscore.scores import Scores
 from wmscore.tensorfile import save_tensors
 
@@ -79,8 +80,12 @@ def choose_traces(results: Sequence[Scores], *, anchors: Sequence[str] = ()) -> 
 
 
 def write_trace(folder: Path, trace: Trace, scores: Scores, fetch: Fetch) -> None:
-    """Write one trace: safetensors (all that was seen and scored), a PNG strip and an MP4."""
+    """Write one trace: safetensors (all that was seen and scored), a PNG strip and an MP4.
+
+    Boxes that the panel ignores are covered there too.
+    """
     rollouts = fetch(trace.model, trace.scenario, trace.seed)
+    rollouts = cover_ignored(rollouts, scores.panel.contract.observation)
     here = rollouts[rollouts.branch == 0]
     tensors: dict[str, Tensor] = {"frames": here.frames[0], "valid": here.valid[0]}
     tensors["actions"] = here.actions[0]

@@ -29,6 +29,7 @@ from wmscore.scorer.distances import check_measure
 from wmscore.scorer.faults import evaluation_faults
 from wmscore.scorer.groups import Groups, shown_steps
 from wmscore.scorer.identity import LABEL_WARNINGS, identity_persistence, join_identity
+from wmscore.scorer.ignore import cover_ignored, ignored_share
 from wmscore.scorer.latent import latent_drift
 from wmscore.scorer.learned import Learned, describe_network
 from wmscore.scorer.measures import measure_of
@@ -230,12 +231,12 @@ class Scorer:
 
     @torch.no_grad()
     def _score(self, batch: Rollouts) -> None:
-        groups = Groups.arrange(
-            batch.to(self.device, non_blocking=True), self._slots(batch), self._arrived.shape[1]
-        )
+        observation = self.panel.contract.observation
+        batch = cover_ignored(batch.to(self.device, non_blocking=True), observation)
+        groups = Groups.arrange(batch, self._slots(batch), self._arrived.shape[1])
         part = {
             "slot": groups.slot.to(self.device, non_blocking=True),
-            **evaluation_faults(groups),
+            **evaluation_faults(groups, observation),
             "shown": groups.shown,
         }
         for name, value in groups.commanded.info.items():
@@ -475,6 +476,10 @@ class Scorer:
         about = self._networks()
         if any(spec.score == "skill" for spec in self.panel.axes):
             about["oracle"] = self._oracle.model or "none given: a re-run shows the reference"
+        observation = self.panel.contract.observation
+        if observation is not None and observation.ignore is not None:
+            boxes = ", ".join(str(list(box)) for box in observation.ignore)
+            about["ignored"] = f"{ignored_share(observation):.1%} of the picture: {boxes}"
         return about | {
             "wmscore": __version__,
             "torch": torch.__version__,
