@@ -334,15 +334,19 @@ class Rollouts:
 
     # ---- files ---------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> None:
-        """Write one safetensors file, atomically, with the panel's fingerprint inside."""
+    def save(self, path: str | Path, *, sync: bool = False) -> None:
+        """Write one safetensors file, atomically, with the panel's fingerprint inside.
+
+        With `sync` it is on the disk before it has its name, which takes a moment.
+        """
         tensors = {
             name: value
             for name in (*_PER_ROW, *_PER_REFERENCE, *_KEYS)
             if (value := getattr(self, name)) is not None
         }
         tensors |= {_INFO + name: value for name, value in self.info.items()}
-        save_tensors(path, "rollouts", tensors, {"panel": self.panel, "model": self.model})
+        header = {"panel": self.panel, "model": self.model}
+        save_tensors(path, "rollouts", tensors, header, sync=sync)
 
     @classmethod
     def load(cls, path: str | Path, panel: Panel | str, *, device: str = "cpu") -> Rollouts:

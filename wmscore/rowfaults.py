@@ -34,22 +34,25 @@ class RowFault:
         return f"{self.error}: {lines[0]}" + " ..." * (len(lines) > 1)
 
 
-def describe_faults(faults: Sequence[RowFault]) -> list[str]:
+def describe_faults(faults: Sequence[RowFault], scenarios: Sequence[str]) -> list[str]:
     """One line for each kind of fault: how many rows, and the first message.
+
+    Args:
+        faults: the faults.
+        scenarios: ids of the panel's scenarios.
 
     Example:
         >>> fault = RowFault(
         ...     scenario=0, seed=7, reason=Reason.MODEL_ERROR, error="ValueError", message="no"
         ... )
-        >>> describe_faults([fault])
-        ['model_error: 1 row, scenario 0, seed 7: ValueError: no']
+        >>> describe_faults([fault], ["kitchen"])
+        ["model_error: 1 row ('kitchen', seed 7): ValueError: no"]
     """
     lines = []
     for reason in sorted({fault.reason for fault in faults}):
         some = [fault for fault in faults if fault.reason == reason]
         first = some[0]
-        count = "1 row" if len(some) == 1 else f"{len(some)} rows, the first of them"
-        lines.append(
-            f"{reason.name.lower()}: {count}, scenario {first.scenario}, seed {first.seed}: {first}"
-        )
+        count = "1 row" if len(some) == 1 else f"{len(some)} rows, the first"
+        where = f"({scenarios[first.scenario]!r}, seed {first.seed})"
+        lines.append(f"{reason.name.lower()}: {count} {where}: {first}")
     return lines

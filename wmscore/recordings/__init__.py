@@ -1,5 +1,11 @@
-"""Replayed rollouts in a folder: the panel, and the truth and the rollouts in parts."""
+"""Replayed rollouts in a folder: the panel, and the truth and the rollouts in parts.
 
-from wmscore.recordings.record import Recording, record
+`record` writes them and goes on where it was interrupted; `Recording` reads them. The module
+`wmscore.recordings.layout` says what lies where.
+"""
 
-__all__ = ["Recording", "record"]
+from wmscore.recordings.reading import Recording, join_recordings
+from wmscore.recordings.record import Recorded, record, record_shard
+from wmscore.rowfaults import RowFault
+
+__all__ = ["Recorded", "Recording", "RowFault", "join_recordings", "record", "record_shard"]

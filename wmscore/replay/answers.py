@@ -54,4 +54,8 @@ def checked_answer(rollouts: object, name: str, items: Sequence[Item], panel: Pa
             f"model {name!r}: expected frames [{size.channels}, {size.height}, "
             f"{size.width}] by contract.observation, got {list(rollouts.frames.shape[2:])}"
         )
+    if rollouts.model != name:
+        raise WrongAnswerError(
+            f"model {name!r}: answered under another name, {rollouts.model!r} (rollouts.model)"
+        )
     return rollouts
