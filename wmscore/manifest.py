@@ -553,12 +553,17 @@ class Panel(_Frozen):
     def with_initial_frames(
         self, hashes: Mapping[str, str], observation: Observation | None = None
     ) -> Self:
-        """A panel that also freezes each scenario's initial frame (`sha256_tensor`) by id."""
+        """A panel that also freezes each scenario's initial frame (`sha256_tensor`) by id.
+
+        What the panel ignores of a frame stays.
+        """
         data = self.model_dump()
         for scenario in data["scenarios"]:
             scenario["initial_frame_sha256"] = hashes[scenario["id"]]
         if observation is not None:
+            own = self.contract.observation
             data["contract"]["observation"] = observation.model_dump()
+            data["contract"]["observation"]["ignore"] = None if own is None else own.ignore
         return _validate(type(self), data)
 
     def with_thresholds(

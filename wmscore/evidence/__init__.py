@@ -4,6 +4,7 @@ from wmscore.evidence.folder import check_folder, write_evidence
 from wmscore.evidence.reading import StoredScores, read_scores
 from wmscore.evidence.table import (
     action_table,
+    codec_lines,
     horizon_table,
     ranked,
     summary_table,
@@ -19,6 +20,7 @@ __all__ = [
     "action_table",
     "check_folder",
     "choose_traces",
+    "codec_lines",
     "horizon_table",
     "ranked",
     "read_scores",

@@ -18,6 +18,7 @@ from wmscore.scores import Scores
 
 __all__ = [
     "action_table",
+    "codec_lines",
     "horizon_table",
     "ranked",
     "summary_table",
@@ -178,6 +179,25 @@ def unjudged(panel: Panel) -> list[str]:
         lines.append(
             f"Ignored by every metric: {share:.1%} of the picture, [top, left, bottom, right] "
             f"{boxes}."
+        )
+    return lines
+
+
+def codec_lines(results: Sequence[Scores]) -> list[str]:
+    """What the codec of lossy clips costs by itself, one sentence for each model that has them."""
+    lines = []
+    for scores in results:
+        about = scores.provenance
+        if "codec" not in about:
+            continue
+        floors = ", ".join(
+            f"{spec.axis} {about[key]}"
+            for spec in scores.panel.axes
+            if (key := f"codec floor {spec.axis}") in about
+        )
+        lines.append(
+            f"Codec of {scores.model}: {about['codec']}. Mean score of the truth after it, which "
+            f"is what the codec leaves of 1: {floors}."
         )
     return lines
 

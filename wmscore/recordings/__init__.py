@@ -6,6 +6,15 @@
 
 from wmscore.recordings.reading import Recording, join_recordings
 from wmscore.recordings.record import Recorded, record, record_shard
+from wmscore.recordings.world import RecordedTruth
 from wmscore.rowfaults import RowFault
 
-__all__ = ["Recorded", "Recording", "RowFault", "join_recordings", "record", "record_shard"]
+__all__ = [
+    "Recorded",
+    "RecordedTruth",
+    "Recording",
+    "RowFault",
+    "join_recordings",
+    "record",
+    "record_shard",
+]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -15,7 +15,31 @@ from wmscore.scorer.groups import of_reference
 from wmscore.scores import Scores
 from wmscore.video import CodecFacts, ahead, reencode
 
-__all__ = ["codec_floor", "codec_sentences", "with_codec_floor"]
+__all__ = ["RecordedClips", "behind_codec", "codec_floor", "codec_sentences"]
+
+
+class About(Protocol):
+    """What a recording says of itself."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """With the codec where it is lossy."""
+        ...
+
+
+class RecordedClips(Protocol):
+    """What is needed of a `wmscore.recordings.Recording`."""
+
+    panel: Panel
+
+    @property
+    def about(self) -> About:
+        """Who was recorded, and how."""
+        ...
+
+    def __iter__(self) -> Iterator[Rollouts]:
+        """Batches beside the truth."""
+        ...
 
 
 def codec_floor(
@@ -98,6 +122,16 @@ def codec_sentences(floor: Scores, codec: dict[str, Any]) -> dict[str, str]:
     return said
 
 
-def with_codec_floor(scores: Scores, floor: Scores, codec: dict[str, Any]) -> Scores:
-    """Scores whose provenance says how the clips are stored and what that alone costs."""
+def behind_codec(scores: Scores, recording: RecordedClips, **scorer: Any) -> Scores:
+    """Scores of recorded clips, with what their codec costs in the provenance; else as they are.
+
+    Args:
+        scores: of `recording`.
+        recording: a `wmscore.recordings.Recording`.
+        scorer: arguments of `Scorer`.
+    """
+    codec = recording.about.facts.get("codec")
+    if not codec:
+        return scores
+    floor = codec_floor(recording.panel, recording, codec, **scorer)
     return replace(scores, provenance=scores.provenance | codec_sentences(floor, codec))
