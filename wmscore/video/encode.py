@@ -120,9 +120,20 @@ def encode_video(
     encoding: str = "h264",
     options: dict[str, str] | None = None,
     pad: bool = False,
+    pixel_format: str | None = None,
     container: str | None = None,
 ) -> int:
     """`write_video` to a path or an open binary file, as it is.
+
+    Args:
+        file: where to.
+        frames: see `write_video`.
+        fps: likewise.
+        encoding: likewise.
+        options: likewise.
+        pad: likewise.
+        pixel_format: what the encoder is given, instead of its usual one.
+        container: FFmpeg's name of the format, where no path says it.
 
     Returns:
         The size of the video's packets in bytes, without the container.
@@ -135,7 +146,8 @@ def encode_video(
         raise ValueError(f"frames: expected [T, 3, H, W], got {list(frames.shape)}")
     if not fps > 0:
         raise ValueError(f"fps: expected above 0, got {fps}")
-    if how.pixel_format == "yuv420p" and (frames.shape[2] % 2 or frames.shape[3] % 2):
+    stored = pixel_format or how.pixel_format
+    if stored == "yuv420p" and (frames.shape[2] % 2 or frames.shape[3] % 2):
         if not pad:
             raise ValueError(
                 f"frames: {encoding!r} takes even sizes, got {frames.shape[2]}x{frames.shape[3]}; "
@@ -147,7 +159,7 @@ def encode_video(
     with av.open(file, "w", format=container) as output:
         rate = Fraction(fps).limit_denominator(1001)
         stream = output.add_stream(how.encoder, rate=rate)
-        stream.height, stream.width, stream.pix_fmt = *pictures.shape[1:3], how.pixel_format
+        stream.height, stream.width, stream.pix_fmt = *pictures.shape[1:3], stored
         stream.thread_count = 1
         stream.options = how.options | (options or {})
         for picture in pictures:

@@ -26,7 +26,8 @@ from wmscore.worlds.step import stack_actions
 __all__ = ["RecordedWorld"]
 
 _CLOSE = 24.0  # dB; frames of other moments are seldom as close, compressed ones seldom further
-_LATER = 4  # frames among which the given one must not be closer than the first
+_LATER = 4  # frames after the first among which none may be closer to the given one
+_CLOSER = 3.0  # dB; by less, a codec refines a picture that stands still
 
 
 class RecordedWorld:
@@ -38,9 +39,9 @@ class RecordedWorld:
 
     The first frame of an exact recording must be the given one, as for every model. Of a lossy one
     it is the given frame with the codec's loss: if the two are close (PSNR of at least
-    `first_frame_psnr`), and no frame right after is closer, the given frame takes its place;
-    otherwise it stays, so that the scorer finds a wrong start. `info["first_frame_psnr"]` keeps how
-    close they were.
+    `first_frame_psnr`), and no frame right after is clearly closer, the given frame takes its
+    place; otherwise it stays, so that the scorer finds a wrong start.
+    `info["first_frame_psnr"]` keeps how close they were.
 
     Args:
         source: where the episodes are.
@@ -48,6 +49,8 @@ class RecordedWorld:
         resample: hold or leave out frames by time where the source's rate is not the panel's;
             without it, that is an error.
         first_frame_psnr: see above, in dB.
+        ignore: boxes (top, left, bottom, right) that do not count in this, as those of
+            `Observation.ignore`.
         actions: "check" refuses episodes that were recorded under other actions than commanded,
             as far as they are known; "ignore" takes them all the same.
         action_slack: steps by which a recorded action may be off; by default none, and a quarter of
@@ -69,6 +72,7 @@ class RecordedWorld:
         name: str | None = None,
         resample: bool = False,
         first_frame_psnr: float = _CLOSE,
+        ignore: Sequence[tuple[int, int, int, int]] = (),
         actions: Literal["check", "ignore"] = "check",
         action_slack: int | None = None,
         workers: int | None = None,
@@ -80,6 +84,7 @@ class RecordedWorld:
         self.name = name or source.name
         self.resample = resample
         self.first_frame_psnr = first_frame_psnr
+        self.ignore = tuple(ignore)
         self.actions = actions
         self.workers = workers or os.cpu_count() or 1
         self._action_slack = action_slack
@@ -178,6 +183,7 @@ class RecordedWorld:
         raise EpisodeError(
             f"{self.name}: expected an episode for {_words(item)}, there is none among "
             f"{len(self._keys)} of {', '.join(map(repr, known[:3]))}{', ...' * (len(known) > 3)}"
+            + ("; `Panel.without_actions` asks for commanded scripts only" if item.branch else "")
         )
 
     def _read(self, item: Item, key: EpisodeKey, horizon: int, where: str) -> Episode:
@@ -249,8 +255,11 @@ class RecordedWorld:
         if given is None or given.dtype != torch.uint8:
             return frames, float("inf") if given is None else float("nan")
         given = given.to(frames.device)
-        psnr = [_psnr(frame, given) for frame in frames[: 1 + _LATER]]
-        close = psnr[0] >= self.first_frame_psnr and psnr[0] >= max(psnr)
+        seen = torch.ones(given.shape[1:], dtype=torch.bool, device=given.device)
+        for top, left, bottom, right in self.ignore:
+            seen[top:bottom, left:right] = False
+        psnr = [_psnr(frame[:, seen], given[:, seen]) for frame in frames[: 1 + _LATER]]
+        close = psnr[0] >= self.first_frame_psnr and psnr[0] >= max(psnr) - _CLOSER
         if self._facts.codec is None or not close:
             return frames, psnr[0]
         return torch.cat([given[None], frames[1:]]), psnr[0]
