@@ -14,6 +14,7 @@ import torch
 from tests.episodes.films import film, script, shown
 from wmscore.episodes import EpisodeError, EpisodeKey, EpisodeSource, EpisodeTooShortError
 from wmscore.episodes.hdf5 import MinariEpisodes, RobomimicEpisodes
+from wmscore.video import CodecFacts
 
 h5py = pytest.importorskip("h5py")
 
@@ -180,7 +181,9 @@ def test_minari_has_one_observation_more(minari_sets: dict[str, Path]) -> None:
 def test_minari_jpeg_is_lossy_and_says_so(minari_sets: dict[str, Path]) -> None:
     source = MinariEpisodes(minari_sets["jpeg"] / "data" / "main_data.hdf5", fps=5)
     assert source.facts.codec is not None
-    assert source.facts.codec["codec"] == "jpeg"
+    facts = CodecFacts.from_dict(source.facts.codec)
+    assert (facts.codec, facts.lossy, facts.width) == ("mjpeg", True, 64)
+    assert 0.5 < facts.bits_per_pixel < 8
     assert "images were stored as JPEG" in source.facts.notes
     episode = source.read(source.keys()[0], start=1)
     assert shown(episode.frames) == [(0, t) for t in range(1, 5)]

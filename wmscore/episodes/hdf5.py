@@ -21,6 +21,7 @@ from wmscore.episodes.rows import action_rows, frame_range
 from wmscore.extras import require
 from wmscore.manifest import ActionUnit
 from wmscore.timeline import Alignment
+from wmscore.video import CodecFacts
 
 __all__ = ["MinariEpisodes", "RobomimicEpisodes"]
 
@@ -212,21 +213,18 @@ class MinariEpisodes:
                 raise ValueError(f"path: expected episodes in {meta.file}")
             where = f"{self.name}: {self._names[0]}"
             stored = _dataset(file[self._names[0]], self._frames, where)
-            self._jpeg = _is_jpeg(stored)
-            shape = _images(stored, slice(0, 1), where).shape
-        self._layout = image_layout(shape[1:], None, f"{self.name}: {frames!r}")
-        size = shape[1:3] if self._layout == "THWC" else shape[2:4]
-        codec: dict[str, Any] | None = None
-        if self._jpeg:
-            codec = {"container": "hdf5", "codec": "jpeg", "lossy": True}
+            images = _images(stored, slice(0, 1), where)
+            self._layout = image_layout(images.shape[1:], None, f"{self.name}: {frames!r}")
+            size = images.shape[1:3] if self._layout == "THWC" else images.shape[2:4]
+            codec = _jpeg_facts(stored, size, float(fps)) if _is_jpeg(stored) else None
         self.facts = SourceFacts(
             fps=float(fps),
             frame_size=(int(size[0]), int(size[1])),
             actions=self._rows.kind,
             action_names=self._rows.names,
             action_units=self._rows.units,
-            codec=codec,
-            notes=(*self._rows.notes, *(("images were stored as JPEG",) if self._jpeg else ())),
+            codec=None if codec is None else codec.as_dict(),
+            notes=(*self._rows.notes, *(("images were stored as JPEG",) if codec else ())),
         )
 
     def keys(self) -> list[EpisodeKey]:
@@ -296,6 +294,22 @@ def _is_jpeg(stored: Any) -> bool:
     """Images as files: rows of bytes of one length, or each of its own."""
     own = stored.ndim == 1 and stored.dtype == object
     return bool(own or (stored.ndim == 2 and stored.dtype == np.uint8))
+
+
+def _jpeg_facts(stored: Any, size: Sequence[int], fps: float) -> CodecFacts:
+    """How strongly the images are compressed, by those of one episode."""
+    height, width = (int(n) for n in size)
+    bits = 8 * sum(len(row) for row in stored[()])
+    return CodecFacts(
+        container="hdf5",
+        codec="mjpeg",
+        pixel_format="yuvj420p",
+        width=width,
+        height=height,
+        fps=fps,
+        bits_per_pixel=bits / (len(stored) * height * width),
+        lossy=True,
+    )
 
 
 def _images(stored: Any, part: slice, where: str) -> np.ndarray:
