@@ -66,7 +66,7 @@ def lossless(path: Path, frames: Tensor, *, fps: float = 10) -> Path:
     return write_clip(path, frames, codec="ffv1", pixel_format="bgr0", fps=fps)
 
 
-def cut_off(source: Path, path: Path, share: float = 0.6) -> Path:
+def cut_off(source: Path, path: Path, share: float = 0.8) -> Path:
     """The first bytes of a file."""
     data = source.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])

@@ -1,4 +1,4 @@
-"""Decoding: every pixel and time that the file has, and an error where it has fewer than it says."""
+"""Decoding: every pixel and time that a file has, and an error where it has fewer than it says."""
 
 import time
 from pathlib import Path
@@ -155,7 +155,7 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="there is none"):
         read_video(tmp_path / "absent.mp4")
     (tmp_path / "empty.mp4").write_bytes(b"")
-    with pytest.raises(VideoError, match="cannot be opened as a video .* 0 bytes"):
+    with pytest.raises(VideoError, match=r"cannot be opened as a video .* 0 bytes"):
         read_video(tmp_path / "empty.mp4")
     (tmp_path / "text.mp4").write_text("no video at all, only words\n" * 40)
     with pytest.raises(VideoError, match=r"cannot be opened|expected a video stream"):

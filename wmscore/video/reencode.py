@@ -50,7 +50,8 @@ def reencode(frames: Tensor, codec: CodecFacts, *, fps: float) -> Reencoding:
     Args:
         frames: `[T, 3, H, W]` uint8; odd sizes are padded for the encoder and cropped after.
         codec: of the clips to compare with. A codec that cannot be written here, or not at this
-            size, is stood for by H.264, which needs fewer bits than older ones and more than newer ones.
+            size, is stood for by H.264, which needs fewer bits than older ones and more than newer
+            ones.
         fps: frames per second.
 
     Returns:
