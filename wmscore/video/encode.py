@@ -25,6 +25,7 @@ class Encoding:
         lossy: what comes back is not what was given.
         options: of the encoder.
         suffixes: file names that its streams fit into.
+        least: smallest height and width.
     """
 
     encoder: str
@@ -32,6 +33,7 @@ class Encoding:
     lossy: bool
     options: dict[str, str] = field(default_factory=dict)
     suffixes: tuple[str, ...] = (".mkv",)
+    least: int = 1
 
 
 _PLAYERS = (".mp4", ".mkv", ".mov")
@@ -59,6 +61,7 @@ ENCODINGS: dict[str, Encoding] = {
         lossy=True,
         options={"crf": "22", "x265-params": "log-level=none:pools=1:frame-threads=1"},
         suffixes=_PLAYERS,
+        least=64,  # x265 writes outside its memory with pictures smaller than its blocks
     ),
     "vp9": Encoding(
         encoder="libvpx-vp9",
@@ -100,8 +103,8 @@ def write_video(
     Raises:
         ImportError: PyAV is not installed.
         TypeError: the frames are not uint8.
-        ValueError: another shape, an unknown encoding, a container that does not hold it, or an
-            odd size where only even ones go.
+        ValueError: another shape, an unknown encoding, a container that does not hold it, an odd
+            size where only even ones go, or one that is too small.
     """
     how = _encoding(encoding)
     if Path(path).suffix.lower() not in how.suffixes:
@@ -146,6 +149,11 @@ def encode_video(
         raise ValueError(f"frames: expected [T, 3, H, W], got {list(frames.shape)}")
     if not fps > 0:
         raise ValueError(f"fps: expected above 0, got {fps}")
+    if min(frames.shape[2:]) < how.least:
+        raise ValueError(
+            f"frames: {encoding!r} takes sizes of at least {how.least}, got "
+            f"{frames.shape[2]}x{frames.shape[3]}"
+        )
     stored = pixel_format or how.pixel_format
     if stored == "yuv420p" and (frames.shape[2] % 2 or frames.shape[3] % 2):
         if not pad:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wmscore.extras import require
-from wmscore.video.encode import encode_video
+from wmscore.video.encode import ENCODINGS, encode_video
 from wmscore.video.facts import CodecFacts
 
 __all__ = ["Reencoding", "reencode"]
@@ -49,8 +49,9 @@ def reencode(frames: Tensor, codec: CodecFacts, *, fps: float) -> Reencoding:
 
     Args:
         frames: `[T, 3, H, W]` uint8; odd sizes are padded for the encoder and cropped after.
-        codec: of the clips to compare with. A codec that cannot be written here is stood for by
-            H.264, which needs fewer bits than older ones and more than newer ones.
+        codec: of the clips to compare with. A codec that cannot be written here, or not at this
+            size, is stood for by H.264, which needs fewer bits than older ones and more than newer
+            ones.
         fps: frames per second.
 
     Returns:
@@ -61,6 +62,8 @@ def reencode(frames: Tensor, codec: CodecFacts, *, fps: float) -> Reencoding:
         ImportError: PyAV is not installed.
     """
     encoding = codec.codec if codec.codec in _QUALITY else "h264"
+    if min(frames.shape[2:]) < ENCODINGS[encoding].least:
+        encoding = "h264"
     least, most, quality, halving = _QUALITY[encoding]
     pixels = frames.shape[0] * frames.shape[2] * frames.shape[3]
     tried: dict[int, tuple[float, bytes]] = {}
