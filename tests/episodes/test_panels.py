@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from tests.episodes.films import film, script, shown
+from wmscore.cli import main
 from wmscore.episodes import (
     ArrayEpisodes,
     Episode,
@@ -154,6 +157,45 @@ def test_what_makes_no_panel_is_named() -> None:
         panel_from_episodes(Films(actions="none"), axes=["perceptual_drift"], horizon=4)
     with pytest.raises(ValueError, match=r"names: expected 2, .*'episode'\], got \['a'\]"):
         panel_from_episodes(Films(), axes=["perceptual_drift"], horizon=4, names=["a"])
+
+
+def test_films_without_actions_are_a_panel_for_models_that_take_none() -> None:
+    axes = ["perceptual_drift"]
+    for source in (Films(actions="none", action_names=()), Films()):
+        panel = panel_from_episodes(source, axes=axes, horizon=4, without_actions=True)
+        assert panel.contract.actions.names == ("as-recorded",)
+        assert panel.actions(2).tolist() == [0] * 4
+    with pytest.raises(ValueError, match="units, noop: expected none without actions"):
+        panel_from_episodes(Films(), axes=axes, horizon=4, without_actions=True, noop=[0, 0])
+
+
+def test_the_command_line_finds_recorded_truth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("runs.npz", frames=film(0, 9, 32, 32), actions=np.array([0, 1] * 4))
+    code = """
+        from wmscore.episodes import ArrayEpisodes
+        from wmscore.worlds import RecordedWorld
+
+        def source():
+            return ArrayEpisodes("runs.npz", fps=5, align="transition", action_names=["a", "b"])
+
+        def world():
+            return RecordedWorld(source())
+    """
+    Path("recorded_truth.py").write_text(textwrap.dedent(code))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = importlib.import_module("recorded_truth").source()
+    panel = panel_from_episodes(
+        source, axes=["perceptual_drift"], horizon=8, world="recorded_truth:world"
+    )
+    panel.save("panel.json")
+    assert main(["replay", "panel.json", "--model", "frozen", "--out", "rollouts"]) == 0
+    (rollouts,) = Recording("rollouts")
+    assert rollouts.reference is not None
+    assert shown(rollouts.reference[0]) == [(0, t) for t in range(9)]
+    assert shown(rollouts.frames[0]) == [(0, 0)] * 9
 
 
 def test_recorded_truth_is_replayed_and_scored(tmp_path: Path) -> None:

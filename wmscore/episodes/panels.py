@@ -24,6 +24,7 @@ def panel_from_episodes(
     seeds: Sequence[int] = (0,),
     keys: Sequence[EpisodeKey] | None = None,
     world: str | None = None,
+    without_actions: bool = False,
     patience: int = 3,
     threshold: float = 0.5,
 ) -> Panel:
@@ -39,7 +40,7 @@ def panel_from_episodes(
     them.
 
     Args:
-        source: where the episodes are; their actions must be known.
+        source: where the episodes are.
         axes: names of axes, or the fields of an `AxisSpec` for each.
         horizon: number of steps; shorter episodes are an error that names them.
         name: of the panel; by default the source's.
@@ -49,6 +50,10 @@ def panel_from_episodes(
         seeds: of models; a recording is the same for each.
         keys: the episodes to use; by default all.
         world: `module:factory` that makes the true world, for the command line.
+        without_actions: leave the actions out, or do without where they are not known: scripts have
+            the one action "as-recorded", and models that take none are judged by the film alone.
+            The true world of a source with actions is then `RecordedWorld(source,
+            actions="ignore")`.
         patience: of axes that are given by name.
         threshold: likewise; calibrate it (`wmscore.calibration`) or say your own.
 
@@ -65,19 +70,23 @@ def panel_from_episodes(
         ... )
     """
     facts = source.facts
-    if facts.actions == "none":
+    if facts.actions == "none" and not without_actions:
         raise ValueError(
-            f"source: expected episodes with actions, {source.name} has none; write a panel with "
-            "the scripts, and answer it with RecordedWorld"
+            f"source: expected episodes with actions, {source.name} has none; without_actions=True "
+            "makes a panel for models that take none"
         )
-    if names is not None and len(names) != len(facts.action_names):
+    kind, own = facts.actions, facts.action_names
+    if without_actions:
+        if units or noop is not None:
+            raise ValueError("units, noop: expected none without actions")
+        kind, own, units = "discrete", ("as-recorded",), ()
+    if names is not None and len(names) != len(own):
         raise ValueError(
-            f"names: expected {len(facts.action_names)}, one for each of "
-            f"{list(facts.action_names)}, got {list(names)}"
+            f"names: expected {len(own)}, one for each of {list(own)}, got {list(names)}"
         )
     space = {
-        "kind": facts.actions,
-        "names": tuple(facts.action_names if names is None else names),
+        "kind": kind,
+        "names": tuple(own if names is None else names),
         "units": tuple(facts.action_units if units is None else units) or None,
         "noop": noop if noop is None or isinstance(noop, str) else tuple(map(float, noop)),
     }
@@ -92,7 +101,7 @@ def panel_from_episodes(
             )
         branches[key.branch] = key
     scenarios = [
-        _scenario(source, scenario, branches, horizon, facts.actions, space["names"])
+        _scenario(source, scenario, branches, horizon, space, without_actions)
         for scenario, branches in groups.items()
     ]
     height, width = facts.frame_size
@@ -124,8 +133,8 @@ def _scenario(
     name: str,
     keys: Mapping[int, EpisodeKey],
     horizon: int,
-    kind: str,
-    names: Any,
+    space: Mapping[str, Any],
+    without_actions: bool,
 ) -> dict[str, Any]:
     """One scenario: the recorded script of each branch, and the hash of the first frame."""
     if sorted(keys) != list(range(len(keys))):
@@ -144,7 +153,11 @@ def _scenario(
                 f"{source.name}: {keys[branch].id!r}: expected the first frame of "
                 f"{keys[0].id!r}, its branch 0, got another"
             )
-        scripts.append(_script(source, episode, kind, names))
+        scripts.append(
+            list(space["names"]) * horizon
+            if without_actions
+            else _script(source, episode, space["kind"], space["names"])
+        )
     return {
         "id": name,
         "initial_state_id": name,
