@@ -12,8 +12,14 @@ import pytest
 import torch
 
 from tests.episodes.films import film, script, shown
-from wmscore.episodes import EpisodeError, EpisodeKey, EpisodeSource, EpisodeTooShortError
-from wmscore.episodes.hdf5 import MinariEpisodes, RobomimicEpisodes
+from wmscore.episodes import (
+    EpisodeError,
+    EpisodeKey,
+    EpisodeSource,
+    EpisodeTooShortError,
+    MinariEpisodes,
+    RobomimicEpisodes,
+)
 from wmscore.video import CodecFacts
 
 h5py = pytest.importorskip("h5py")

@@ -12,10 +12,11 @@ from wmscore.episodes.episode import (
     EpisodeTooShortError,
     SourceFacts,
 )
-from wmscore.episodes.hdf5 import MinariEpisodes, RobomimicEpisodes
 from wmscore.episodes.lerobot import LeRobotEpisodes
+from wmscore.episodes.minari import MinariEpisodes
 from wmscore.episodes.naming import ClipEntry
 from wmscore.episodes.panels import panel_from_episodes
+from wmscore.episodes.robomimic import RobomimicEpisodes
 from wmscore.episodes.sidecars import VideoEpisodes
 from wmscore.episodes.timed import TimedAction, read_timed_script, timed_actions
 from wmscore.episodes.windows import EpisodeWindows, episode_length
