@@ -2,6 +2,7 @@
 
 from wmscore.worlds.baselines import ActionBlind, Frozen, OtherSeed
 from wmscore.worlds.protocol import Capabilities, Item, TeacherForced, WorldModel, item_keys
+from wmscore.worlds.recorded import RecordedWorld
 from wmscore.worlds.sprites import SpriteWorld
 from wmscore.worlds.step import (
     ObservingStepModel,
@@ -19,6 +20,7 @@ __all__ = [
     "ObservingStepModel",
     "ObservingStepper",
     "OtherSeed",
+    "RecordedWorld",
     "SpriteWorld",
     "StepModel",
     "StepOutput",

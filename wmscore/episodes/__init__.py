@@ -1,0 +1,48 @@
+"""Recorded and generated episodes: clips, datasets, and what is known about them."""
+
+from wmscore.episodes.action_files import read_action_rows
+from wmscore.episodes.arrays import ArrayEpisodes
+from wmscore.episodes.clips import ClipFolder
+from wmscore.episodes.cut import ClipCut, cut_clip, repeated_frames
+from wmscore.episodes.episode import (
+    Episode,
+    EpisodeError,
+    EpisodeKey,
+    EpisodeSource,
+    EpisodeTooShortError,
+    SourceFacts,
+)
+from wmscore.episodes.lerobot import LeRobotEpisodes
+from wmscore.episodes.minari import MinariEpisodes
+from wmscore.episodes.naming import ClipEntry
+from wmscore.episodes.panels import panel_from_episodes
+from wmscore.episodes.robomimic import RobomimicEpisodes
+from wmscore.episodes.sidecars import VideoEpisodes
+from wmscore.episodes.timed import TimedAction, read_timed_script, timed_actions
+from wmscore.episodes.windows import EpisodeWindows, episode_length
+
+__all__ = [
+    "ArrayEpisodes",
+    "ClipCut",
+    "ClipEntry",
+    "ClipFolder",
+    "Episode",
+    "EpisodeError",
+    "EpisodeKey",
+    "EpisodeSource",
+    "EpisodeTooShortError",
+    "EpisodeWindows",
+    "LeRobotEpisodes",
+    "MinariEpisodes",
+    "RobomimicEpisodes",
+    "SourceFacts",
+    "TimedAction",
+    "VideoEpisodes",
+    "cut_clip",
+    "episode_length",
+    "panel_from_episodes",
+    "read_action_rows",
+    "read_timed_script",
+    "repeated_frames",
+    "timed_actions",
+]
