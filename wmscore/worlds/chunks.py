@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wmscore.rollouts import Rollouts
+from wmscore.timeline import Converter
 from wmscore.worlds.chunk_actions import ChunkActions
 from wmscore.worlds.chunk_rule import ChunkRule
 from wmscore.worlds.pixels import uint8_frames
@@ -80,7 +81,7 @@ class ChunkModel:
         action_names: tuple[str, ...] = (),
         action_units: tuple[str, ...] = (),
         actions_exact: bool = True,
-        converter: Any = None,
+        converter: Converter[Any] | None = None,
         deterministic: bool = True,
         seedable: bool = True,
         prefix_causal: bool = False,
@@ -114,7 +115,12 @@ class ChunkModel:
         """
         self._generate, self.rule, self._name = generate, rule, name
         self._actions = ChunkActions(
-            kind=actions, names=action_names, converter=converter, rule=rule, fps=fps
+            kind=actions,
+            names=action_names,
+            converter=converter,
+            frames_per_action=rule.frames_per_action,
+            fps=fps,
+            who=name,
         )
         self._device = torch.device(device)
         size = rule.contexts[0]
@@ -167,7 +173,7 @@ class ChunkModel:
         wanted = horizon * rule.frames_per_action
         shown = first.new_empty((rows, wanted + 1, *first.shape[1:]))
         shown[:, 0] = first
-        scripts = self._actions.scripts(items)
+        scripts = self._actions.scripts(items, horizon)
         gaps = torch.zeros(rows)
         done, call = 1, 0
         while done <= wanted:
@@ -184,7 +190,7 @@ class ChunkModel:
                 chunk = Chunk(
                     items=tuple(items[part]),
                     context=context[part],
-                    actions=self._actions.of_chunk(scripts, part, done - 1, fresh),
+                    actions=self._actions.of_chunk(scripts and scripts[part], done - 1, fresh),
                     generators=tuple(row_generators(items[part], call, device=self._device)),
                     frames=answer,
                     call=call,
@@ -234,7 +240,7 @@ class ChunkModel:
                 f"{who}: expected frames [B, F, C, H, W] = {wanted}, got {list(frames.shape)}"
             )
         if frames.dtype != torch.uint8:
-            frames = torch.stack([self._pixels(who, *pair) for pair in zip(chunk.items, frames)])
+            frames = torch.stack([self._pixels(who, *pair) for pair in zip(chunk.items, frames, strict=True)])
         return frames.to(self._device)
 
     @staticmethod
