@@ -8,7 +8,7 @@ from typing import Generic, Literal, TypeVar, get_args
 
 __all__ = ["Conversion", "Loss", "LossKind", "gather_losses"]
 
-V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
 W = TypeVar("W")
 
 LossKind = Literal["dropped", "rounded", "clipped", "merged", "resampled", "approximate"]
@@ -56,14 +56,14 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Conversion(Generic[V]):
+class Conversion(Generic[V_co]):
     """What a timeline became, and what was lost on the way.
 
     Nothing is lost without a `Loss`: with no losses, the way back gives the timeline again, as
     far as its float32 numbers go.
     """
 
-    value: V
+    value: V_co
     losses: tuple[Loss, ...] = ()
 
     @property

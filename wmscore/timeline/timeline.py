@@ -217,7 +217,8 @@ class Timeline:
         """Units of the components; "number" where the space names none. Empty if discrete."""
         if self.discrete:
             return ()
-        return self.space.units or ("number",) * len(self.names)
+        number: ActionUnit = "number"
+        return self.space.units or (number,) * len(self.names)
 
     @property
     def batched(self) -> bool:
