@@ -1,4 +1,4 @@
-"""Real Diffusers classes with tiny random weights: nothing is downloaded, no text encoder is used."""
+"""Real Diffusers classes with tiny random weights: no download, no text encoder."""
 
 from __future__ import annotations
 

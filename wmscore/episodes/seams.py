@@ -69,7 +69,8 @@ def seam_duplicates(
         raise ValueError(f"chunk: expected at least 2, got {chunk}")
     if not (0 <= ratio < 1 and tolerance >= 0):
         raise ValueError(
-            f"ratio, tolerance: expected 0 <= ratio < 1 and tolerance >= 0, got {ratio}, {tolerance}"
+            "ratio, tolerance: expected 0 <= ratio < 1 and tolerance >= 0, "
+            f"got {ratio} and {tolerance}"
         )
     count = len(frames)
     seams = sorted({*range(chunk + 1, count, chunk), *range(chunk + 1, count, chunk + 1)})

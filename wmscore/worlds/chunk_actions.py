@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from wmscore.timeline import Conversion, Converter, Loss, Timeline, gather_losses
+from wmscore.timeline import Conversion, Converter, Loss, Resample, Timeline, gather_losses
 from wmscore.worlds.protocol import Item
 
-__all__ = ["ChunkActions", "item_timeline"]
-
-_INCREMENTS = ("degree", "radian", "metre", "pixel")
+__all__ = ["ChunkActions", "continued", "item_timeline"]
 
 
 class ChunkActions:
@@ -43,8 +40,11 @@ class ChunkActions:
         """What the scripts of all rows so far lost, as sentences; copies by seed count once."""
         return tuple(str(loss) for loss in gather_losses(self._losses.values()))
 
-    def scripts(self, items: Sequence[Item], horizon: int) -> list[Timeline] | None:
-        """Each row's whole script at the model's frame rate; None for a model without actions.
+    def scripts(self, items: Sequence[Item], horizon: int, ahead: int) -> list[Timeline] | None:
+        """Each row's script at the model's frame rate, or None for a model without actions.
+
+        A script that ends before `horizon + ahead` is continued by its no-op; without one the last
+        action is held.
 
         Raises:
             ValueError: the panel runs at another frame rate than the model answers at, or its
@@ -58,36 +58,32 @@ class ChunkActions:
                 )
         if self._kind == "none":
             return None
-        if self._converter is None:
-            for item in items:
-                self._refuse_others(item)
         scripts = []
         for item in items:
+            if self._converter is None:
+                self._refuse_others(item)
             line = item_timeline(item, self._fps)
-            scripts.append(at_rate(line, self._repeat))
-            if self._converter is not None:
-                asked = scripts[-1].with_actions(scripts[-1].actions[: horizon * self._repeat])
-                key = (item.panel, item.scenario, item.branch)
-                self._losses[key] = self._convert(asked).losses
+            key = (item.panel, item.scenario, item.branch)
+            asked = self._at_rate(line.with_actions(line.actions[:horizon]))
+            self._losses[key] = self._convert(asked).losses
+            scripts.append(self._at_rate(continued(line, horizon + ahead)))
         return scripts
 
     def of_chunk(
         self, scripts: Sequence[Timeline] | None, start: int, count: int
     ) -> tuple[Any, ...] | None:
-        """What the model takes for `count` actions from `start` on, row by row.
-
-        Past the end of a script its no-op is commanded; without one the last action is held.
-        """
+        """What the model takes for `count` actions from `start` on, row by row."""
         if scripts is None:
             return None
-        found = []
-        for script in scripts:
-            actions = script.actions[start : start + count]
-            if missing := count - len(actions):
-                rest = script.rest if script.rest is not None else script.actions[-1]
-                actions = torch.cat([actions, rest.expand(missing, *actions.shape[1:])])
-            found.append(self._convert(script.with_actions(actions)).value)
-        return tuple(found)
+        return tuple(
+            self._convert(script.with_actions(script.actions[start : start + count])).value
+            for script in scripts
+        )
+
+    def _at_rate(self, line: Timeline) -> Timeline:
+        if self._repeat == 1:
+            return line
+        return Resample(line.fps * self._repeat)(line).value  # a whole multiple loses nothing
 
     def _convert(self, line: Timeline) -> Conversion[Any]:
         if self._converter is None:
@@ -115,26 +111,11 @@ def item_timeline(item: Item, fps: float) -> Timeline:
     )
 
 
-def at_rate(line: Timeline, repeat: int) -> Timeline:
-    """A script for a model of `repeat` times its frame rate.
-
-    Each action is held for `repeat` frames. Turns and ways, which are per step, are shared out
-    among them.
-    """
-    if repeat == 1:
+def continued(line: Timeline, steps: int) -> Timeline:
+    """A script of at least `steps` actions: its no-op, or without one its last action, follows."""
+    missing = steps - line.steps
+    if missing <= 0:
         return line
-    actions: Tensor = line.actions.repeat_interleave(repeat, 0)
-    if not line.discrete:
-        share = [1 / repeat if unit in _INCREMENTS else 1.0 for unit in line.units]
-        actions = actions * torch.tensor(share)
-        if line.space.noop is not None:  # of the faster clock
-            noop = line.rest
-            assert noop is not None
-            return Timeline.of(
-                actions,
-                line.names,
-                units=line.space.units or (),
-                noop=(noop * torch.tensor(share)).tolist(),
-                fps=line.fps * repeat,
-            )
-    return Timeline(actions, line.space, line.fps * repeat)
+    rest = line.rest if line.rest is not None else line.actions[-1]
+    more = rest.expand(missing, *line.actions.shape[1:])
+    return line.with_actions(torch.cat([line.actions, more]))

@@ -92,3 +92,10 @@ class ChunkRule:
     def new_frames(self, context: int, answer: int) -> int:
         """How many frames of an answer go on from the context."""
         return answer - context if self.echo else answer
+
+    @property
+    def ahead(self) -> int:
+        """Most actions of a panel that a call may need beyond the horizon."""
+        step, offset = self.multiple
+        most = self.frames or step + offset + self.contexts[-1]
+        return -(-most // self.frames_per_action) + 1

@@ -84,7 +84,7 @@ class ChunkModel:
         converter: Converter[Any] | None = None,
         deterministic: bool = True,
         seedable: bool = True,
-        prefix_causal: bool = False,
+        prefix_causal: bool | None = None,
         batch_invariant: bool | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -108,7 +108,8 @@ class ChunkModel:
                 takes, and states what is lost (`wmscore.timeline.Converter`).
             deterministic: see `Capabilities`; likewise the next three.
             seedable: another seed changes what is random.
-            prefix_causal: most chunked models are not: frames of a chunk depend on all its actions.
+            prefix_causal: by default true only of whole chunks without actions: frames of a chunk
+                may depend on all its actions, and on its length.
             batch_invariant: by default true where rows are generated one at a time.
             device: where frames are kept and generators draw. CPU generators give a model the same
                 noise on every device.
@@ -131,7 +132,11 @@ class ChunkModel:
             actions_exact=actions_exact,
             deterministic=deterministic,
             seedable=seedable,
-            prefix_causal=prefix_causal,
+            prefix_causal=(
+                actions == "none" and rule.frames is not None
+                if prefix_causal is None
+                else prefix_causal
+            ),
             batch_invariant=rule.rows == 1 if batch_invariant is None else batch_invariant,
             frames_per_call=None if rule.frames is None else rule.new_frames(size, rule.frames),
             context_frames=rule.contexts[-1],
@@ -173,7 +178,7 @@ class ChunkModel:
         wanted = horizon * rule.frames_per_action
         shown = first.new_empty((rows, wanted + 1, *first.shape[1:]))
         shown[:, 0] = first
-        scripts = self._actions.scripts(items, horizon)
+        scripts = self._actions.scripts(items, horizon, rule.ahead)
         gaps = torch.zeros(rows)
         done, call = 1, 0
         while done <= wanted:
@@ -240,7 +245,9 @@ class ChunkModel:
                 f"{who}: expected frames [B, F, C, H, W] = {wanted}, got {list(frames.shape)}"
             )
         if frames.dtype != torch.uint8:
-            frames = torch.stack([self._pixels(who, *pair) for pair in zip(chunk.items, frames, strict=True)])
+            frames = torch.stack(
+                [self._pixels(who, *pair) for pair in zip(chunk.items, frames, strict=True)]
+            )
         return frames.to(self._device)
 
     @staticmethod

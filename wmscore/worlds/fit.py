@@ -171,7 +171,7 @@ class FitSize:
                 raise ValueError("method: 'crop' has no labels of what the model does not see")
             top, left, bottom, right = _middle(self._inner, self.model.capabilities.frame_size)
             part = labels[..., top:bottom, left:right].flatten(0, 1)
-            labels = _nearest(part, self._outer).unflatten(0, (rows, frames_count))
+            labels = _nearest(part, self._outer).reshape(rows, frames_count, *self._outer)
         return replace(named, frames=frames, labels=labels)
 
     def _back_frames(self, item: Item, frames: Tensor) -> Tensor:
@@ -223,9 +223,7 @@ class ForcedFitSize(FitSize):
 
 
 def _scaled(size: tuple[int, int], scale: float, most: tuple[int, int]) -> tuple[int, int]:
-    height, width = (
-        min(m, max(1, round(s * scale))) for s, m in zip(size, most, strict=True)
-    )
+    height, width = (min(m, max(1, round(s * scale))) for s, m in zip(size, most, strict=True))
     return height, width
 
 

@@ -13,6 +13,7 @@ from wmscore.manifest import Panel
 from wmscore.rollouts import Rollouts
 from wmscore.timeline import Converter, Loss, Timeline, gather_losses
 from wmscore.video import write_video
+from wmscore.worlds.chunk_actions import continued
 from wmscore.worlds.cosmos.rows import (
     CosmosExport,
     all_rows,
@@ -127,12 +128,12 @@ def write_predict_annotations(
 
     `annotation/NAME.json` has `state` (end-effector pose x, y, z, roll, pitch, yaw of T + 1
     frames), `continuous_gripper_state` and `action` (T x 7, motion in the frame of the gripper,
-    metres and radians, then the gripper), and `videos/NAME.mp4` the given frame, without loss, in the
-    layout of the Bridge data that they were trained on. Both commands rebuild their actions from this and
-    multiply by `scaler` themselves. `inference_params.json` is the input of Predict 2.5. Both
-    generate whole chunks: Predict 2 drops what does not fill one, so the script is continued to
-    the end of its last chunk. Neither takes a seed where it goes on from chunk to chunk (it counts
-    actions instead): rows of further seeds would be copies, and are refused.
+    metres and radians, then the gripper), and `videos/NAME.mp4` the given frame, without loss, in
+    the layout of the Bridge data that they were trained on. Both commands rebuild their actions
+    from this and multiply by `scaler` themselves. `inference_params.json` is the input of Predict
+    2.5. Both generate whole chunks, and Predict 2 leaves out what does not fill one, so the script
+    is continued to the end of its last chunk. Neither takes a seed where it goes on from chunk to
+    chunk (both count actions instead): rows of further seeds would be copies, and are refused.
 
     Args:
         panel: the panel, of one seed.
@@ -162,10 +163,7 @@ def write_predict_annotations(
             name = row_name(panel, scenario, seed, branch)
             line = Timeline.of_panel(panel, scenario, branch, fps=fps)
             losses.append(converter(line).losses)
-            rest = line.rest if line.rest is not None else line.actions[-1]
-            missing = -line.steps % chunk
-            longer = torch.cat([line.actions, rest.expand(missing, *line.actions.shape[1:])])
-            vectors = converter(line.with_actions(longer)).value
+            vectors = converter(continued(line, -(-line.steps // chunk) * chunk)).value
             if vectors.ndim != 2 or vectors.shape[1] != len(_COMPONENTS):
                 raise ValueError(
                     f"scenarios[{scenario}].actions: expected [N, 7], {', '.join(_COMPONENTS)}, "
@@ -224,8 +222,8 @@ def write_predict_annotations(
 def integrate_poses(motion: Tensor) -> Tensor:
     """Poses `[T + 1, 6]` float64 out of motions `[T, 6]` in the moving frame, from the origin.
 
-    x, y, z in metres and roll, pitch, yaw in radians, the rotation being Rz(yaw) Ry(pitch) Rx(roll),
-    as in the IRASim data tools that Cosmos Predict uses.
+    x, y, z in metres and roll, pitch, yaw in radians, the rotation being
+    Rz(yaw) Ry(pitch) Rx(roll), as in the IRASim data tools that Cosmos Predict uses.
     """
     rotation, place = torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     poses = [torch.cat([place, _angles(rotation)])]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from wmscore.files import atomic_folder
 from wmscore.manifest import Panel
 from wmscore.rollouts import Rollouts
 from wmscore.timeline import Converter, Loss, Timeline, gather_losses
+from wmscore.worlds.chunk_actions import continued
 from wmscore.worlds.cosmos.domains import cosmos_domain
 from wmscore.worlds.cosmos.rows import (
     CosmosExport,
@@ -128,10 +128,8 @@ def _vectors(
     line: Timeline, converter: Converter[Tensor] | None, size: int
 ) -> tuple[Tensor, tuple[Loss, ...]]:
     """The vectors of a script that is continued to `size` actions, and the script's own losses."""
-    rest = line.rest if line.rest is not None else line.actions[-1]
-    missing = size - line.steps
-    longer = torch.cat([line.actions, rest.expand(missing, *line.actions.shape[1:])])
+    longer = continued(line, size)
     if converter is None:
         line.need("continuous", "a domain without a converter")
-        return longer, ()
-    return converter(line.with_actions(longer)).value, converter(line).losses
+        return longer.actions, ()
+    return converter(longer).value, converter(line).losses

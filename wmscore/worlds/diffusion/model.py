@@ -177,7 +177,14 @@ class DiffusersModel(ChunkModel):
             if None not in prompts:
                 found[inputs.prompt] = prompts[0] if rows == 1 else prompts
         if chunk.actions is not None and self._action_argument is not None:
-            found[self._action_argument] = chunk.actions[0] if rows == 1 else list(chunk.actions)
+            said = list(chunk.actions)
+            if self._action_argument == inputs.prompt:  # what is done, after what is seen
+                scenes = [self._prompt if p is None else p for p in chunk.prompts]
+                said = [
+                    f"{scene or ''} {words}".strip()
+                    for scene, words in zip(scenes, said, strict=True)
+                ]
+            found[self._action_argument] = said[0] if rows == 1 else said
         return found | {key: _for_rows(key, value, rows) for key, value in self._call.items()}
 
     def _shown(self, chunk: Chunk) -> dict[str, Any]:
