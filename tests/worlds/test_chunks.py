@@ -239,7 +239,7 @@ def test_items_that_it_cannot_take() -> None:
     with pytest.raises(ValueError, match="answers at 10 frames per second, the panel has 35"):
         model.rollout([replace(items[0], fps=35.0)], 2)
     keys = replace(items[0], actions=torch.zeros(10, dtype=torch.int64), action_names=("a", "b"))
-    with pytest.raises(ValueError, match="takes continuous actions .* has discrete ones"):
+    with pytest.raises(ValueError, match=r"takes continuous actions .* has discrete ones"):
         model.rollout([keys], 2)
     named, _ = adding(ChunkRule(frames=5), action_names=("down",))
     with pytest.raises(ValueError, match=r"\['down'\], 's0' has continuous ones \['up'\]"):

@@ -222,16 +222,16 @@ def test_what_cannot_be_written(panel: Panel, truth: Rollouts, tmp_path: Path) -
         write_cosmos3_jsonl(panel, truth, out, domain="pusht", converter=CAMERA, chunk=12)
     with pytest.raises(ValueError, match="prompt: scenario 'scene-0' has none"):
         write_cosmos3_jsonl(panel, truth, out, domain="camera_pose", converter=CAMERA)
+    frames = truth.frames.clone()
+    frames[1, 0] = 0
     with pytest.raises(ValueError, match="'scene-0' begin with different frames"):
-        frames = truth.frames.clone()
-        frames[1, 0] = 0
         write_cosmos3_jsonl(panel, replace(truth, frames=frames), out, **fields)
     with pytest.raises(ValueError, match="12 steps need 13 frames, got frames = 12"):
         write_predict_inputs(panel, truth, out, prompt="x", frames=12)
+    data = panel.model_dump()
+    for scenario, name in zip(data["scenarios"], ("scene 0", "scene/0"), strict=True):
+        scenario["id"] = name
+    twin = Panel.from_dict(data)
     with pytest.raises(ValueError, match="become the same file name 'scene_0'"):
-        data = panel.model_dump()
-        for scenario, name in zip(data["scenarios"], ("scene 0", "scene/0"), strict=True):
-            scenario["id"] = name
-        twin = Panel.from_dict(data)
         write_cosmos3_jsonl(twin, replace(truth, panel=twin.fingerprint), out, **fields)
     assert not out.exists()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.panels import sprite_panel
 from tests.worlds import tiny_pipelines as tiny
+from wmscore.replay import render_truth, replay
+from wmscore.rollouts import Rollouts
+from wmscore.scorer import Scorer
 from wmscore.testing import check_world_model, sprite_items
 from wmscore.timeline import SANA_WM, ToKeyString
 from wmscore.worlds import DiffusersModel, FitSize, Item, SpriteWorld
@@ -110,3 +115,57 @@ def test_sana_wm_walks_by_keys() -> None:
     found = check(model, items, 12)
     assert found["action effect"] != "0 of 255"
     assert model.conversion_losses == ()
+
+
+def test_ltx_takes_an_image_and_then_nine_frames(items: list[Item]) -> None:
+    masks = dict.fromkeys(
+        ("prompt_attention_mask", "negative_prompt_attention_mask"), torch.ones(1, 16)
+    )
+    model = DiffusersModel(
+        tiny.ltx_condition(),
+        fps=16.0,
+        frame_size=(32, 32),
+        frames=17,
+        contexts=(1, 9),
+        call=tiny.embeds_call(**masks),
+    )
+    check(model, items, 10)
+    assert model.rollout(items[:1], 10).frames.shape[1] == 11
+
+
+def test_cogvideo(items: list[Item]) -> None:
+    fields: dict[str, Any] = {"fps": 16.0, "frame_size": (32, 32), "frames": 9}
+    check(DiffusersModel(tiny.cogvideo(), call=tiny.embeds_call(), **fields), items, 4)
+
+
+@pytest.mark.slow
+def test_stable_video_takes_nothing_but_an_image(items: list[Item]) -> None:
+    model = DiffusersModel(
+        tiny.stable_video(),
+        fps=7.0,
+        frame_size=(32, 32),
+        frames=4,
+        call={"num_inference_steps": 1, "decode_chunk_size": 2},
+    )
+    assert model.inputs.whole_rate
+    check(model, items, 4)
+
+
+def test_a_replay_is_scored(items: list[Item], tmp_path: Path) -> None:
+    axes = [
+        {"axis": "perceptual_drift", "threshold": 0.6},
+        {"axis": "action_response", "threshold": 0.5},
+    ]
+    panel = sprite_panel(1, 2, horizon=6, size=32, axes=axes)
+    model = DiffusersModel(
+        tiny.wan(), fps=10.0, frame_size=(32, 32), frames=5, call=tiny.embeds_call()
+    )
+    scorer = Scorer(panel)
+    for rollouts in replay(panel, model, render_truth(panel, SpriteWorld(32, 32))):
+        rollouts.save(tmp_path / "rollouts.safetensors")
+        scorer.update(Rollouts.load(tmp_path / "rollouts.safetensors", panel))
+    scores = scorer.compute()
+    assert int(scores.fault.count_nonzero()) == 0
+    # It takes no actions, so that all scripts of a seed are one rollout.
+    agreement = scores.measures["agreement"].values
+    assert (agreement[~agreement.isnan()] == 0).all()
