@@ -57,6 +57,8 @@ Action = StrictStr | tuple[StrictFloat, ...]
 Name = Annotated[StrictStr, Field(min_length=1)]
 Unit = Annotated[StrictFloat, Field(ge=0.0, le=1.0)]
 Count = Annotated[StrictInt, Field(ge=1)]
+Edge = Annotated[StrictInt, Field(ge=0)]
+Box = tuple[Edge, Edge, Edge, Edge]
 Seed = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
 
 # What an axis' score may be made of; the first one when the panel does not choose.
@@ -122,13 +124,37 @@ class _Frozen(BaseModel):
 
 
 class Observation(_Frozen):
-    """What one frame is: RGB `[channels, height, width]` at `fps` frames per second."""
+    """What one frame is: RGB `[channels, height, width]` at `fps` frames per second.
+
+    `ignore` are boxes (top, left, bottom, right; the last two just outside) in which no metric
+    looks, such as those of a watermark or an overlay.
+    """
 
     height: Count
     width: Count
     channels: Literal[3] = 3
     dtype: Literal["uint8"] = "uint8"
     fps: Annotated[StrictFloat, Field(gt=0.0)]
+    ignore: Annotated[tuple[Box, ...], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for i, (top, left, bottom, right) in enumerate(self.ignore or ()):
+            if not (top < bottom <= self.height and left < right <= self.width):
+                raise ValueError(
+                    f"ignore[{i}]: expected top < bottom <= {self.height} and left < right <= "
+                    f"{self.width}, got {[top, left, bottom, right]}"
+                )
+        if self.ignore is not None and not bool((~self.ignored()).any()):
+            raise ValueError("ignore: expected to leave some pixels, got boxes that cover all")
+        return self
+
+    def ignored(self) -> Tensor:
+        """`[height, width]` bool, True where no metric looks."""
+        mask = torch.zeros(self.height, self.width, dtype=torch.bool)
+        for top, left, bottom, right in self.ignore or ():
+            mask[top:bottom, left:right] = True
+        return mask
 
 
 class ActionSpace(_Frozen):
@@ -527,12 +553,17 @@ class Panel(_Frozen):
     def with_initial_frames(
         self, hashes: Mapping[str, str], observation: Observation | None = None
     ) -> Self:
-        """A panel that also freezes each scenario's initial frame (`sha256_tensor`) by id."""
+        """A panel that also freezes each scenario's initial frame (`sha256_tensor`) by id.
+
+        What the panel ignores of a frame stays.
+        """
         data = self.model_dump()
         for scenario in data["scenarios"]:
             scenario["initial_frame_sha256"] = hashes[scenario["id"]]
         if observation is not None:
+            own = self.contract.observation
             data["contract"]["observation"] = observation.model_dump()
+            data["contract"]["observation"]["ignore"] = None if own is None else own.ignore
         return _validate(type(self), data)
 
     def with_thresholds(
@@ -562,14 +593,34 @@ class Panel(_Frozen):
                 )
         return _validate(type(self), data)
 
-    def judged_like(self, other: Panel) -> Self:
-        """This panel with the axes of `other`: the same rollouts, judged in another way.
+    def without_actions(self) -> Self:
+        """This panel for models that take no actions: commanded scripts only, no action axis.
+
+        What such models show under other scripts is not asked for, so that nothing is said about
+        their response.
 
         Raises:
-            ValueError: the axes do not fit, say without counterfactual scripts.
+            ValueError: the panel has no other axis.
+        """
+        data = self.model_dump()
+        data["axes"] = [spec for spec in data["axes"] if spec["axis"] != "action_response"]
+        if not data["axes"]:
+            raise ValueError("axes: expected one beside action_response, there is none")
+        for scenario in data["scenarios"]:
+            scenario["branches"] = ()
+        return _validate(type(self), data)
+
+    def judged_like(self, other: Panel) -> Self:
+        """This panel with the axes and ignored boxes of `other`: the same rollouts, judged anew.
+
+        Raises:
+            ValueError: the axes do not fit, say without counterfactual scripts, or the boxes.
         """
         data = self.model_dump()
         data["axes"] = [spec.model_dump() for spec in other.axes]
+        mine, theirs = data["contract"]["observation"], other.contract.observation
+        if mine is not None and theirs is not None:
+            mine["ignore"] = theirs.ignore
         return _validate(type(self), data)
 
     def unfrozen_like(self, other: Panel) -> Self:

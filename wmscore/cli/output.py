@@ -30,7 +30,13 @@ def print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
     """The matched tables of a comparison, and the ranking."""
     from wmscore.comparison import rank, ranking_table
     from wmscore.comparison.report import rolled_out
-    from wmscore.evidence import action_table, horizon_table, summary_table, unmatched_rows
+    from wmscore.evidence import (
+        action_table,
+        horizon_table,
+        summary_table,
+        unjudged,
+        unmatched_rows,
+    )
 
     panel = results[0].panel
     print_panel(console, panel.name, panel.fingerprint)
@@ -45,6 +51,7 @@ def print_results(console: Any, results: Any, roles: dict[str, str]) -> None:
         "Response to actions (agreement: mean over scenarios)",
         *action_table(results, roles),
     )
+    print_sentences(console, unjudged(panel))
     print_table(
         console, "Usable horizon, median over seeds (>= : never failed)", *horizon_table(results)
     )

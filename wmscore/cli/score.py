@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wmscore.cli.output import console, print_results
+from wmscore.cli.output import console, print_results, print_sentences
 from wmscore.cli.parsing import Command, read_panel
 
 if TYPE_CHECKING:
@@ -36,12 +36,18 @@ def add(command: Command) -> None:
     score.add_argument(
         "--oracle", metavar="FOLDER", help="recorded re-run that a skill takes for 1"
     )
+    score.add_argument(
+        "--no-codec-floor",
+        action="store_true",
+        help="do not score the truth after the compression of lossy clips",
+    )
 
 
 def _score(args: argparse.Namespace) -> int:
-    from wmscore.evidence import check_folder, write_evidence
+    from wmscore.evidence import check_folder, codec_lines, write_evidence
     from wmscore.recordings import Recording
     from wmscore.scorer import Scorer
+    from wmscore.scorer.codec import behind_codec
 
     check_folder(args.out)
     panel = read_panel(args.panel) if args.panel else None
@@ -57,12 +63,18 @@ def _score(args: argparse.Namespace) -> int:
 
     oracle = scored(Recording(args.oracle, panel), None) if args.oracle else None
     results = [scored(recording, oracle) for recording in recordings]
+    if not args.no_codec_floor:
+        results = [
+            behind_codec(found, recording, device=args.device, **networks)
+            for found, recording in zip(results, recordings, strict=True)
+        ]
     by_model = {s.model: r for s, r in zip(results, recordings, strict=True)}
     roles = {r.model: r.role for r in recordings if r.role != "model"}
     write_evidence(
         args.out, results, lambda name, s, seed: by_model[name].row(s, seed), roles=roles
     )
     print_results(console(), results, roles)
+    print_sentences(console(), codec_lines(results))
     console().print(f"Evidence: {args.out}")
     return 0
 

@@ -69,11 +69,6 @@ class ClipCut:
         if self.drop_repeats and self.resample:
             raise ValueError("drop_repeats, resample: expected one of them, got both")
 
-    @property
-    def keeps_pixels(self) -> bool:
-        """Pixels come out as the decoder gives them."""
-        return self.size is None
-
 
 def cut_clip(
     path: str | Path, cut: ClipCut, *, start: int = 0, frames: int | None = None, threads: int = 0

@@ -4,9 +4,11 @@ from wmscore.evidence.folder import check_folder, write_evidence
 from wmscore.evidence.reading import StoredScores, read_scores
 from wmscore.evidence.table import (
     action_table,
+    codec_lines,
     horizon_table,
     ranked,
     summary_table,
+    unjudged,
     unmatched_rows,
     write_metrics,
 )
@@ -18,10 +20,12 @@ __all__ = [
     "action_table",
     "check_folder",
     "choose_traces",
+    "codec_lines",
     "horizon_table",
     "ranked",
     "read_scores",
     "summary_table",
+    "unjudged",
     "unmatched_rows",
     "write_evidence",
     "write_metrics",

@@ -15,8 +15,10 @@ from wmscore.evidence.markdown import markdown_table
 from wmscore.evidence.shape import shape_lines
 from wmscore.evidence.table import (
     action_table,
+    codec_lines,
     horizon_table,
     summary_table,
+    unjudged,
     unmatched_rows,
 )
 from wmscore.evidence.traces import Trace
@@ -62,6 +64,7 @@ def postmortem(
     head, body = action_table(results, roles)
     if body:
         lines += ["", "Response to actions (see `actions.json`):", "", *markdown_table(head, body)]
+    lines += ["", *text] if (text := [*unjudged(panel), *codec_lines(results)]) else []
     lines += comparison_lines(report) if report is not None else []
     for scores in results:
         if scores.model not in roles:

@@ -13,13 +13,16 @@ import torch
 from wmscore.actions import action_summary
 from wmscore.evidence.horizons import mean_horizon_cell
 from wmscore.files import atomic_file
+from wmscore.manifest import Panel
 from wmscore.scores import Scores
 
 __all__ = [
     "action_table",
+    "codec_lines",
     "horizon_table",
     "ranked",
     "summary_table",
+    "unjudged",
     "unmatched_rows",
     "write_metrics",
 ]
@@ -162,6 +165,41 @@ def action_table(results: Sequence[Scores], roles: dict[str, str] | None = None)
             ]
         )
     return head, body
+
+
+def unjudged(panel: Panel) -> list[str]:
+    """What the panel leaves out, one sentence each: no number of it stands anywhere."""
+    lines = []
+    if all(spec.axis != "action_response" for spec in panel.axes):
+        lines.append("Action response: n/a, the panel does not ask for it.")
+    observation = panel.contract.observation
+    if observation is not None and observation.ignore is not None:
+        boxes = ", ".join(str(list(box)) for box in observation.ignore)
+        share = float(observation.ignored().double().mean())
+        lines.append(
+            f"Ignored by every metric: {share:.1%} of the picture, [top, left, bottom, right] "
+            f"{boxes}."
+        )
+    return lines
+
+
+def codec_lines(results: Sequence[Scores]) -> list[str]:
+    """What the codec of lossy clips costs by itself, one sentence for each model that has them."""
+    lines = []
+    for scores in results:
+        about = scores.provenance
+        if "codec" not in about:
+            continue
+        floors = ", ".join(
+            f"{spec.axis} {about[key]}"
+            for spec in scores.panel.axes
+            if (key := f"codec floor {spec.axis}") in about
+        )
+        lines.append(
+            f"Codec of {scores.model}: {about['codec']}. Mean score of the truth after it, which "
+            f"is what the codec leaves of 1: {floors}."
+        )
+    return lines
 
 
 def _cell(value: float | None, form: str) -> str:

@@ -18,6 +18,7 @@ from wmscore.files import safe_name
 from wmscore.functional import IdentityState, Reason
 from wmscore.functional.identity.over_time import is_break
 from wmscore.rollouts import Rollouts
+from wmscore.scorer import cover_ignored
 from wmscore.scores import Scores
 from wmscore.tensorfile import save_tensors
 
@@ -25,6 +26,7 @@ __all__ = ["Trace", "choose_traces", "write_trace"]
 
 Fetch = Callable[[str, int, int], Rollouts]
 _BEFORE, _AFTER = 3, 5
+_ABSENT = (Reason.MISSING, Reason.MODEL_ERROR, Reason.WRONG_ANSWER)  # rows without rollouts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +81,12 @@ def choose_traces(results: Sequence[Scores], *, anchors: Sequence[str] = ()) -> 
 
 
 def write_trace(folder: Path, trace: Trace, scores: Scores, fetch: Fetch) -> None:
-    """Write one trace: safetensors (all that was seen and scored), a PNG strip and an MP4."""
+    """Write one trace: safetensors (all that was seen and scored), a PNG strip and an MP4.
+
+    Boxes that the panel ignores are covered there too.
+    """
     rollouts = fetch(trace.model, trace.scenario, trace.seed)
+    rollouts = cover_ignored(rollouts, scores.panel.contract.observation)
     here = rollouts[rollouts.branch == 0]
     tensors: dict[str, Tensor] = {"frames": here.frames[0], "valid": here.valid[0]}
     tensors["actions"] = here.actions[0]
@@ -208,7 +214,8 @@ def _lowest(scores: Scores) -> list[Trace]:
     """Rows by their lowest score over axes and steps, most telling first."""
     worst = torch.stack([curve.values.nan_to_num(1.0) for curve in scores.axes.values()]).amin(0)
     low, steps = worst.min(1)
-    there = (scores.fault != int(Reason.MISSING)).nonzero().flatten().tolist()
+    absent = torch.tensor([int(reason) for reason in _ABSENT], dtype=scores.fault.dtype)
+    there = (~torch.isin(scores.fault, absent)).nonzero().flatten().tolist()
     return [
         _make(scores, r, int(steps[r]) + 1, f"lowest score {float(low[r]):.2f}")
         for r in sorted(there, key=lambda r: float(low[r]))[:2]

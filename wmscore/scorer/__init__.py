@@ -1,5 +1,6 @@
 """The streaming, batched scoring engine."""
 
 from wmscore.scorer.engine import Scorer
+from wmscore.scorer.ignore import cover_ignored
 
-__all__ = ["Scorer"]
+__all__ = ["Scorer", "cover_ignored"]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from wmscore.functional import Reason
+from wmscore.manifest import Observation
 from wmscore.rollouts import Rollouts
 from wmscore.scorer.groups import Groups, finite_steps, of_reference, start_gap
 
@@ -14,14 +15,15 @@ __all__ = ["evaluation_faults"]
 _ROUNDING = 1e-2  # one step of bfloat16 just above 1 is 0.008
 
 
-def evaluation_faults(groups: Groups) -> dict[str, Tensor]:
+def evaluation_faults(groups: Groups, observation: Observation | None = None) -> dict[str, Tensor]:
     """The first fault of each group, commanded rollouts before branches; and how it starts.
 
     `fault` `[G]` uint8, 0 for none: short (ends before its reference), frames that are not finite
     or outside their range, an initial frame that is not the given one, or one flat colour
-    throughout where the reference is not. A counterfactual branch may end early (chance can kill
-    the player there): its later steps are undefined, and counted. Nor can a group be judged whose
-    references begin with different frames: then its scripts are no counterfactuals of each other.
+    throughout, outside of what `observation` ignores, where the reference is not. A counterfactual
+    branch may end early (chance can kill the player there): its later steps are undefined, and
+    counted. Nor can a group be judged whose references begin with different frames: then its
+    scripts are no counterfactuals of each other.
 
     `start_difference` `[G]` float64, the largest difference of a value of an initial frame from
     the one that it should be, in units of the frames; NaN for a frame with NaN. `start_script`
@@ -30,7 +32,7 @@ def evaluation_faults(groups: Groups) -> dict[str, Tensor]:
     batch = groups.batch
     assert batch.reference is not None
     gap = start_gap(batch.frames[:, 0], of_reference(batch, batch.reference[:, 0]))
-    rollouts = groups.of_scripts(_faults(batch, gap), 0)
+    rollouts = groups.of_scripts(_faults(batch, gap, _seen(observation)), 0)
     # Written so that a NaN in an initial frame counts as another frame.
     apart = ~(groups.reference_gap == 0)
     kinds = torch.cat([rollouts, apart * int(Reason.BRANCH_APART)], 1)
@@ -44,14 +46,21 @@ def evaluation_faults(groups: Groups) -> dict[str, Tensor]:
     }
 
 
-def _faults(rollouts: Rollouts, gap: Tensor) -> Tensor:
+def _seen(observation: Observation | None) -> Tensor | None:
+    """Indices `[N]` of the pixels of a flat picture that are not ignored, or None for all."""
+    if observation is None or observation.ignore is None:
+        return None
+    return (~observation.ignored()).flatten().nonzero()[:, 0]
+
+
+def _faults(rollouts: Rollouts, gap: Tensor, seen: Tensor | None) -> Tensor:
     """The first fault of each rollout, `[B]` uint8; `gap` `[B]` is that of its initial frame."""
     preds = rollouts.frames[:, 1:]
     assert rollouts.reference is not None
     expected = of_reference(rollouts, rollouts.reference_valid)
     # Half a grey level: a float frame that is the given uint8 frame, whatever its precision.
     slack = 0.0 if rollouts.frames.dtype == torch.uint8 else 0.5 / 255
-    is_flat = of_reference(rollouts, _is_flat(rollouts.reference[:, 1:]))
+    is_flat = of_reference(rollouts, _is_flat(rollouts.reference[:, 1:], seen))
     may_end = (rollouts.branch > 0).to(preds.device)
     found = {
         Reason.SHORT: (~rollouts.valid & expected).any(1) & ~may_end,
@@ -59,7 +68,7 @@ def _faults(rollouts: Rollouts, gap: Tensor) -> Tensor:
         Reason.OUT_OF_RANGE: _is_out_of_range(rollouts.frames),
         # Written so that a NaN in the initial frame counts as another frame.
         Reason.RESET_MISMATCH: ~(gap <= slack),
-        Reason.CONSTANT: _is_flat(preds) & ~is_flat,
+        Reason.CONSTANT: _is_flat(preds, seen) & ~is_flat,
     }
     fault = torch.zeros(len(rollouts), dtype=torch.uint8, device=preds.device)
     for reason, rows in found.items():
@@ -75,7 +84,9 @@ def _is_out_of_range(frames: Tensor) -> Tensor:
     return (pixels.amin(1) < -_ROUNDING) | (pixels.amax(1) > 1 + _ROUNDING)
 
 
-def _is_flat(frames: Tensor) -> Tensor:
+def _is_flat(frames: Tensor, seen: Tensor | None) -> Tensor:
     """`[B]` bool: every frame is one flat colour."""
     pixels = frames.flatten(3)
+    if seen is not None:
+        pixels = pixels[..., seen.to(pixels.device)]
     return (pixels.amin(3) == pixels.amax(3)).flatten(1).all(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from torch import Tensor
 from wmscore.extras import require
 from wmscore.video.facts import CodecFacts, Video, VideoError, is_lossy
 
-__all__ = ["packet_times", "probe_video", "read_with_pyav"]
+__all__ = ["packet_times", "probe_video", "read_with_pyav", "stored_facts"]
 
 _MOST_AHEAD = 512  # a header may promise any number of frames
 
@@ -114,7 +115,11 @@ def read_with_pyav(
                 whole = False
                 break
         if packets.broken:
-            raise VideoError(f"{path}: {packets.broken}{_expected(stream)}", packets.readable)
+            raise VideoError(
+                f"{path}: broken after {packets.readable} frames ({packets.broken})"
+                f"{_expected(stream)}",
+                packets.readable,
+            )
         if whole:
             _check_whole(path, stream, container, packets, last_end)
         if frames is not None and len(kept) < frames:
@@ -186,6 +191,15 @@ def packet_times(path: str | Path) -> tuple[Tensor, CodecFacts]:
     return torch.tensor(packets.times, dtype=torch.float64), facts
 
 
+def stored_facts(path: str | Path) -> CodecFacts:
+    """How a file is stored, over its whole length, without decoding it.
+
+    Raises:
+        VideoError: the file cannot be read, or ends before its header says.
+    """
+    return packet_times(path)[1]
+
+
 def probe_video(path: str | Path) -> Video:
     """The first frame alone, and how the file is stored.
 
@@ -226,17 +240,27 @@ def _decoded(av: Any, container: Any, stream: Any, packets: _Packets) -> Iterato
     """Frames in the order of showing; ends, and says so, where the file is broken."""
     try:
         for packet in container.demux(stream):
+            if packet.is_corrupt:
+                packets.broken = "a packet is cut off"
+                break
             if packet.size:
                 packets.first = packets.first or bytes(packet)
                 packets.count += 1
                 packets.size += packet.size
             for frame in packet.decode():
                 if frame.is_corrupt:
-                    packets.broken = f"frame {packets.readable} is damaged"
+                    packets.broken = "a frame is damaged"
                     return
                 yield frame
     except av.FFmpegError as error:
-        packets.broken = f"broken after {packets.readable} frames ({error.strerror})"
+        packets.broken = error.strerror
+        return
+    if packets.broken:  # what is whole and still in the decoder
+        with contextlib.suppress(av.FFmpegError):
+            for frame in stream.codec_context.decode(None):
+                if frame.is_corrupt:
+                    return
+                yield frame
 
 
 def _expected(stream: Any) -> str:

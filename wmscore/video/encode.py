@@ -25,6 +25,7 @@ class Encoding:
         lossy: what comes back is not what was given.
         options: of the encoder.
         suffixes: file names that its streams fit into.
+        least: smallest height and width.
     """
 
     encoder: str
@@ -32,6 +33,7 @@ class Encoding:
     lossy: bool
     options: dict[str, str] = field(default_factory=dict)
     suffixes: tuple[str, ...] = (".mkv",)
+    least: int = 1
 
 
 _PLAYERS = (".mp4", ".mkv", ".mov")
@@ -59,6 +61,7 @@ ENCODINGS: dict[str, Encoding] = {
         lossy=True,
         options={"crf": "22", "x265-params": "log-level=none:pools=1:frame-threads=1"},
         suffixes=_PLAYERS,
+        least=64,  # x265 writes outside its memory with pictures smaller than its blocks
     ),
     "vp9": Encoding(
         encoder="libvpx-vp9",
@@ -100,8 +103,8 @@ def write_video(
     Raises:
         ImportError: PyAV is not installed.
         TypeError: the frames are not uint8.
-        ValueError: another shape, an unknown encoding, a container that does not hold it, or an
-            odd size where only even ones go.
+        ValueError: another shape, an unknown encoding, a container that does not hold it, an odd
+            size where only even ones go, or one that is too small.
     """
     how = _encoding(encoding)
     if Path(path).suffix.lower() not in how.suffixes:
@@ -120,9 +123,20 @@ def encode_video(
     encoding: str = "h264",
     options: dict[str, str] | None = None,
     pad: bool = False,
+    pixel_format: str | None = None,
     container: str | None = None,
 ) -> int:
     """`write_video` to a path or an open binary file, as it is.
+
+    Args:
+        file: where to.
+        frames: see `write_video`.
+        fps: likewise.
+        encoding: likewise.
+        options: likewise.
+        pad: likewise.
+        pixel_format: what the encoder is given, instead of its usual one.
+        container: FFmpeg's name of the format, where no path says it.
 
     Returns:
         The size of the video's packets in bytes, without the container.
@@ -135,7 +149,13 @@ def encode_video(
         raise ValueError(f"frames: expected [T, 3, H, W], got {list(frames.shape)}")
     if not fps > 0:
         raise ValueError(f"fps: expected above 0, got {fps}")
-    if how.pixel_format == "yuv420p" and (frames.shape[2] % 2 or frames.shape[3] % 2):
+    if min(frames.shape[2:]) < how.least:
+        raise ValueError(
+            f"frames: {encoding!r} takes sizes of at least {how.least}, got "
+            f"{frames.shape[2]}x{frames.shape[3]}"
+        )
+    stored = pixel_format or how.pixel_format
+    if stored == "yuv420p" and (frames.shape[2] % 2 or frames.shape[3] % 2):
         if not pad:
             raise ValueError(
                 f"frames: {encoding!r} takes even sizes, got {frames.shape[2]}x{frames.shape[3]}; "
@@ -147,7 +167,7 @@ def encode_video(
     with av.open(file, "w", format=container) as output:
         rate = Fraction(fps).limit_denominator(1001)
         stream = output.add_stream(how.encoder, rate=rate)
-        stream.height, stream.width, stream.pix_fmt = *pictures.shape[1:3], how.pixel_format
+        stream.height, stream.width, stream.pix_fmt = *pictures.shape[1:3], stored
         stream.thread_count = 1
         stream.options = how.options | (options or {})
         for picture in pictures:

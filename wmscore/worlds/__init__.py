@@ -7,6 +7,7 @@ from wmscore.worlds.cosmos import Cosmos3Model, CosmosActionRecogniser
 from wmscore.worlds.diffusion import DiffusersModel
 from wmscore.worlds.fit import FitSize, ForcedFitSize
 from wmscore.worlds.protocol import Capabilities, Item, TeacherForced, WorldModel, item_keys
+from wmscore.worlds.recorded import RecordedWorld
 from wmscore.worlds.sprites import SpriteWorld
 from wmscore.worlds.step import (
     ObservingStepModel,
@@ -32,6 +33,7 @@ __all__ = [
     "ObservingStepModel",
     "ObservingStepper",
     "OtherSeed",
+    "RecordedWorld",
     "SpriteWorld",
     "StepModel",
     "StepOutput",

@@ -1,0 +1,167 @@
+"""`wmscore ingest`: a folder of generated clips into a recording that `wmscore score` takes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wmscore.cli.output import console, print_sentences, progress_bar
+from wmscore.cli.parsing import Command, read_panel
+
+if TYPE_CHECKING:
+    from wmscore.manifest import Panel
+    from wmscore.recordings import Recording
+    from wmscore.worlds import WorldModel
+
+__all__ = ["add"]
+
+
+def add(command: Command) -> None:
+    """Add it to the parser."""
+    take = command("ingest", _ingest, "take generated clips as a model's rollouts, into a folder")
+    take.add_argument(
+        "clips", help="folder of clips; clips.csv or clips.jsonl in it, or their names, say which"
+    )
+    take.add_argument("--panel", required=True, help="panel JSON, or 'sprites' or 'vizdoom'")
+    take.add_argument(
+        "--truth",
+        default="world",
+        help="'world' of the panel (default), module:factory, a recording, or a folder of clips "
+        "that show what truly happens",
+    )
+    take.add_argument("--out", required=True, help="folder for rollouts")
+    take.add_argument("--name", help="name of the model (default: of the folder)")
+    take.add_argument(
+        "--pattern",
+        default="{scenario}_{seed}_{branch}",
+        help="form of the clips' names without suffix (default: %(default)s)",
+    )
+    take.add_argument("--fps", type=float, help="frames per second (default: the panel's)")
+    take.add_argument("--offset", type=float, default=0.0, help="second at which frame 0 is shown")
+    take.add_argument("--start-frame", type=int, help="the same as a number of frames")
+    take.add_argument(
+        "--resample", action="store_true", help="bring other and variable rates to --fps by time"
+    )
+    take.add_argument(
+        "--drop-repeats",
+        type=int,
+        default=0,
+        metavar="N",
+        help="drop up to N repeats of a frame in a row, which a screen recorder made",
+    )
+    take.add_argument("--crop", metavar="T,L,B,R", help="part of the picture, in pixels")
+    take.add_argument("--size", metavar="HxW", help="resize to this")
+    take.add_argument(
+        "--scripts",
+        action="store_true",
+        help="each clip has a hand-timed action script x.actions.json; compare it with the panel's",
+    )
+    take.add_argument(
+        "--no-actions",
+        action="store_true",
+        help="the model takes no actions: commanded scripts only, no score of action response",
+    )
+    take.add_argument("--batch-size", type=int, default=8)
+
+
+def _ingest(args: argparse.Namespace) -> int:
+    from wmscore.episodes import ClipFolder
+    from wmscore.recordings import record_shard
+    from wmscore.worlds import RecordedWorld
+
+    sys.path.insert(0, str(Path.cwd()))  # a world may live in a file right here
+    panel = read_panel(args.panel)
+    if args.no_actions:
+        panel = panel.without_actions()
+    world, recording = _truth(args.truth, panel)
+    observation = panel.contract.observation
+    fps = args.fps
+    if fps is None and observation is not None:
+        fps = observation.fps
+    elif fps is None and (recording is not None or world is not None):
+        fps = _fps(world, recording)
+    source = ClipFolder(
+        args.clips,
+        name=args.name,
+        pattern=args.pattern,
+        fps=fps,
+        offset=args.offset,
+        start_frame=args.start_frame,
+        resample=args.resample,
+        drop_repeats=args.drop_repeats,
+        crop=None if args.crop is None else _numbers("--crop", args.crop, ",", 4),
+        size=None if args.size is None else _numbers("--size", args.size, "x", 2),
+        space=panel.contract.actions if args.scripts else None,
+    )
+    ignore = () if observation is None else observation.ignore or ()
+    model = RecordedWorld(source, ignore=ignore)
+    progress = progress_bar()
+    with progress:
+        task = progress.add_task(model.name, total=None)
+        recorded = record_shard(
+            args.out,
+            panel,
+            world,
+            model,
+            batch_size=args.batch_size,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            role="model",
+            truth=recording,
+        )
+    notes = [f"{model.name}: {note}" for note in model.conversion_losses]
+    print_sentences(console(), [*notes, *recorded.summary()])
+    console().print(f"Rollouts: {args.out}")
+    return 0 if recorded.complete else 1
+
+
+def _truth(name: str, panel: Panel) -> tuple[WorldModel | None, Recording | None]:
+    """A world to render the truth, or a recording that has it."""
+    from wmscore.episodes import ClipFolder
+    from wmscore.manifest import PanelMismatchError
+    from wmscore.recordings import RecordedTruth, Recording
+    from wmscore.recordings.question import adopt_frozen
+    from wmscore.worlds import RecordedWorld
+    from wmscore.worlds.load import load_model, load_world
+
+    if name == "world":
+        return load_world(panel), None
+    if not Path(name).exists():
+        return load_model(name), None
+    if not (Path(name) / "recording.json").exists():
+        return RecordedWorld(ClipFolder(name, pattern=_films(name))), None
+    recording = Recording(name)
+    try:
+        adopt_frozen(name, panel, recording.panel)
+    except PanelMismatchError:  # say, without its branches
+        return RecordedTruth(recording), None
+    return None, recording
+
+
+def _films(folder: str) -> str:
+    """How films of the true world are named: `x.mp4`, or `x_0.mp4`, `x_1.mp4` by script."""
+    from wmscore.episodes.naming import SUFFIXES
+
+    names = [p.stem for p in Path(folder).iterdir() if p.suffix.lower() in SUFFIXES]
+    numbered = names and all(name.rpartition("_")[2].isdigit() for name in names)
+    return "{scenario}_{branch}" if numbered else "{scenario}"
+
+
+def _fps(world: WorldModel | None, recording: Recording | None) -> float:
+    if recording is not None:
+        assert recording.panel.contract.observation is not None
+        return recording.panel.contract.observation.fps
+    assert world is not None
+    return world.capabilities.fps
+
+
+def _numbers(option: str, text: str, mark: str, count: int) -> Any:
+    try:
+        values = tuple(int(part) for part in text.split(mark))
+    except ValueError:
+        values = ()
+    if len(values) != count:
+        form = mark.join("N" * count)
+        raise ValueError(f"{option}: expected {form}, got {text!r}")
+    return values
