@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -242,3 +244,10 @@ def test_signatures_that_say_too_little() -> None:
         model(Pipe(), actions="text", converter=None)
     with pytest.raises(ValueError, match=r"table: expected an entry"):
         model(Pipe(), converter=ByName(("noop",))).rollout(sprite_items(1, 4), 4)
+
+
+def test_nothing_of_a_third_party_is_imported_before_it_is_needed() -> None:
+    heavy = "'diffusers', 'transformers', 'PIL', 'av'"
+    code = f"import sys, wmscore.worlds; print([m for m in ({heavy}) if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
