@@ -85,10 +85,3 @@ def test_what_is_no_recogniser_is_refused(panel: Panel) -> None:
 
     with pytest.raises(ValueError, match=r"always-noop.recognise must return actions \[B, T\]"):
         score(panel, WORLD, Short())
-    data = panel.model_dump()
-    data["contract"]["actions"] = {"kind": "continuous", "names": ("x",), "noop": (0.0,)}
-    for scenario in data["scenarios"]:
-        scenario["actions"], scenario["then"] = ((1.0,),), "hold"
-        scenario["branches"] = ({"name": "noop", "actions": ((0.0,),), "then": "hold"},)
-    with pytest.raises(ValueError, match="inverse_dynamics: expected a panel of discrete actions"):
-        Scorer(Panel.from_dict(data), inverse_dynamics=ByShift())

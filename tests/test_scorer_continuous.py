@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from wmscore.actions import action_records, action_sentences, action_summary
+from wmscore.functional import global_motion
 from wmscore.manifest import Panel
 from wmscore.replay import render_truth, replay
 from wmscore.scorer import Scorer
@@ -96,8 +97,8 @@ def panel() -> Panel:
     )
 
 
-def score(panel: Panel, model: WorldModel) -> Scores:
-    scorer = Scorer(panel)
+def score(panel: Panel, model: WorldModel, network: object = None) -> Scores:
+    scorer = Scorer(panel, inverse_dynamics=network)
     for rollouts in replay(panel, model, render_truth(panel, StepModel(Panning()))):
         scorer.update(rollouts)
     return scorer.compute()
@@ -147,3 +148,36 @@ def test_files(panel: Panel, tmp_path) -> None:
     assert again.actions.recovery is None
     assert action_summary(again) == action_summary(scores)
     assert replace(again).actions.motion is None
+
+
+class Seer:
+    """Measures how far the view went; it is blind downwards, and after ten steps altogether."""
+
+    name = "seer"
+
+    def recognise(self, frames: Tensor) -> Tensor:
+        moved = -global_motion(frames).shift.nan_to_num(0.0)
+        found = torch.stack([moved[..., 1], torch.zeros_like(moved[..., 0])], -1)
+        found[:, 10:] = torch.nan
+        return found
+
+
+def test_a_network_that_recognises_values(panel: Panel) -> None:
+    own = score(panel, StepModel(Panning()), Seer())
+    summary = action_summary(own)["vector_recovery"]
+    assert summary["r2"] == summary["ceiling"]["r2"]
+    right, down = summary["r2"]
+    assert 0.3 < right < 0.7  # nothing is recognised in half of the steps
+    assert down is None or down < 0.1
+    half = score(panel, Faulty(StepModel(Panning()), ScaledActions(0.5)), Seer())
+    slope = action_summary(half)["vector_recovery"]["slope"][0]
+    whole = summary["slope"][0]
+    assert slope == pytest.approx(whole / 2, abs=0.1)
+    assert own.provenance["inverse dynamics"] == "seer"
+
+    class Ids(Seer):
+        def recognise(self, frames: Tensor) -> Tensor:
+            return torch.zeros(len(frames), frames.shape[1] - 1, dtype=torch.int64)
+
+    with pytest.raises(TypeError, match=r"seer.recognise must return values \(floating point\)"):
+        score(panel, StepModel(Panning()), Ids())

@@ -44,8 +44,9 @@ class ActionReport:
             a linear inverse-dynamics probe or by the user's network.
         ceiling: the same of the reference rollouts; the probe has not seen their scenario.
         recovered: score of the first relative to that of the second.
-        vectors: values of continuous actions as the probe recognises them, over all rollouts. At a
-            step without generated features nothing is recognised: it counts as the mean value.
+        vectors: values of continuous actions as the probe, or the user's network, recognises them,
+            over all rollouts. Where nothing is recognised (no generated features, NaN) it counts as
+            the mean value.
         vectors_ceiling: the same of the reference rollouts.
         effects: per discrete action against no-op; None without a no-op.
     """
@@ -92,9 +93,10 @@ def action_report(
         valid: bool, broadcasts to ``[R, K, T]``, steps that count. A step that counts and has no
             generated features, though the reference has, is an action that was not recognised:
             leave out what was never generated.
-        recognised: int64 ``[R, K, T]`` twice, the actions that a network recognises in the
-            generated and in the reference rollouts (:func:`recognise_actions`), -1 = none;
-            ``None``: a linear probe on the features recognises them.
+        recognised: twice, what a network recognises in the generated and in the reference
+            rollouts: int64 ``[R, K, T]`` (:func:`recognise_actions`), -1 = none, or floating point
+            ``[R, K, T, A]`` (:func:`recognise_vectors`), NaN = none; ``None``: a linear probe on
+            the features recognises them.
         responses: the first so many features are the response that a lag is found by. With those of
             `motion_features`: 2 are the shift, 4 zoom and roll besides, 22 the flow of 3 x 3 cells.
             Of 432 walks in a maze of VizDoom, delayed by 1..6 steps, they find a lag in 341, 356
@@ -132,18 +134,18 @@ def action_report(
     able, able_once = (probe.can_judge(of, len(of))[:, None] for of in (of_row, fold))
     able = able & counted & reference.isfinite().all(-1)
     able_once = able_once & counted_once & truth.isfinite().all(-1)
-    if actions.dim() == 4 or num_actions is None:
-        return ActionReport(
-            latency=latency,
-            vectors=_vectors(probe.predict(generated, of_row), sent, able),
-            vectors_ceiling=_vectors(probe.predict(truth, fold), told, able_once),
-        )
     if recognised is None:
         answers = probe.predict(generated, of_row), probe.predict(truth, fold)
     else:
         _check_recognised(recognised, actions)
         answers = recognised[0].flatten(0, 1), recognised[1][once.row].flatten(0, 1)
         able, able_once = counted, counted_once
+    if actions.dim() == 4 or num_actions is None:
+        return ActionReport(
+            latency=latency,
+            vectors=_vectors(answers[0], sent, able),
+            vectors_ceiling=_vectors(answers[1], told, able_once),
+        )
     recovery = action_recovery(answers[0], sent, num_actions, valid=able)
     ceiling = action_recovery(answers[1], told, num_actions, valid=able_once)
     return ActionReport(
@@ -310,8 +312,11 @@ def _check(
 def _check_recognised(recognised: tuple[Tensor, Tensor], actions: Tensor) -> None:
     for name, value in zip(("recognised[0]", "recognised[1]"), recognised, strict=True):
         check_tensor(name, value)
-        if value.dtype != torch.int64 or value.shape != actions.shape:
+        floats = actions.is_floating_point()
+        kind = "floating point" if floats else "int64"
+        right = value.is_floating_point() if floats else value.dtype == torch.int64
+        if not right or value.shape != actions.shape:
             raise ValueError(
-                f"{name} must be int64 of the shape of actions, {tuple(actions.shape)}, got "
+                f"{name} must be {kind} of the shape of actions, {tuple(actions.shape)}, got "
                 f"{value.dtype} {tuple(value.shape)}"
             )

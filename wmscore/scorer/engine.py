@@ -66,8 +66,8 @@ class Scorer:
             identity is told with an encoder.
         latent_encoder: encodes reference frames for the axis latent_drift, where the rollouts
             bring no `reference_latents`.
-        inverse_dynamics: recognises actions in frames, for the recovery of discrete actions, in
-            place of a linear probe on motion features.
+        inverse_dynamics: recognises actions in frames, for the recovery of discrete actions or of
+            the values of continuous ones, in place of a linear probe on motion features.
         oracle: scores of a re-run of the true world on the same panel, which a skill score takes
             for 1; by default a re-run shows the reference itself.
 
@@ -101,8 +101,6 @@ class Scorer:
                 "inverse_dynamics: expected a name and recognise(frames) (see "
                 f"functional.InverseDynamics), got {type(inverse_dynamics).__name__}"
             )
-        if inverse_dynamics is not None and panel.contract.actions.kind != "discrete":
-            raise ValueError("inverse_dynamics: expected a panel of discrete actions")
         self._inverse_dynamics = inverse_dynamics
         self.device = torch.device(device)
         try:
@@ -453,7 +451,9 @@ class Scorer:
         report = self._motion.report(
             of_rows("motion", torch.nan),
             of_rows("motion_shown", 0) & sound[:, None, None],
-            of_rows("recognised", -1) if "recognised" in self._parts[0] else None,
+            of_rows("recognised", self._motion.unrecognised)
+            if "recognised" in self._parts[0]
+            else None,
         )
         cross = ScriptCross(
             table=of_rows("cross.table", 0) * sound[:, None, None],

@@ -37,7 +37,14 @@ class PanelMotion:
         for s, scenario in enumerate(panel.scenarios):
             for k in range(len(scenario.scripts)):
                 self._actions[s, k] = panel.actions(s, k)
-        self._recognised = torch.full(size, -1, device=device)
+        # What stands for an action that was not recognised.
+        self.unrecognised = -1 if space.kind == "discrete" else torch.nan
+        self._recognised = torch.full(
+            (*size, *width),
+            self.unrecognised,
+            dtype=torch.int64 if space.kind == "discrete" else torch.float64,
+            device=device,
+        )
 
     def of_groups(self, groups: Groups) -> tuple[Tensor, Tensor]:
         """Features `[G, K, T, D]` float32 of generated and reference rollouts; NaN for none."""
@@ -53,16 +60,20 @@ class PanelMotion:
         return generated, reference
 
     def recognised(self, groups: Groups) -> Tensor:
-        """Actions `[G, K, T]` that the network sees in generated rollouts, -1 where none."""
-        batch = groups.batch
+        """What the network sees in generated rollouts.
+
+        Actions `[G, K, T]`, -1 where none, or values `[G, K, T, A]`, NaN where none.
+        """
+        batch, space = groups.batch, self._panel.contract.actions
         assert self._network is not None
         assert batch.reference is not None
-        count = len(self._panel.contract.actions.names)
+        ask = F.recognise_actions if space.kind == "discrete" else F.recognise_vectors
+        count = len(space.names)
         generated, reference = (
-            groups.of_scripts(answer, -1)
+            groups.of_scripts(answer, self.unrecognised)
             for answer in (
-                F.recognise_actions(self._network, batch.frames, count),
-                of_reference(batch, F.recognise_actions(self._network, batch.reference, count)),
+                ask(self._network, batch.frames, count),
+                of_reference(batch, ask(self._network, batch.reference, count)),
             )
         )
         self._recognised[groups.commanded.scenario.to(batch.device, non_blocking=True)] = reference
@@ -76,7 +87,8 @@ class PanelMotion:
         Args:
             preds: NaN where the picture has dissolved, or was never generated.
             shown: `[R, K, T]` bool, steps that were generated.
-            recognised: `[R, K, T]` int64, answers of the network, if there is one.
+            recognised: `[R, K, T]` int64 or `[R, K, T, A]` floating point, answers of the network,
+                if there is one.
         """
         if not bool(shown.any()):
             return None
