@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,13 +147,17 @@ def test_vectors_set_actuators_by_name() -> None:
             two.rollout([row([0], action_names=("push",))], 1)
 
 
-def test_an_unstable_simulation_ends_the_row(discrete: MujocoWorld) -> None:
+def test_an_unstable_simulation_ends_the_row(
+    discrete: MujocoWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     wild = {"qvel": {"slide": 1e11}}
     rollouts = discrete.rollout([row([0, 0, 0], reset=wild), row([0, 0, 0])], 3)
     assert rollouts.valid.tolist() == [[True, False, False, False], [True] * 4]
     assert torch.equal(rollouts.frames[0, 3], rollouts.frames[0, 0])
     with pytest.raises(ValueError, match=r"reset\.warmup: .*unstable"):
         discrete.rollout([row([0], reset={**wild, "warmup": ["noop"]})], 1)
+    assert list(tmp_path.iterdir()) == []  # MuJoCo leaves no log behind
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,13 @@ class MujocoWorld:
     def _advance(self, control: np.ndarray) -> bool:
         """Hold one action; False where the simulation has become unstable."""
         self._data.ctrl[:] = control
-        self._mujoco.mj_step(self._model, self._data, nstep=self.frame_skip)
+        # Else MuJoCo writes MUJOCO_LOG.TXT wherever the process happens to be.
+        heard = self._mujoco.get_mju_user_warning()
+        self._mujoco.set_mju_user_warning(lambda _message: None)
+        try:
+            self._mujoco.mj_step(self._model, self._data, nstep=self.frame_skip)
+        finally:
+            self._mujoco.set_mju_user_warning(heard)
         kinds = self._mujoco.mjtWarning
         bad = (kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC)
         return not any(self._data.warning[int(kind)].number for kind in bad)
