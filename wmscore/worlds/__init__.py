@@ -1,6 +1,11 @@
 """World models: the protocol, lifters, real and synthetic worlds, and baselines."""
 
 from wmscore.worlds.baselines import ActionBlind, Frozen, OtherSeed
+from wmscore.worlds.diamond import DiamondModel
+from wmscore.worlds.gamengen import GameNGenModel
+from wmscore.worlds.latent_actions import LatentActionModel
+from wmscore.worlds.latent_calibration import calibrate_latent_actions
+from wmscore.worlds.latent_meaning import LatentActionCalibration
 from wmscore.worlds.protocol import Capabilities, Item, TeacherForced, WorldModel, item_keys
 from wmscore.worlds.sprites import SpriteWorld
 from wmscore.worlds.step import (
@@ -10,12 +15,17 @@ from wmscore.worlds.step import (
     StepOutput,
     Stepper,
 )
+from wmscore.worlds.windows import WindowModel
 
 __all__ = [
     "ActionBlind",
     "Capabilities",
+    "DiamondModel",
     "Frozen",
+    "GameNGenModel",
     "Item",
+    "LatentActionCalibration",
+    "LatentActionModel",
     "ObservingStepModel",
     "ObservingStepper",
     "OtherSeed",
@@ -24,6 +34,8 @@ __all__ = [
     "StepOutput",
     "Stepper",
     "TeacherForced",
+    "WindowModel",
     "WorldModel",
+    "calibrate_latent_actions",
     "item_keys",
 ]

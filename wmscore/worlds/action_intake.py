@@ -71,8 +71,8 @@ class ActionIntake:
         for item in items:
             if item.noop is None and not item.actions.is_floating_point():
                 raise ValueError(
-                    f"items: {item.scenario_id!r} has no noop, expected one to fill the time before "
-                    "frame 0 with; pad_action says what to take instead"
+                    f"items: {item.scenario_id!r} has no noop, expected one to fill the time "
+                    "before frame 0 with; pad_action says what to take instead"
                 )
             still = torch.zeros_like(item.actions[:1])
             if item.noop is not None:

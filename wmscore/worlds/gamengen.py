@@ -61,8 +61,8 @@ class GameNGenModel(WindowModel):
     Conventions in which GameNGen's followers differ, and which have to be those of the training:
 
     - `past_actions=0` gives the K actions that lead from the frames of the context, as in the
-      paper; 1 also the action that led to the oldest one, as in the repro's dataset (its row t holds
-      action and frame *after* it, and K + 1 rows are read).
+      paper; 1 also the action that led to the oldest one, as in the repro's dataset (its row t
+      holds action and frame *after* it, and K + 1 rows are read).
     - frames are encoded in -1..1.
     - before frame 0 the repro puts black frames and action 0: `padding="black", pad_action=0`.
 
@@ -174,7 +174,8 @@ class GameNGenModel(WindowModel):
         space = (0, wide - width, 0, tall - height)
         pixels = float_frames(torch.nn.functional.pad(frames, space), low=-1.0, high=1.0)
         latents: Tensor = self.vae.encode(pixels.to(self.vae.dtype)).latent_dist.mode()
-        return (latents * self.vae.config.scaling_factor).to(self.unet.dtype)
+        latents = latents * self.vae.config.scaling_factor
+        return latents.to(self.unet.dtype)
 
     def _decoded(self, latents: Tensor) -> Tensor:
         scaled = latents.to(self.vae.dtype) / self.vae.config.scaling_factor
@@ -204,7 +205,8 @@ class GameNGenModel(WindowModel):
         for step in self.scheduler.timesteps:
             noisy = self.scheduler.scale_model_input(latents, step)
             found = self._denoised(history, noisy, step, tokens, classes)
-            latents = self.scheduler.step(found, step, latents, **chance).prev_sample
+            denoised: Tensor = self.scheduler.step(found, step, latents, **chance).prev_sample
+            latents = denoised
         return latents
 
     def _denoised(

@@ -2,7 +2,7 @@
 
 Bruce et al., "Genie: Generative Interactive Environments", ICML 2024, arXiv:2402.15391. The shape
 was checked against AlmondGod/tinyworlds (MIT); the objects are the user's. What each latent action
-does is found by `wmscore.latent_actions.calibrate_latent_actions`.
+does is found by `wmscore.worlds.calibrate_latent_actions`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["LatentActionModel"]
 
 
 class LatentActionModel(WindowModel):
-    """`tokenizer`, `dynamics` and `latent_actions` of Genie's kind as a `TeacherForced` world model.
+    """`tokenizer`, `dynamics`, `latent_actions` of Genie's kind as a `TeacherForced` world model.
 
     Each call tokenizes the last frames (in -1..1), takes the codes of the last latent actions and
     lets the dynamics model fill in the tokens of the next frame, which are decoded. What the

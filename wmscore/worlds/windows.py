@@ -56,8 +56,8 @@ class WindowModel:
     - "black": black frames, under no-ops;
     - "short": the context is shorter at first, for models that take any length up to K.
 
-    `continue_from` begins after a true history instead. It is a `TeacherForced` model: `predict_next`
-    slides the same window over the true frames.
+    `continue_from` begins after a true history instead. It is a `TeacherForced` model:
+    `predict_next` slides the same window over the true frames.
 
     Example:
         >>> from wmscore.testing import sprite_items
