@@ -91,13 +91,16 @@ def test_what_the_sampler_sees(items: list[Item]) -> None:
     sampler = TinySampler()
     rolled = model(sampler).rollout(items, 3)
     obs, act = sampler.seen[2]
-    assert obs.dtype == torch.float32 and tuple(obs.shape) == (4, 4, 3, SIZE, SIZE)
+    assert obs.dtype == torch.float32
+    assert tuple(obs.shape) == (4, 4, 3, SIZE, SIZE)
     shown = ((obs + 1) * 127.5).round().to(torch.uint8)
     first = torch.stack([item.frame for item in items])  # type: ignore[misc]
-    assert shown[:, 0].equal(first) and shown[:, 1].equal(first)
+    assert shown[:, 0].equal(first)
+    assert shown[:, 1].equal(first)
     assert shown[:, 2:].equal(rolled.frames[:, 1:3])
     assert act[0].tolist() == [0, *items[0].actions[:3].tolist()]
-    assert rolled.frames.dtype == torch.uint8 and rolled.frames[:, 0].equal(first)
+    assert rolled.frames.dtype == torch.uint8
+    assert rolled.frames[:, 0].equal(first)
 
 
 def test_answers_that_are_no_frames_are_refused(items: list[Item]) -> None:

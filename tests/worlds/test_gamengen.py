@@ -118,7 +118,8 @@ def test_what_the_network_is_given(parts: dict[str, Any], items: list[Item]) -> 
     assert tuple(first["sample"].shape) == (4, 4 * (K + 1), side, side)
     assert first["class_labels"].tolist() == [3] * 4
     history = first["sample"][:, : 4 * K].unflatten(1, (K, 4))
-    assert history[:, 0].equal(history[:, 1]) and history[:, 1].equal(history[:, 2])
+    assert history[:, 0].equal(history[:, 1])
+    assert history[:, 1].equal(history[:, 2])
     later = second["sample"][:, : 4 * K].unflatten(1, (K, 4))
     assert later[:, :2].equal(history[:, 1:])
     # What was predicted stays a latent: it is not what its decoded frame is encoded to.
@@ -154,7 +155,8 @@ def test_guidance_is_against_a_context_of_zeros(parts: dict[str, Any], items: li
     guided = make({**parts, "unet": spy}, guidance=1.5).rollout(items, 1).frames
     sample = spy.calls[0]["sample"]
     assert sample.shape[0] == 8
-    assert not sample[:4, : 4 * K].any() and sample[4:, : 4 * K].any()
+    assert not sample[:4, : 4 * K].any()
+    assert sample[4:, : 4 * K].any()
     assert sample[:4, 4 * K :].equal(sample[4:, 4 * K :])
     plain = make(parts).rollout(items, 1).frames
     assert not guided.equal(plain)

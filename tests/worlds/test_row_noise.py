@@ -52,7 +52,8 @@ def test_ranges_are_those_asked_for() -> None:
     found, _ = draw(DRAWS["randint from to"], [1] * 50)
     assert 500 <= int(found.min()) < int(found.max()) < 1000
     found, _ = draw(lambda n: torch.empty(n, 4000).normal_(3, 2), [1])
-    assert abs(float(found.mean()) - 3) < 0.2 and abs(float(found.std()) - 2) < 0.2
+    assert abs(float(found.mean()) - 3) < 0.2
+    assert abs(float(found.std()) - 2) < 0.2
 
 
 def test_other_sizes_are_shared_and_counted() -> None:
@@ -88,7 +89,8 @@ def test_nothing_leaks_out() -> None:
         with row_noise(items, 3) as noise:
             found.append([torch.randn(7), random.random(), np.random.rand()])  # noqa: NPY002
         assert noise.shared == 1
-    assert found[0][0].equal(found[1][0]) and found[0][1:] == found[1][1:]
+    assert found[0][0].equal(found[1][0])
+    assert found[0][1:] == found[1][1:]
     assert torch.get_rng_state().equal(states[0])
     assert random.getstate() == states[1]
     assert (np.random.get_state()[1] == states[2]).all()  # noqa: NPY002

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wmscore.functional import MIN_MOTION
 
-__all__ = ["assign", "draw_weights", "motion_agreement_of", "motion_gain"]
+__all__ = ["assign", "draw_weights", "motion_agreement_of", "motion_effects", "motion_gain"]
 
 _MOST_ALIKE = 0.9  # agreement of two latent actions that do the same
 
@@ -26,27 +26,71 @@ def draw_weights(scenario: Tensor, draws: int, seed: int) -> Tensor:
     return torch.cat([torch.ones(1, len(code), dtype=torch.float64), times[:, code]])
 
 
-def motion_agreement_of(mine: Tensor, theirs: Tensor, weights: Tensor) -> Tensor:
-    """`[draws, L, A]`, NaN where no start with a weight has both motions."""
-    cells = mine.shape[-1] / 2
-    there = mine.isfinite().all(-1)[:, :, None] & theirs.isfinite().all(-1)[:, None]
-    a, b = mine.nan_to_num(), theirs.nan_to_num()
-    inner = torch.einsum("slf,saf->sla", a, b) / cells
-    size = (a.square().sum(-1)[:, :, None] + b.square().sum(-1)[:, None]) / cells
-    floor = 2 * MIN_MOTION**2
-    above = torch.einsum("ds,sla->dla", weights, (2 * inner + floor) * there)
-    below = torch.einsum("ds,sla->dla", weights, (size + floor) * there)
+def motion_effects(
+    response: Tensor, reference: Tensor, noop: int | None, frame_size: tuple[int, int]
+) -> tuple[Tensor, Tensor, float]:
+    """Motions as fields of pixels, less what the true picture does by itself.
+
+    Args:
+        response: `[S, L, 4]` (dy, dx, zoom, roll) of the model.
+        reference: `[S, A, 4]` of the true world.
+        noop: the panel's no-op, or None.
+        frame_size: (height, width).
+
+    Returns:
+        `[S, L, 18]`, `[S, A, 18]`, and the mean square that counts as no motion.
+    """
+    mine, theirs = _field(response, frame_size), _field(reference, frame_size)
+    still = MIN_MOTION**2
+    if noop is None:
+        return mine, theirs, still
+    own = theirs[:, noop]
+    mean = own.nanmean(0).nan_to_num()
+    spread = 2 * (own - mean).square().mean(-1).nan_to_num()
+    return mine - mean, theirs - mean, still + float(spread.max())
+
+
+def _field(response: Tensor, frame_size: tuple[int, int]) -> Tensor:
+    """(dy, dx) at the middles of a 3 x 3 grid, `[..., 18]`."""
+    height, width = frame_size
+    third = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64) / 3
+    y, x = torch.meshgrid(third * height, third * width, indexing="ij")
+    dy, dx, zoom, roll = (part[..., None, None] for part in response.double().unbind(-1))
+    turn = torch.deg2rad(roll)  # clockwise: what is right goes down
+    return torch.stack([dy + zoom * y + turn * x, dx + zoom * x - turn * y], -1).flatten(-3)
+
+
+def motion_agreement_of(mine: Tensor, theirs: Tensor, weights: Tensor, still: float) -> Tensor:
+    """`[draws, L, A]`, NaN where no start with a weight has both motions.
+
+    Args:
+        mine: fields `[S, L, D]`.
+        theirs: fields `[S, A, D]`.
+        weights: `[draws, S]`.
+        still: mean square of a vector that counts as no motion.
+    """
+    inner, size, there = _products(mine, theirs)
+    above = torch.einsum("ds,sla->dla", weights, (2 * inner + 2 * still) * there)
+    below = torch.einsum("ds,sla->dla", weights, (size + 2 * still) * there)
     return torch.where(below > 0, above / below, torch.nan)
 
 
-def motion_gain(mine: Tensor, theirs: Tensor) -> Tensor:
+def motion_gain(mine: Tensor, theirs: Tensor, still: float) -> Tensor:
     """`[L, A]`: how much of each action's motion, as a slope through the origin."""
+    inner, _, there = _products(mine, theirs)
+    size = theirs.nan_to_num().square().sum(-1)[:, None] * (2 / theirs.shape[-1]) * there
+    moves = size.sum(0) > 2 * still * there.sum(0)
+    return torch.where(moves, (inner * there).sum(0) / size.sum(0), torch.nan)
+
+
+def _products(mine: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean inner products, mean squares together, and where both are defined; `[S, L, A]`."""
     there = mine.isfinite().all(-1)[:, :, None] & theirs.isfinite().all(-1)[:, None]
     a, b = mine.nan_to_num(), theirs.nan_to_num()
-    inner = (torch.einsum("slf,saf->sla", a, b) * there).sum(0)
-    size = (b.square().sum(-1)[:, None] * there).sum(0)
-    least = MIN_MOTION**2 * theirs.shape[-1] / 2 * there.sum(0)
-    return torch.where(size >= least, inner / size, torch.nan)
+    vectors = mine.shape[-1] / 2
+    inner = torch.einsum("slf,saf->sla", a, b) / vectors
+    size = (a.square().sum(-1)[:, :, None] + b.square().sum(-1)[:, None]) / vectors
+    return inner, size, there
 
 
 def assign(

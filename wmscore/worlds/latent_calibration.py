@@ -8,11 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from wmscore.functional import MOTION_FEATURES, motion_features
+from wmscore.functional import motion_features
 from wmscore.worlds.latent_assignment import (
     assign,
     draw_weights,
     motion_agreement_of,
+    motion_effects,
     motion_gain,
 )
 from wmscore.worlds.latent_meaning import LatentActionCalibration, describe_response
@@ -20,7 +21,6 @@ from wmscore.worlds.protocol import Item, WorldModel
 
 __all__ = ["calibrate_latent_actions"]
 
-_FLOW = [i for i, name in enumerate(MOTION_FEATURES) if name.startswith("flow_")]
 _LEAST_SCENARIOS = 3
 
 
@@ -41,16 +41,19 @@ def calibrate_latent_actions(
 
     A model that learnt its actions from videos alone has actions without a meaning: they have to be
     found out before a panel can command anything. Each is held for some steps from each initial
-    state; its response is the motion of the picture (`functional.motion_features`: the mean flow in
-    each cell of a 3 x 3 grid, so that pans, zooms and turns count in one unit, pixels per step). By
-    that alone it gets a description. With the true world, which holds each of the panel's actions
-    from the same states, it is assigned to the action whose motion p it agrees with:
+    state; its response is how the whole picture shifts, zooms and rolls
+    (`functional.motion_features`), and by that alone it gets a description. With the true world,
+    which holds each of the panel's actions from the same states, it is assigned to the action whose
+    motion p it agrees with. Motions m and p are fields in pixels per step, at the middles of a
+    3 x 3 grid, less what the true picture does under a no-op on average:
 
     .. math:: A = \frac{\sum_s 2 \langle m_s, p_s \rangle + 2 \epsilon^2}
                        {\sum_s |m_s|^2 + |p_s|^2 + 2 \epsilon^2}
 
-    over scenarios s, with :math:`\epsilon` = 0.1 pixel (`MIN_MOTION`): 1 for the same motion, or
-    for none of both, 0 for none of one or one at right angles, 0.8 for half as fast. The assignment
+    over scenarios s. :math:`\epsilon` is what counts as no motion: 0.1 pixel (`MIN_MOTION`) and
+    the most that the picture moves by itself under a no-op, in any scenario, off its average. A is
+    1 for the same motion, or for none of both, 0 for none of one or one at right angles, 0.8 for
+    half as fast. The assignment
     stands only if, in scenarios drawn anew, the agreement is at least `min_agreement` and the
     second best of the panel's actions is behind by `min_margin`, in a share of `min_confidence` of
     the draws. Of several latent actions that are the same action of the panel, the best is
@@ -95,7 +98,7 @@ def calibrate_latent_actions(
             f"items: expected at least {_LEAST_SCENARIOS} scenarios to assign actions by, "
             f"got {scenarios}"
         )
-    mine, response = _responses(model, starts, latent_names, steps, batch_size)
+    response = _responses(model, starts, latent_names, steps, batch_size)
     found = LatentActionCalibration(
         model=model.name,
         latent_names=latent_names,
@@ -108,9 +111,13 @@ def calibrate_latent_actions(
     action_names = starts[0].action_names
     if any(item.action_names != action_names or item.actions.ndim != 1 for item in starts):
         raise ValueError("items: expected discrete actions of one panel")
-    theirs, reference = _responses(truth, starts, action_names, steps, batch_size)
+    reference = _responses(truth, starts, action_names, steps, batch_size)
+    noop = starts[0].noop
+    mine, theirs, still = motion_effects(
+        response, reference, noop if isinstance(noop, int) else None, model.capabilities.frame_size
+    )
     weights = draw_weights(scenario, draws, seed)  # the first draw is the sample itself
-    agreement = motion_agreement_of(mine, theirs, weights)  # [draws + 1, L, A]
+    agreement = motion_agreement_of(mine, theirs, weights, still)  # [draws + 1, L, A]
     best = agreement[0].nan_to_num(-2).argmax(1)
     chosen = agreement[:, torch.arange(len(best)), best]
     own = best[None, :, None].expand(len(agreement), -1, 1)
@@ -118,14 +125,14 @@ def calibrate_latent_actions(
     clear = (chosen >= min_agreement) & (chosen - next_best >= min_margin)
     confidence = clear[1:].double().mean(0).where(chosen[0].isfinite(), torch.nan)
     sure = (clear[0] & (confidence >= min_confidence)).tolist()
-    alike = motion_agreement_of(mine, mine, weights[:1])[0]
+    alike = motion_agreement_of(mine, mine, weights[:1], still)[0]
     assigned, why = assign(latent_names, action_names, agreement[0], alike, sure)
     return replace(
         found,
         action_names=action_names,
         reference_response=reference.nanmean(0),
         agreement=agreement[0],
-        gain=motion_gain(mine, theirs),
+        gain=motion_gain(mine, theirs, still),
         confidence=confidence,
         assigned=assigned,
         why=why,
@@ -144,9 +151,9 @@ def _starts(items: Sequence[Item]) -> list[Item]:
 
 def _responses(
     model: WorldModel, starts: Sequence[Item], names: Sequence[str], steps: int, batch_size: int
-) -> tuple[Tensor, Tensor]:
-    """Mean flow `[S, A, 18]` and mean (dy, dx, zoom, roll) `[S, A, 4]` under each action held."""
-    flows, responses = [], []
+) -> Tensor:
+    """Mean (dy, dx, zoom, roll) of the steps under each action held, `[S, A, 4]`."""
+    found = []
     for start in range(0, len(starts), batch_size):
         rows = [
             replace(
@@ -160,8 +167,6 @@ def _responses(
             for action in range(len(names))
         ]
         rolled = model.rollout(rows, steps)
-        values = motion_features(rolled.frames, valid=rolled.valid).values.cpu()
-        mean = values.nanmean(1).view(-1, len(names), values.shape[-1])
-        flows.append(mean[..., _FLOW])
-        responses.append(mean[..., :4])
-    return torch.cat(flows), torch.cat(responses)
+        response = motion_features(rolled.frames, valid=rolled.valid).response.cpu()
+        found.append(response.nanmean(1).view(-1, len(names), response.shape[-1]))
+    return torch.cat(found)
