@@ -53,12 +53,11 @@ def calibrate_latent_actions(
     over scenarios s. :math:`\epsilon` is what counts as no motion: 0.1 pixel (`MIN_MOTION`) and
     the most that the picture moves by itself under a no-op, in any scenario, off its average. A is
     1 for the same motion, or for none of both, 0 for none of one or one at right angles, 0.8 for
-    half as fast. The assignment
-    stands only if, in scenarios drawn anew, the agreement is at least `min_agreement` and the
-    second best of the panel's actions is behind by `min_margin`, in a share of `min_confidence` of
-    the draws. Of several latent actions that are the same action of the panel, the best is
-    assigned, the others are named. What cannot be told stays unassigned, with the reason: an action
-    that moves nothing, such as firing, cannot be told from a no-op by motion.
+    half as fast. The assignment stands only if, in scenarios drawn anew, the agreement is at least
+    `min_agreement` and the second best of the panel's actions is behind by `min_margin`, in a share
+    of `min_confidence` of the draws. Of several latent actions that are the same action of the
+    panel, the best is assigned, the others are named. What cannot be told stays unassigned, with
+    the reason: an action that moves nothing, such as firing, cannot be told from a no-op by motion.
 
     Args:
         model: takes its own actions as they are, without a converter; `capabilities.action_names`

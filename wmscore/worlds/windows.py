@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,11 +13,11 @@ from wmscore.rollouts import Rollouts
 from wmscore.timeline import Converter
 from wmscore.worlds.action_intake import ActionIntake
 from wmscore.worlds.pixels import uint8_frames
-from wmscore.worlds.protocol import Capabilities, Item, item_keys
+from wmscore.worlds.protocol import Capabilities, Item, WorldModel, item_keys
 from wmscore.worlds.randomness import row_generators
 from wmscore.worlds.step import stack_actions
 
-__all__ = ["Padding", "PredictNext", "WindowModel"]
+__all__ = ["ContinuesFrom", "Padding", "PredictNext", "WindowModel"]
 
 Padding = Literal["repeat", "black", "short"]
 
@@ -39,6 +39,24 @@ class PredictNext(Protocol):
 
         Returns:
             `[B, ...]`, of the kind of one entry of the context.
+        """
+        ...
+
+
+@runtime_checkable
+class ContinuesFrom(WorldModel, Protocol):
+    """A world model that can also go on after several true frames instead of one."""
+
+    def continue_from(self, items: Sequence[Item], history: Tensor, horizon: int) -> Rollouts:
+        """Roll out after a true history.
+
+        Args:
+            items: the rows.
+            history: `[B, S + 1, 3, H, W]` uint8, true frames 0..S; S below the horizon.
+            horizon: T, counted from frame 0.
+
+        Returns:
+            Frames 0..S as given, and S + 1..T as predicted under `actions[:, S:]`.
         """
         ...
 
@@ -146,14 +164,6 @@ class WindowModel:
 
     def continue_from(self, items: Sequence[Item], history: Tensor, horizon: int) -> Rollouts:
         """Roll out after a true history: its frames are given, all after them are predicted.
-
-        Args:
-            items: the rows.
-            history: `[B, S + 1, 3, H, W]` uint8, true frames 0..S; S below the horizon.
-            horizon: T, counted from frame 0.
-
-        Returns:
-            Frames 0..S as given, and S + 1..T as predicted under `actions[:, S:]`.
 
         Raises:
             ValueError: the history has no frame, or nothing is left to predict.
