@@ -8,7 +8,7 @@ from typing import Generic, Literal, TypeVar, get_args
 
 __all__ = ["Conversion", "Loss", "LossKind", "gather_losses"]
 
-V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
 W = TypeVar("W")
 
 LossKind = Literal["dropped", "rounded", "clipped", "merged", "resampled", "approximate"]
@@ -50,20 +50,20 @@ class Loss:
         steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
         said = f"{self.component}: {self.kind} at {steps}"
         if self.largest is not None:
-            unit = f" {self.unit}" if self.unit else ""
+            unit = f" {self.unit}" if self.unit not in ("", "number") else ""
             said += f", by up to {self.largest:.4g}{unit}"
         return f"{said}: {self.text}" if self.text else said
 
 
 @dataclass(frozen=True)
-class Conversion(Generic[V]):
+class Conversion(Generic[V_co]):
     """What a timeline became, and what was lost on the way.
 
     Nothing is lost without a `Loss`: with no losses, the way back gives the timeline again, as
     far as its float32 numbers go.
     """
 
-    value: V
+    value: V_co
     losses: tuple[Loss, ...] = ()
 
     @property

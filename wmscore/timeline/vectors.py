@@ -35,7 +35,7 @@ class SameVector:
         >>> convert = SameVector(("yaw", "w"), limits={"yaw": (-5.0, 5.0)})
         >>> line = Timeline.of(torch.tensor([[1.0, 9.0]]), ("w", "yaw"), fps=20.0)
         >>> convert(line).value.tolist(), str(convert(line).losses[0])
-        ([[5.0, 1.0]], 'yaw: clipped at 1 step, by up to 4 number: to -5..5')
+        ([[5.0, 1.0]], 'yaw: clipped at 1 step, by up to 4: to -5..5')
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class SameVector:
             return 1.0
         if (unit, wanted) not in _TURNS:
             raise ValueError(
-                f"units: {self.names[i]!r} is in {unit}, which cannot become {wanted}; "
-                "scale= with the timeline's own unit says how"
+                f"units: expected {self.names[i]!r} in {wanted}, got {unit}; "
+                "the units of the panel's action space say what it is"
             )
         return _TURNS[unit, wanted]
