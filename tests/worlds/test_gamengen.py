@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from wmscore.testing import check_world_model, sprite_items
-from wmscore.timeline import ByName
 from wmscore.worlds import GameNGenModel, Item, SpriteWorld
-from wmscore.worlds.gamengen import GAMENGEN_ACTIONS
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -190,20 +188,23 @@ def test_schedulers_with_noise_draw_it_by_row(parts: dict[str, Any], items: list
 
 
 def test_the_actions_of_the_repro(parts: dict[str, Any], items: list[Item]) -> None:
-    assert len(GAMENGEN_ACTIONS) == len(set(GAMENGEN_ACTIONS)) == 18
     with pytest.raises(ValueError, match="action_names: expected at most the 5 actions"):
-        make(parts, action_names=GAMENGEN_ACTIONS)
-    table = {"up": "forward", "down": None, "noop": None}
+        make(parts, action_names=None)
     eighteen = {**parts, "action_embedding": torch.nn.Embedding(18, 8)}
-    model = make(
-        eighteen,
-        action_names=GAMENGEN_ACTIONS,
-        converter=ByName(GAMENGEN_ACTIONS, table, fallback="attack"),
-        padding="black",
-        pad_action=0,
-    )
-    model.rollout(items, 4)
-    assert any("down" in said and "became 'attack'" in said for said in model.conversion_losses)
+    names = ("noop", "left", "right", "forward", "back")  # of VizDoomWorld
+    doom = [replace(item, action_names=names, actions=torch.tensor([1, 2, 3, 4])) for item in items]
+    seen: list[Tensor] = []
+    eighteen["action_embedding"].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    model = make(eighteen, action_names=None, padding="black", pad_action=0)
+    assert model.capabilities.action_names[:2] == ("TURN_LEFT", "TURN_RIGHT")
+    assert model.capabilities.action_names[17] == "ATTACK"
+    model.rollout(doom, 4)
+    assert [a[0].tolist() for a in seen] == [[0, 0, 0], [0, 0, 1], [0, 1, 8], [1, 8, 0]]
+    assert any("no action does nothing" in said for said in model.conversion_losses)
+    with pytest.raises(
+        ValueError, match="'sprites-0', actions: rest: expected the id of an action"
+    ):
+        make(eighteen, action_names=None).rollout(doom, 4)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from wmscore.worlds.baselines import ActionBlind, Frozen, OtherSeed
 from wmscore.worlds.diamond import DiamondModel
+from wmscore.worlds.frame_rate import AtFrameRate
 from wmscore.worlds.gamengen import GameNGenModel
 from wmscore.worlds.latent_actions import LatentActionModel
 from wmscore.worlds.latent_calibration import calibrate_latent_actions
@@ -19,6 +20,7 @@ from wmscore.worlds.windows import WindowModel
 
 __all__ = [
     "ActionBlind",
+    "AtFrameRate",
     "Capabilities",
     "DiamondModel",
     "Frozen",

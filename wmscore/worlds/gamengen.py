@@ -15,36 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wmscore.timeline import Converter
+from wmscore.timeline import GAMENGEN_ACTIONS, Converter, ToGameNGen
 from wmscore.worlds.pixels import float_frames
 from wmscore.worlds.protocol import Capabilities
 from wmscore.worlds.windows import Padding, WindowModel, rounded_frames
 
-__all__ = ["GAMENGEN_ACTIONS", "GameNGenModel"]
-
-GAMENGEN_ACTIONS = (
-    "left",
-    "right",
-    "strafe_right",
-    "strafe_right+left",
-    "strafe_right+right",
-    "strafe_left",
-    "strafe_left+left",
-    "strafe_left+right",
-    "forward",
-    "forward+left",
-    "forward+right",
-    "forward+strafe_right",
-    "forward+strafe_right+left",
-    "forward+strafe_right+right",
-    "forward+strafe_left",
-    "forward+strafe_left+left",
-    "forward+strafe_left+right",
-    "attack",
-)
-"""The 18 actions of gameNgen-repro, in its order, by the names of `VizDoomWorld`'s buttons.
-
-There is no no-op and no way back among them."""
+__all__ = ["GameNGenModel"]
 
 
 class GameNGenModel(WindowModel):
@@ -76,7 +52,7 @@ class GameNGenModel(WindowModel):
         action_embedding: Any,
         scheduler: Any,
         *,
-        action_names: Sequence[str] = GAMENGEN_ACTIONS,
+        action_names: Sequence[str] | None = None,
         fps: float,
         frame_size: tuple[int, int] = (240, 320),
         padded_size: tuple[int, int] | None = None,
@@ -97,7 +73,9 @@ class GameNGenModel(WindowModel):
             vae: `AutoencoderKL`.
             action_embedding: `[B, K]` int64 to `[B, K, D]`, D the UNet's `cross_attention_dim`.
             scheduler: of diffusers. The paper uses DDIM and v-prediction.
-            action_names: what the model's action numbers mean.
+            action_names: what the model's action numbers mean. None takes the 18 actions of the
+                repro, and by default its converter, `ToGameNGen(rest=pad_action)`: there is no
+                no-op and no way back among them.
             fps: frames per second that the model was trained for; 20 in the paper.
             frame_size: (height, width) of the frames.
             padded_size: (height, width) to which black pixels are added below and to the right
@@ -117,6 +95,9 @@ class GameNGenModel(WindowModel):
         Raises:
             ValueError: channels, tokens or sizes that do not fit each other.
         """
+        if action_names is None:
+            action_names = ["+".join(buttons) for buttons in GAMENGEN_ACTIONS]
+            converter = ToGameNGen(rest=pad_action) if converter is None else converter
         self.unet, self.vae, self.scheduler = unet, vae, scheduler
         self.action_embedding = action_embedding
         self.steps, self.guidance, self.noise_bucket = steps, guidance, noise_bucket
