@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tests.panels import sprite_panel
 from wmscore.cli import main
-from wmscore.functional import lpips, psnr
+from wmscore.functional import lpips, mse, psnr
 from wmscore.functional.distributions import frechet_distance_from_features
 from wmscore.manifest import Panel
 from wmscore.networks import ClipEncoder, LpipsNetwork
@@ -101,21 +101,24 @@ def test_numbers_by_hand(scene: Scene, clips: ClipEncoder) -> None:
     true = reference[:, K : K + 6]
 
     one = by_scenario(psnr(forced, true))
-    assert found.forced_psnr.mean == pytest.approx(float(one.mean()))
+    assert found.forced.psnr.mean == pytest.approx(float(one.mean()))
+    of_mse = -10 * by_scenario(mse(forced, true)).mean(1).log10()
+    assert found.forced.psnr_of_mse.mean == pytest.approx(float(of_mse.mean()))
+    assert found.forced.exact == int((mse(forced, true) == 0).sum())
     spread = float(one.mean(1).std()) / math.sqrt(5) * 2.776445  # t of 4 degrees of freedom
-    assert found.forced_psnr.low == pytest.approx(float(one.mean()) - spread, rel=1e-5)
+    assert found.forced.psnr.low == pytest.approx(float(one.mean()) - spread, rel=1e-5)
     assert found.curves["forced_psnr"].tolist() == pytest.approx(one.mean(0).tolist())
-    assert found.forced_lpips is not None
+    assert found.forced.lpips is not None
     seen = by_scenario(lpips(forced, true, network))
-    assert found.forced_lpips.mean == pytest.approx(float(seen.mean()), rel=1e-4)
+    assert found.forced.lpips.mean == pytest.approx(float(seen.mean()), rel=1e-4)
 
     own = by_scenario(psnr(rolled, true))
     assert found.curves["rolled_psnr"].tolist() == pytest.approx(own.mean(0).tolist())
     short, long = found.windows
     assert (short.frames, long.frames, short.seconds) == (4, 6, 0.4)
-    assert short.psnr.mean == pytest.approx(float(own[:, :4].mean()))
-    assert long.psnr.mean == pytest.approx(float(own.mean()))
-    assert long.psnr.mean < short.psnr.mean < found.forced_psnr.mean + 3
+    assert short.errors.psnr.mean == pytest.approx(float(own[:, :4].mean()))
+    assert long.errors.psnr.mean == pytest.approx(float(own.mean()))
+    assert long.errors.psnr.mean < short.errors.psnr.mean < found.forced.psnr.mean + 3
 
     for window in (short, long):
         mine = clips.encode_clips(rolled[:, : window.frames]).double()
@@ -184,11 +187,11 @@ def test_a_perfect_model_is_infinite_and_says_so(scene: Scene) -> None:
             return self.rollout(items, horizon)
 
     found = gamengen_protocol(panel, Perfect(), truth, windows=(4,))
-    assert found.forced_psnr.mean == found.forced_psnr_of_mse == math.inf
-    assert found.exact_frames == 40
+    assert found.forced.psnr.mean == found.forced.psnr_of_mse.mean == math.inf
+    assert found.forced.exact == 40
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert plain["forced_psnr"] == {"mean": "inf", "low": None, "high": None, "scenarios": 5}
-    assert "40 teacher-forced frames have no error" in found.table()
+    assert plain["forced"]["psnr"] == {"mean": "inf", "low": None, "high": None, "scenarios": 5}
+    assert "frames without any error, teacher-forced: 40, of persistence" in found.table()
 
 
 def test_rows_that_cannot_be_measured_are_counted(scene: Scene) -> None:
@@ -217,7 +220,7 @@ def test_rows_that_cannot_be_measured_are_counted(scene: Scene) -> None:
         "that the model answers with missing or not finite frames": 2,
     }
     assert (found.rows, found.scenarios) == (6, 4)
-    assert math.isfinite(found.forced_psnr.mean)
+    assert math.isfinite(found.forced.psnr.mean)
     assert "left out: 2 rows, whose true episode ends" in found.table()
     nothing = replace(truth, valid=torch.cat([truth.valid[:, :3], valid[:, 3:] & False], 1))
     with pytest.raises(ValueError, match="none of 10 rows of panel 'test-sprites' can be measured"):
@@ -230,9 +233,13 @@ def test_a_table_and_a_file(scene: Scene, clips: ClipEncoder, tmp_path: Path) ->
     lines = found.table().splitlines()
     assert lines[0].split() == ["panning", "persistence"]
     assert lines[1].startswith("teacher-forced, 4 steps: PSNR")
-    assert lines[2].startswith("autoregressive, 4 frames (0.4 s): PSNR")
-    assert lines[3].startswith("autoregressive, 4 frames (0.4 s): Fréchet")
-    assert "5 scenarios, 10 rows, 32 x 32 at 10 frames per second, 3 true frames" in lines[4]
+    assert lines[2].startswith("teacher-forced, 4 steps: PSNR of MSE")
+    assert lines[3].startswith("autoregressive, 4 frames (0.4 s): PSNR")
+    assert lines[5].startswith("autoregressive, 4 frames (0.4 s): Fréchet")
+    assert lines[6] == (
+        "5 scenarios, 10 rows, 32 x 32 at 10 frames per second, true frames 0..2 before the first "
+        "predicted one"
+    )
     found.save(tmp_path / "found.json")
     read = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert read["curves"]["rolled_psnr"] == found.curves["rolled_psnr"].tolist()
@@ -303,13 +310,15 @@ def test_on_the_packaged_vizdoom_panel(clips: ClipEncoder) -> None:
     assert (short.frames, long.frames) == (16, 32)
     assert short.seconds == pytest.approx(1.83, abs=0.01)
     # Frames drift away from the one that is given, one-step predictions do not.
-    rolled, forced = found.curves["rolled_psnr"], found.curves["forced_psnr"]
+    rolled, forced = found.curves["rolled_mse"], found.curves["forced_mse"]
     assert float(rolled[0]) == pytest.approx(float(forced[0]))
-    assert float(rolled[-8:].mean()) < float(forced[-8:].mean()) - 1
+    assert float(rolled[-8:].mean()) > 1.5 * float(forced[-8:].mean())
     frozen = gamengen_protocol(panel, Frozen(world), truth, clip_encoder=clips)
-    assert frozen.windows[1].psnr.mean == pytest.approx(
-        float(found.persistence["rolled_psnr"].mean())
-    )
+    assert frozen.windows[1].errors == frozen.windows[1].persistence == long.persistence
+    # Doom stands still now and then: one exact frame makes the mean PSNR infinite, and it is told.
+    assert frozen.forced.exact > 0
+    assert frozen.forced.psnr.mean == math.inf
+    assert math.isfinite(frozen.forced.psnr_of_mse.mean)
 
 
 def test_from_the_shell(

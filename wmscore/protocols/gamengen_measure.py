@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from wmscore.functional import LpipsEncoder, frechet_distance_from_features, lpips, mse
 from wmscore.functional.distributions import frechet_interval
 from wmscore.networks import ClipEncoder
-from wmscore.protocols.gamengen_result import Average, GameNGenResult, WindowResult
+from wmscore.protocols.gamengen_result import Average, Errors, GameNGenResult, WindowResult
 from wmscore.rollouts import Rollouts
 
 __all__ = ["Measured"]
@@ -108,18 +109,15 @@ class Measured:
     ) -> GameNGenResult:
         """Averages over scenarios."""
         steps = self.windows[-1]
-        squares = torch.cat(self._errors["forced_mse"])
-        with_lpips = self.lpips_network is not None
-        curves = {
-            f"{name}_{measure}": self._curve(name, measure).mean(0)
-            for name in ("forced", "rolled")
-            for measure in ("psnr", *(["lpips"] if with_lpips else []))
-        }
-        floor = {
-            f"{name}_{measure}": self._curve(f"{name}_floor", measure).mean(0)
-            for name in ("forced", "rolled")
-            for measure in ("psnr", *(["lpips"] if with_lpips else []))
-        }
+        measures = ("mse", "psnr", *(["lpips"] if self.lpips_network is not None else []))
+        curves, persistence = (
+            {
+                f"{name}_{measure}": self._curve(f"{name}{which}", measure).mean(0)
+                for name in ("forced", "rolled")
+                for measure in measures
+            }
+            for which in ("", "_floor")
+        )
         return GameNGenResult(
             model=model,
             panel=panel,
@@ -131,23 +129,22 @@ class Measured:
             left_out=dict(self.left_out),
             lpips_network=None if self.lpips_network is None else self.lpips_network.name,
             clip_encoder=None if self.clip_encoder is None else self.clip_encoder.name,
-            forced_psnr=self._average("forced", "psnr", steps),
-            forced_psnr_of_mse=float(-10 * self._by_scenario(squares).mean().log10()),
-            exact_frames=int((squares == 0).sum()),
-            forced_lpips=self._average("forced", "lpips", steps) if with_lpips else None,
+            forced=self._averages("forced", steps),
+            forced_persistence=self._averages("forced_floor", steps),
             windows=tuple(self._window(frames, fps) for frames in self.windows),
             curves=curves,
-            persistence=floor,
+            persistence=persistence,
         )
 
     def _window(self, frames: int, fps: float) -> WindowResult:
-        psnr = self._average("rolled", "psnr", frames)
-        seen = None
-        if self.lpips_network is not None:
-            seen = self._average("rolled", "lpips", frames)
-        seconds = frames / fps
+        plain = WindowResult(
+            frames=frames,
+            seconds=frames / fps,
+            errors=self._averages("rolled", frames),
+            persistence=self._averages("rolled_floor", frames),
+        )
         if self.clip_encoder is None:
-            return WindowResult(frames=frames, seconds=seconds, psnr=psnr, lpips=seen)
+            return plain
         clips = torch.cat(self._clips[frames])
         known = self._true_clips[frames]
         true = torch.stack(list(known.values()))
@@ -161,11 +158,8 @@ class Measured:
                 target_clusters=torch.tensor(list(known)),
             )
             low, high, bias = float(found.low), float(found.high), float(found.bias)
-        return WindowResult(
-            frames=frames,
-            seconds=seconds,
-            psnr=psnr,
-            lpips=seen,
+        return replace(
+            plain,
             frechet=distance,
             frechet_low=low,
             frechet_high=high,
@@ -174,8 +168,17 @@ class Measured:
             features=clips.shape[1],
         )
 
-    def _average(self, name: str, measure: str, steps: int) -> Average:
-        return Average.of(self._curve(name, measure)[:, :steps].mean(1))
+    def _averages(self, name: str, steps: int) -> Errors:
+        squares = self._curve(name, "mse")[:, :steps]
+        seen = None
+        if self.lpips_network is not None:
+            seen = Average.of(self._curve(name, "lpips")[:, :steps].mean(1))
+        return Errors(
+            psnr=Average.of(self._curve(name, "psnr")[:, :steps].mean(1)),
+            psnr_of_mse=Average.of(-10 * squares.mean(1).log10()),
+            lpips=seen,
+            exact=int((torch.cat(self._errors[f"{name}_mse"])[:, :steps] == 0).sum()),
+        )
 
     def _curve(self, name: str, measure: str) -> Tensor:
         """`[S, T]`, means over the rows of each scenario."""

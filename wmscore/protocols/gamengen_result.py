@@ -13,7 +13,7 @@ from torch import Tensor
 from wmscore.files import atomic_file
 from wmscore.stats import mean_interval
 
-__all__ = ["Average", "GameNGenResult", "WindowResult"]
+__all__ = ["Average", "Errors", "GameNGenResult", "WindowResult"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Average:
     """A mean over scenarios with its 95 % interval.
 
     Attributes:
-        mean: infinite where a frame without any error has an infinite PSNR.
+        mean: infinite where one of the values is.
         low: of the interval of Student's t; NaN below two scenarios, or without a finite mean.
         high: of it.
         scenarios: number of scenarios.
@@ -55,14 +55,40 @@ class Average:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Errors:
+    """Errors of some frames against the true ones.
+
+    Attributes:
+        psnr: mean over the frames, dB; infinite as soon as one frame is exact.
+        psnr_of_mse: of a scenario's mean squared error, dB: one exact frame does not decide it.
+        lpips: mean over the frames, or None without a network.
+        exact: number of frames without any error.
+    """
+
+    psnr: Average
+    psnr_of_mse: Average
+    lpips: Average | None
+    exact: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "psnr": vars(self.psnr),
+            "psnr_of_mse": vars(self.psnr_of_mse),
+            "lpips": None if self.lpips is None else vars(self.lpips),
+            "exact": self.exact,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class WindowResult:
     """The first frames of the autoregressive rollouts.
 
     Attributes:
         frames: in the window.
         seconds: that they last.
-        psnr: mean over the window's frames, dB.
-        lpips: likewise, or None without a network.
+        errors: of the model.
+        persistence: of showing the last given frame for ever.
         frechet: Fréchet distance of clip features to those of the true clips, or None without an
             encoder; NaN where it is undefined.
         frechet_low: of its 95 % interval; NaN below 4 scenarios.
@@ -74,8 +100,8 @@ class WindowResult:
 
     frames: int
     seconds: float
-    psnr: Average
-    lpips: Average | None
+    errors: Errors
+    persistence: Errors
     frechet: float | None = None
     frechet_low: float = math.nan
     frechet_high: float = math.nan
@@ -99,15 +125,13 @@ class GameNGenResult:
         left_out: rows that are in no number, by reason.
         lpips_network: name of the network, or None.
         clip_encoder: name of the encoder, or None.
-        forced_psnr: teacher-forced, mean over the steps of the largest window, dB.
-        forced_psnr_of_mse: the PSNR of the mean squared error, finite unless all frames are exact.
-        exact_frames: teacher-forced frames without any error, with an infinite PSNR.
-        forced_lpips: teacher-forced, or None.
+        forced: teacher-forced, over the steps of the longest window.
+        forced_persistence: the same of showing the true frame before again.
         windows: autoregressive, the shortest first.
         curves: `[T]` means over scenarios of each step after `start`, by name: `forced_psnr`,
-            `rolled_psnr`, and with a network `forced_lpips` and `rolled_lpips`.
-        persistence: the same of showing the true frame before again (forced), or the last given
-            one (rolled): what a model has to beat.
+            `forced_mse`, `rolled_psnr`, `rolled_mse`, and with a network `forced_lpips` and
+            `rolled_lpips`.
+        persistence: the same curves of persistence: what a model has to beat.
     """
 
     model: str
@@ -120,10 +144,8 @@ class GameNGenResult:
     left_out: dict[str, int]
     lpips_network: str | None
     clip_encoder: str | None
-    forced_psnr: Average
-    forced_psnr_of_mse: float
-    exact_frames: int
-    forced_lpips: Average | None
+    forced: Errors
+    forced_persistence: Errors
     windows: tuple[WindowResult, ...]
     curves: dict[str, Tensor]
     persistence: dict[str, Tensor]
@@ -134,17 +156,17 @@ class GameNGenResult:
             name: getattr(self, name)
             for name in (
                 *("model", "panel", "fps", "start", "scenarios", "rows", "left_out"),
-                *("lpips_network", "clip_encoder", "forced_psnr_of_mse", "exact_frames"),
+                *("lpips_network", "clip_encoder"),
             )
         }
         plain["frame_size"] = list(self.frame_size)
-        plain["forced_psnr"] = vars(self.forced_psnr)
-        plain["forced_lpips"] = None if self.forced_lpips is None else vars(self.forced_lpips)
+        plain["forced"] = self.forced.to_dict()
+        plain["forced_persistence"] = self.forced_persistence.to_dict()
         plain["windows"] = [
             {
                 **vars(window),
-                "psnr": vars(window.psnr),
-                "lpips": None if window.lpips is None else vars(window.lpips),
+                "errors": window.errors.to_dict(),
+                "persistence": window.persistence.to_dict(),
             }
             for window in self.windows
         ]
@@ -162,17 +184,10 @@ class GameNGenResult:
         """Rows as in the paper, each beside persistence."""
         lines = [("", self.model, "persistence")]
         steps = self.windows[-1].frames
-        floor = _row_means(self.persistence, steps)
-        said = f"teacher-forced, {steps} steps"
-        lines.append((f"{said}: PSNR", f"{self.forced_psnr} dB", f"{floor['forced_psnr']:.4g} dB"))
-        if self.forced_lpips is not None:
-            lines.append((f"{said}: LPIPS", str(self.forced_lpips), f"{floor['forced_lpips']:.4g}"))
+        lines += _errors(f"teacher-forced, {steps} steps", self.forced, self.forced_persistence)
         for window in self.windows:
-            floor = _row_means(self.persistence, window.frames)
             said = f"autoregressive, {window.frames} frames ({window.seconds:.2g} s)"
-            lines.append((f"{said}: PSNR", f"{window.psnr} dB", f"{floor['rolled_psnr']:.4g} dB"))
-            if window.lpips is not None:
-                lines.append((f"{said}: LPIPS", str(window.lpips), f"{floor['rolled_lpips']:.4g}"))
+            lines += _errors(said, window.errors, window.persistence)
             if window.frechet is not None:
                 lines.append((f"{said}: Fréchet", _frechet(window), ""))
         widths = [max(len(line[i]) for line in lines) for i in range(3)]
@@ -180,26 +195,31 @@ class GameNGenResult:
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in lines
         ]
-        text.append(self._facts())
-        return "\n".join(text)
+        return "\n".join([*text, *self._facts()])
 
-    def _facts(self) -> str:
+    def _facts(self) -> list[str]:
         height, width = self.frame_size
         size = f"{height} x {width} at {self.fps:g} frames per second"
-        known = f"{self.start + 1} true frames before the first predicted one"
+        known = f"true frames 0..{self.start} before the first predicted one"
         said = [f"{self.scenarios} scenarios, {self.rows} rows, {size}, {known}"]
         said += [f"left out: {count} rows, {reason}" for reason, count in self.left_out.items()]
-        if self.exact_frames:
+        if self.forced.exact or self.forced_persistence.exact:
             said.append(
-                f"{self.exact_frames} teacher-forced frames have no error; PSNR of the mean "
-                f"squared error {self.forced_psnr_of_mse:.4g} dB"
+                f"frames without any error, teacher-forced: {self.forced.exact}, of persistence "
+                f"{self.forced_persistence.exact}"
             )
         names = [name for name in (self.lpips_network, self.clip_encoder) if name is not None]
-        return "\n".join([*said, *([f"networks: {', '.join(names)}"] if names else [])])
+        return [*said, *([f"networks: {', '.join(names)}"] if names else [])]
 
 
-def _row_means(curves: dict[str, Tensor], steps: int) -> dict[str, float]:
-    return {name: float(curve[:steps].mean()) for name, curve in curves.items()}
+def _errors(said: str, mine: Errors, floor: Errors) -> list[tuple[str, str, str]]:
+    lines = [
+        (f"{said}: PSNR", f"{mine.psnr} dB", f"{floor.psnr} dB"),
+        (f"{said}: PSNR of MSE", f"{mine.psnr_of_mse} dB", f"{floor.psnr_of_mse} dB"),
+    ]
+    if mine.lpips is not None:
+        lines.append((f"{said}: LPIPS", str(mine.lpips), str(floor.lpips)))
+    return lines
 
 
 def _frechet(window: WindowResult) -> str:
