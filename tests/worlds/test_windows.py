@@ -14,7 +14,7 @@ from wmscore.rollouts import Rollouts
 from wmscore.testing import check_world_model, sprite_items
 from wmscore.timeline import ByName, ByTable
 from wmscore.worlds import Capabilities, Item, SpriteWorld, TeacherForced, WindowModel
-from wmscore.worlds.windows import rounded_frames
+from wmscore.worlds.rounding import rounded_frames
 
 SIZE, K = 32, 3
 NAMES = ("noop", "left", "right", "up", "down")

@@ -17,8 +17,9 @@ from wmscore.timeline import Converter
 from wmscore.worlds.pixels import float_frames
 from wmscore.worlds.protocol import Capabilities
 from wmscore.worlds.randomness import contained_randomness
+from wmscore.worlds.rounding import rounded_frames
 from wmscore.worlds.row_noise import RowNoise
-from wmscore.worlds.windows import Padding, WindowModel, rounded_frames
+from wmscore.worlds.windows import Padding, WindowModel
 
 __all__ = ["DiamondModel", "ObservationSampler"]
 

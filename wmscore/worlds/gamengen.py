@@ -18,7 +18,8 @@ from torch import Tensor
 from wmscore.timeline import GAMENGEN_ACTIONS, Converter, ToGameNGen
 from wmscore.worlds.pixels import float_frames
 from wmscore.worlds.protocol import Capabilities
-from wmscore.worlds.windows import Padding, WindowModel, rounded_frames
+from wmscore.worlds.rounding import rounded_frames
+from wmscore.worlds.windows import Padding, WindowModel
 
 __all__ = ["GameNGenModel"]
 
