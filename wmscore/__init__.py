@@ -30,6 +30,7 @@ _MODULES = (
     "replay",
     "stats",
     "testing",
+    "timeline",
     "worlds",
 )
 

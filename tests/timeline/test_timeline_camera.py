@@ -254,6 +254,8 @@ def test_what_a_list_cannot_say_is_stated() -> None:
     assert losses["dropped", "yaw"].steps == 5
     # After 20 steps all 10 metres are gone, evened only 20 / 33 of them.
     assert losses["resampled", "forward"].largest == pytest.approx(10 * (1 - 20 / 33))
+    most = GameCraftActions(("w",), (3.0,))
+    assert ToGameCraft()(read_gamecraft(most).value).lossless
     with pytest.raises(ValueError, match=r"speeds\[0\]: expected 0\.\.3, got 4"):
         GameCraftActions(("w",), (4.0,))
     with pytest.raises(ValueError, match=r"actions\[0\]: expected one of"):

@@ -57,7 +57,9 @@ def test_conditions_have_a_row_per_frame() -> None:
 @settings(deadline=None, max_examples=30)
 @given(
     rows=st.lists(
-        st.tuples(st.integers(0, 3), *[st.floats(-4, 4, width=32)] * 2), min_size=1, max_size=6
+        st.tuples(st.integers(0, 3), *[st.integers(-64, 64).map(lambda n: n / 16)] * 2),
+        min_size=1,
+        max_size=6,
     )
 )
 def test_conditions_come_back(rows) -> None:

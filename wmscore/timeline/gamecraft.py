@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wmscore.timeline.loss import Conversion, Loss
+from wmscore.timeline.loss import Conversion, Loss, gap_losses
 from wmscore.timeline.picking import pick
 from wmscore.timeline.spaces import motion_space
 from wmscore.timeline.tables import Table
@@ -114,9 +114,8 @@ def _losses(i: int, dropped: Tensor, kept: Tensor) -> Iterator[Loss]:
         yield Loss("dropped", name, steps, size, unit, text)
     ways = kept.sum(1, keepdim=True)
     sent = ways.clamp(-_MOST, _MOST)
-    if bool((over := (ways - sent).abs()[:, 0]).any()):
-        steps = int((over > 0).sum()) * GAMECRAFT_FRAMES
-        yield Loss("clipped", name, steps, float(over.max()), unit, f"to a speed of {_MOST:g}")
+    over = (ways - sent).expand_as(kept)
+    yield from gap_losses("clipped", name, over, _MOST, unit, f"to a speed of {_MOST:g}")
     even = torch.arange(1, GAMECRAFT_FRAMES + 1, dtype=torch.float64) / GAMECRAFT_FRAMES
     gap = (kept.cumsum(1) - ways * even).abs()
     uneven = gap > 1e-6 * (1 + kept.abs().sum(1, keepdim=True))

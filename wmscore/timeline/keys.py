@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from wmscore.timeline.loss import Conversion, Loss
+from wmscore.timeline.loss import Conversion, Loss, gap_losses
 from wmscore.timeline.picking import pick
 from wmscore.timeline.spaces import MOTION_UNITS, vector_space
 from wmscore.timeline.tables import Table
@@ -78,7 +78,7 @@ class MotionToKeys:
         wanted = {name: MOTION_UNITS[name] for name in named}
         found = pick(timeline, wanted, table=self.table, who="MotionToKeys")
         held = torch.zeros(*found.value.shape[:-1], len(self.motion), device=found.value.device)
-        losses = []
+        losses: list[Loss] = []
         for i, name in enumerate(wanted):
             own = [key for key, entry in self.motion.items() if name in entry]
             speeds = torch.tensor([0.0, *(self.motion[key][name] for key in own)])
@@ -87,11 +87,9 @@ class MotionToKeys:
             nearest = (column[..., None] - speeds).abs().argmin(-1)
             for j, key in enumerate(own, 1):
                 held[..., list(self.motion).index(key)] = (nearest == j).float()
-            gap = (column - speeds[nearest]).abs()
-            if bool((gap > 0).any()):
-                steps, most = int((gap > 0).sum()), float(gap.max())
-                text = "to the speed of a key, or to rest"
-                losses.append(Loss("rounded", name, steps, most, wanted[name], text))
+            gap, text = column - speeds[nearest], "to the speed of a key, or to rest"
+            most = float(speeds.abs().max())
+            losses += gap_losses("rounded", name, gap, most, wanted[name], text)
         space = vector_space(tuple(self.motion), ["button"] * len(self.motion))
         value = Timeline(held, space, timeline.fps)
         return Conversion(timeline, found.losses).then(Conversion(value, tuple(losses)))

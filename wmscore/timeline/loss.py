@@ -6,7 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar, get_args
 
-__all__ = ["Conversion", "Loss", "LossKind", "gather_losses"]
+from torch import Tensor
+
+__all__ = ["Conversion", "Loss", "LossKind", "gap_losses", "gather_losses"]
+
+# What float32 and a change of units alter, relative to a format's own scale, is no loss.
+_ROUNDING = 1e-6
 
 V_co = TypeVar("V_co", covariant=True)
 W = TypeVar("W")
@@ -95,3 +100,22 @@ def gather_losses(losses: Iterable[Iterable[Loss]]) -> tuple[Loss, ...]:
         sizes = [size for size in (seen.largest, loss.largest) if size is not None]
         found[key] = replace(seen, steps=seen.steps + loss.steps, largest=max(sizes, default=None))
     return tuple(found.values())
+
+
+def gap_losses(
+    kind: LossKind, component: str, gap: Tensor, scale: float, unit: str, text: str
+) -> tuple[Loss, ...]:
+    """The loss of a component whose values differ by `gap` step by step, if there is any.
+
+    Args:
+        kind: as of `Loss`, and so on.
+        component: what is concerned.
+        gap: differences, of any shape, one per step.
+        scale: the largest value that the format knows; a millionth of it is no difference.
+        unit: of the differences.
+        text: why.
+    """
+    steps = int((gap.abs() > _ROUNDING * scale).sum())
+    if not steps:
+        return ()
+    return (Loss(kind, component, steps, float(gap.abs().max()), unit, text),)

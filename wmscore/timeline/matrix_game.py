@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wmscore.timeline.alignment import align, unalign
-from wmscore.timeline.loss import Conversion, Loss
+from wmscore.timeline.loss import Conversion, Loss, gap_losses
 from wmscore.timeline.picking import pick
 from wmscore.timeline.spaces import vector_space
 from wmscore.timeline.tables import Table
@@ -76,16 +76,14 @@ class ToMatrixGame:
         who = f"Matrix-Game {self.variant}"
         found = pick(timeline, wanted, table=self.table, who=who)
         keyboard = unalign(found.value[..., : len(self.keys)], "at_frame", dim=-2)
-        losses, mouse = [], None
+        losses: list[Loss] = []
+        mouse = None
         if self.variant in _MOUSE and self.degrees is not None:
             turns = found.value[..., len(self.keys) :]
             inside = turns.clamp(-self.degrees, self.degrees)
             for i, name in enumerate(("pitch", "yaw")):
-                gap = (turns - inside)[..., i].abs()
-                if bool((gap > 0).any()):
-                    size, text = float(gap.max()), f"to {self.degrees:g} degrees in a step"
-                    steps = int((gap > 0).sum())
-                    losses.append(Loss("clipped", name, steps, size, "degree", text))
+                gap, text = (turns - inside)[..., i], f"to {self.degrees:g} degrees in a step"
+                losses += gap_losses("clipped", name, gap, self.degrees, "degree", text)
                 if steps := int((turns[..., i] != 0).sum()):
                     text = "what a mouse value turns by was given, not published"
                     losses.append(Loss("approximate", name, steps, text=text))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from wmscore.manifest import ActionSpace
 from wmscore.timeline.alignment import Alignment, align, unalign
-from wmscore.timeline.loss import Conversion, Loss, LossKind
+from wmscore.timeline.loss import Conversion, Loss, LossKind, gap_losses
 from wmscore.timeline.picking import pick
 from wmscore.timeline.spaces import vector_space
 from wmscore.timeline.tables import Table
@@ -133,7 +133,5 @@ def _buckets(degrees: Tensor, name: str, losses: list[Loss]) -> Tensor:
         ("rounded", inside - known, f"to buckets of {_BUCKET:g} degrees"),
     )
     for kind, gap, text in found:
-        if bool((gap != 0).any()):
-            size = float(gap.abs().max())
-            losses.append(Loss(kind, name, int((gap != 0).sum()), size, "degree", text))
+        losses += gap_losses(kind, name, gap, _MOST, "degree", text)
     return (bucket - _BUCKETS) / _BUCKETS

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wmscore.manifest import ActionSpace
-from wmscore.timeline.loss import Conversion, Loss
+from wmscore.timeline.loss import Conversion, Loss, gap_losses
 from wmscore.timeline.spaces import vector_space
 from wmscore.timeline.timeline import Timeline
 
@@ -192,18 +192,10 @@ class NearestAction:
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
         nearest = torch.cdist(own / scale, known / scale).argmin(-1)
         units = dict(zip(timeline.names, timeline.units, strict=True))
-        losses = [
-            Loss(
-                "rounded",
-                name,
-                int((gap > 0).sum()),
-                float(gap.max()),
-                units[name],
-                "to the nearest action of the table",
-            )
-            for name, gap in zip(components, (known[nearest] - own).abs().unbind(-1), strict=True)
-            if bool((gap > 0).any())
-        ]
+        losses: list[Loss] = []
+        for i, name in enumerate(components):
+            gap, text = (known[nearest] - own)[..., i], "to the nearest action of the table"
+            losses += gap_losses("rounded", name, gap, float(scale[i]), units[name], text)
         losses += dropped_components(timeline, components, "the table does not have it")
         space = ActionSpace(names=self.names, noop=self.noop)
         return Conversion(Timeline(nearest, space, timeline.fps), tuple(losses))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from wmscore.timeline.loss import Conversion, Loss
+from wmscore.timeline.loss import Conversion, Loss, gap_losses
 from wmscore.timeline.tables import dropped_components
 from wmscore.timeline.timeline import Timeline
 
@@ -79,7 +79,8 @@ class SameVector:
                 f"timeline: expected the components {list(self.names)}, got "
                 f"{list(timeline.names)} without {lacking}; fill= says what they are"
             )
-        columns, losses = [], []
+        columns: list[Tensor] = []
+        losses: list[Loss] = []
         for i, name in enumerate(self.names):
             if name not in timeline.names:
                 columns.append(torch.full_like(timeline.actions[..., 0], self.fill[name]))
@@ -91,18 +92,10 @@ class SameVector:
             if name in self.limits:
                 low, high = self.limits[name]
                 inside = scaled.clamp(low, high)
-                gap = (scaled - inside).abs().double() / abs(factor)
-                if bool((gap > 0).any()):
-                    losses.append(
-                        Loss(
-                            "clipped",
-                            name,
-                            int((gap > 0).sum()),
-                            float(gap.max()),
-                            unit,
-                            f"to {low / factor:g}..{high / factor:g}",
-                        )
-                    )
+                ends = sorted((low / factor, high / factor))
+                gap = (scaled - inside).double() / factor
+                text, most = f"to {ends[0]:g}..{ends[1]:g}", max(map(abs, ends))
+                losses += gap_losses("clipped", name, gap, most, unit, text)
                 scaled = inside
             columns.append(scaled)
         losses += dropped_components(timeline, self.names, "the model does not have it")
