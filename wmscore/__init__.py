@@ -27,6 +27,7 @@ _MODULES = (
     "metrics",
     "networks",
     "ops",
+    "protocols",
     "replay",
     "stats",
     "testing",

@@ -9,11 +9,22 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from wmscore.cli import aa, calibrate, compare, demo, doctor, ingest, replay, score, weights
+from wmscore.cli import (
+    aa,
+    calibrate,
+    compare,
+    demo,
+    doctor,
+    ingest,
+    protocol,
+    replay,
+    score,
+    weights,
+)
 
 __all__ = ["build_parser", "main"]
 
-COMMANDS = (demo, replay, ingest, score, compare, aa, calibrate, weights, doctor)
+COMMANDS = (demo, replay, ingest, score, compare, aa, calibrate, protocol, weights, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

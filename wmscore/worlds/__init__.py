@@ -4,8 +4,14 @@ from wmscore.worlds.baselines import ActionBlind, Frozen, OtherSeed
 from wmscore.worlds.chunk_rule import ChunkRule
 from wmscore.worlds.chunks import Chunk, ChunkModel
 from wmscore.worlds.cosmos import Cosmos3Model, CosmosActionRecogniser
+from wmscore.worlds.diamond import DiamondModel
 from wmscore.worlds.diffusion import DiffusersModel
 from wmscore.worlds.fit import FitSize, ForcedFitSize
+from wmscore.worlds.frame_rate import AtFrameRate
+from wmscore.worlds.gamengen import GameNGenModel
+from wmscore.worlds.latent_actions import LatentActionModel
+from wmscore.worlds.latent_calibration import calibrate_latent_actions
+from wmscore.worlds.latent_meaning import LatentActionCalibration
 from wmscore.worlds.protocol import Capabilities, Item, TeacherForced, WorldModel, item_keys
 from wmscore.worlds.recorded import RecordedWorld
 from wmscore.worlds.sprites import SpriteWorld
@@ -16,9 +22,11 @@ from wmscore.worlds.step import (
     StepOutput,
     Stepper,
 )
+from wmscore.worlds.windows import WindowModel
 
 __all__ = [
     "ActionBlind",
+    "AtFrameRate",
     "Capabilities",
     "Chunk",
     "ChunkModel",
@@ -28,8 +36,12 @@ __all__ = [
     "DiffusersModel",
     "FitSize",
     "ForcedFitSize",
+    "DiamondModel",
     "Frozen",
+    "GameNGenModel",
     "Item",
+    "LatentActionCalibration",
+    "LatentActionModel",
     "ObservingStepModel",
     "ObservingStepper",
     "OtherSeed",
@@ -39,6 +51,8 @@ __all__ = [
     "StepOutput",
     "Stepper",
     "TeacherForced",
+    "WindowModel",
     "WorldModel",
+    "calibrate_latent_actions",
     "item_keys",
 ]
