@@ -1,0 +1,57 @@
+"""What goes wrong with a service, told apart by whether asking again may help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from wmscore.worlds.protocol import Item
+
+__all__ = ["RowsFailedError", "ServiceError", "UnavailableError", "without_secrets"]
+
+
+class ServiceError(RuntimeError):
+    """A service has answered that it cannot do what it was asked, or with something else."""
+
+
+class UnavailableError(ServiceError):
+    """A service was not reached, or is busy: nothing was done, and asking again may help.
+
+    Attributes:
+        wait: seconds that the service asks to wait for, or None.
+    """
+
+    def __init__(self, message: str, *, wait: float | None = None) -> None:
+        """Keep the message and the wait."""
+        super().__init__(message)
+        self.wait = wait
+
+
+class RowsFailedError(RuntimeError):
+    """Some rows of a call have no answer; the message names each of them.
+
+    Attributes:
+        rows: index of the row in the call -> its error.
+    """
+
+    def __init__(self, name: str, items: Sequence[Item], rows: Mapping[int, Exception]) -> None:
+        """Name the model, the rows and their errors."""
+        self.rows = dict(rows)
+        told = "; ".join(
+            f"scenario {items[i].scenario_id!r}, seed {items[i].seed}, branch {items[i].branch}: "
+            f"{type(error).__name__}: {error}"
+            for i, error in rows.items()
+        )
+        super().__init__(f"model {name!r}: no answer for {len(rows)} of {len(items)} rows: {told}")
+
+
+def without_secrets(text: str, secrets: Sequence[str | None]) -> str:
+    """`text` with every secret in it replaced by `***`; services like to repeat a wrong key.
+
+    Example:
+        >>> without_secrets("Incorrect API key provided: sk-12", ["sk-12", None])
+        'Incorrect API key provided: ***'
+    """
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return text
