@@ -1,0 +1,24 @@
+"""Video files: read them whole, in part or many at once; bring them to a rate; write them."""
+
+from wmscore.video.ahead import ahead
+from wmscore.video.decode import probe_video
+from wmscore.video.encode import ENCODINGS, encode_video, write_video
+from wmscore.video.facts import CodecFacts, Video, VideoError
+from wmscore.video.rate import constant_rate_index, to_constant_rate
+from wmscore.video.read import read_video
+from wmscore.video.torchcodec import torchcodec_lack
+
+__all__ = [
+    "ENCODINGS",
+    "CodecFacts",
+    "Video",
+    "VideoError",
+    "ahead",
+    "constant_rate_index",
+    "encode_video",
+    "probe_video",
+    "read_video",
+    "to_constant_rate",
+    "torchcodec_lack",
+    "write_video",
+]

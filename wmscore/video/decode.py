@@ -1,0 +1,303 @@
+"""Read a video file by PyAV, whole or in part, and never less than was asked for in silence."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wmscore.extras import require
+from wmscore.video.facts import CodecFacts, Video, VideoError, is_lossy
+
+__all__ = ["packet_times", "probe_video", "read_with_pyav"]
+
+_MOST_AHEAD = 512  # a header may promise any number of frames
+
+
+class _Buffer:
+    """Frames one after the other in one tensor, which grows where their number is not known."""
+
+    def __init__(self, expected: int) -> None:
+        self.expected, self.count = max(expected, 1), 0
+        self.tensor = torch.empty(0)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def append(self, picture: Tensor) -> None:
+        if not self.count:
+            self.tensor = picture.new_empty((min(self.expected, _MOST_AHEAD), *picture.shape))
+        elif self.count == len(self.tensor):
+            more = torch.empty_like(self.tensor)
+            self.tensor = torch.cat([self.tensor, more])
+        self.tensor[self.count] = picture
+        self.count += 1
+
+    def taken(self) -> Tensor:
+        """What was appended, without room to spare."""
+        frames = self.tensor[: self.count]
+        return frames if self.count == len(self.tensor) else frames.clone()
+
+
+@dataclass
+class _Packets:
+    """What went through the decoder."""
+
+    count: int = 0
+    size: int = 0
+    first: bytes = b""
+    broken: str = ""
+    readable: int = 0
+    times: list[float] = field(default_factory=list)
+
+
+def read_with_pyav(
+    path: str | Path,
+    *,
+    start: int = 0,
+    frames: int | None = None,
+    since: float | None = None,
+    until: float | None = None,
+    threads: int = 0,
+) -> Video:
+    """See `read_video`; on the CPU."""
+    av = require("av", "harness")
+    packets, times = _Packets(), list[float]()
+    with _open(av, path) as container:
+        stream = _video_stream(container, path)
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = threads
+        kept = _Buffer(frames or max(stream.frames - start, 0) if until is None else 0)
+        rotation, last_end = 0, 0.0
+        zero = float((stream.start_time or 0) * stream.time_base)
+        if since is not None and since > 0:
+            container.seek(int((since + zero) / stream.time_base), stream=stream)
+        # Frames are at or after `since` where rounding to the grain of the file says so.
+        grain = 1.5 * float(stream.time_base)
+        whole, seen, passed = True, 0, 0
+        for frame in _decoded(av, container, stream, packets):
+            if frame.pts is None:
+                raise VideoError(
+                    f"{path}: frame {seen} has no time; expected times", packets.readable
+                )
+            time = float(frame.pts * stream.time_base) - zero
+            last_end = time + float((frame.duration or 0) * stream.time_base)
+            packets.times.append(time)
+            if until is not None and time >= until - grain:
+                whole = False
+                break
+            seen += 1
+            packets.readable = seen
+            if since is not None and time < since - grain:
+                continue
+            passed += 1
+            if passed <= start:
+                continue
+            if rotation != frame.rotation % 360 and kept:
+                raise VideoError(f"{path}: turns its picture at frame {seen - 1}", seen - 1)
+            rotation = frame.rotation % 360
+            picture = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+            if kept and picture.shape != kept.tensor.shape[1:]:
+                raise VideoError(
+                    f"{path}: expected frames of {_size(kept.tensor[0])}, got {_size(picture)} "
+                    f"from frame {seen - 1} on",
+                    seen - 1,
+                )
+            kept.append(picture)
+            times.append(time)
+            if frames is not None and len(kept) == frames:
+                whole = False
+                break
+        if packets.broken:
+            raise VideoError(f"{path}: {packets.broken}{_expected(stream)}", packets.readable)
+        if whole:
+            _check_whole(path, stream, container, packets, last_end)
+        if frames is not None and len(kept) < frames:
+            raise VideoError(
+                f"{path}: expected at least {start + frames} frames{_asked(0, since, until)}, "
+                f"got {passed}",
+                seen,
+            )
+        if not kept:
+            raise VideoError(
+                f"{path}: expected at least one frame{_asked(start, since, until)}", seen
+            )
+        facts = _facts(container, stream, packets, rotation)
+        fps, tick = facts.fps, float(stream.time_base)
+    pixels = kept.taken()
+    if rotation:
+        pixels = torch.rot90(pixels, rotation // 90, dims=(2, 3)).contiguous()
+    return Video(
+        frames=pixels,
+        times=torch.tensor(times, dtype=torch.float64),
+        fps=fps,
+        tick=tick,
+        codec=facts,
+    )
+
+
+def packet_times(path: str | Path) -> tuple[Tensor, CodecFacts]:
+    """Seconds of all frames from the start of the video stream, without decoding them.
+
+    Raises:
+        VideoError: the file ends before its header says.
+    """
+    av = require("av", "harness")
+    packets = _Packets()
+    with _open(av, path) as container:
+        stream = _video_stream(container, path)
+        zero = float((stream.start_time or 0) * stream.time_base)
+        last_end = 0.0
+        try:
+            for packet in container.demux(stream):
+                if not packet.size:
+                    continue
+                packets.first = packets.first or bytes(packet)
+                packets.count += 1
+                packets.size += packet.size
+                if packet.is_discard:
+                    continue
+                if packet.pts is None or packet.is_corrupt:
+                    raise VideoError(
+                        f"{path}: broken after {packets.readable} frames{_expected(stream)}",
+                        packets.readable,
+                    )
+                time = float(packet.pts * stream.time_base) - zero
+                packets.times.append(time)
+                packets.readable += 1
+                length = float((packet.duration or 0) * stream.time_base)
+                last_end = max(last_end, time + length)
+        except av.FFmpegError as error:
+            raise VideoError(
+                f"{path}: broken after {packets.readable} frames ({error.strerror})"
+                f"{_expected(stream)}",
+                packets.readable,
+            ) from None
+        packets.times.sort()
+        _check_whole(path, stream, container, packets, last_end)
+        if not packets.times:
+            raise VideoError(f"{path}: expected at least one frame, got none")
+        facts = _facts(container, stream, packets, 0)
+    return torch.tensor(packets.times, dtype=torch.float64), facts
+
+
+def probe_video(path: str | Path) -> Video:
+    """The first frame alone, and how the file is stored.
+
+    Raises:
+        VideoError: not even that can be read.
+    """
+    return read_with_pyav(path, frames=1, threads=1)
+
+
+def _open(av: Any, path: str | Path) -> Any:
+    if not Path(path).is_file():
+        raise VideoError(f"{path}: expected a video file, there is none")
+    try:
+        return av.open(str(path), metadata_errors="replace")
+    except av.FFmpegError as error:
+        size = Path(path).stat().st_size
+        raise VideoError(
+            f"{path}: cannot be opened as a video ({error.strerror}); it may be cut off or of "
+            f"another kind, at {size} bytes"
+        ) from None
+
+
+def _video_stream(container: Any, path: str | Path) -> Any:
+    # A cover picture is a video stream too, of one frame.
+    streams = [s for s in container.streams.video if not _is_cover(s)]
+    if not streams:
+        raise VideoError(f"{path}: expected a video stream, there is none")
+    if streams[0].codec_context is None:
+        raise VideoError(f"{path}: no decoder for its codec here")
+    return streams[0]
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition.value & 0x400)  # AV_DISPOSITION_ATTACHED_PIC
+
+
+def _decoded(av: Any, container: Any, stream: Any, packets: _Packets) -> Iterator[Any]:
+    """Frames in the order of showing; ends, and says so, where the file is broken."""
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                packets.first = packets.first or bytes(packet)
+                packets.count += 1
+                packets.size += packet.size
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    packets.broken = f"frame {packets.readable} is damaged"
+                    return
+                yield frame
+    except av.FFmpegError as error:
+        packets.broken = f"broken after {packets.readable} frames ({error.strerror})"
+
+
+def _expected(stream: Any) -> str:
+    if stream.frames:
+        return f"; expected {stream.frames} frames by its header"
+    length = _length(stream)
+    return "" if length is None else f"; expected {length:.3g} s by its header"
+
+
+def _length(stream: Any) -> float | None:
+    """Seconds of the video stream by the header, or None where it does not say."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    if text := stream.metadata.get("DURATION"):  # Matroska: 00:00:01.250000000
+        hours, minutes, seconds = text.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return None
+
+
+def _check_whole(
+    path: str | Path, stream: Any, container: Any, packets: _Packets, last_end: float
+) -> None:
+    """Refuse a file that ends before its header says."""
+    length = _length(stream)
+    if length is None and container.duration and not container.streams.audio:
+        length = container.duration / 1e6
+    if length is None or not packets.times:
+        return
+    times = packets.times
+    gap = max((b - a for a, b in itertools.pairwise(times)), default=0.0)
+    rate = float(stream.average_rate or stream.guessed_rate or 1)
+    if last_end < length - 1.5 * max(gap, 1 / rate):
+        raise VideoError(
+            f"{path}: ends after {packets.readable} frames, at {last_end:.3g} s{_expected(stream)}",
+            packets.readable,
+        )
+
+
+def _facts(container: Any, stream: Any, packets: _Packets, rotation: int) -> CodecFacts:
+    context = stream.codec_context
+    pixels = packets.count * context.width * context.height
+    rate = stream.average_rate or stream.guessed_rate
+    return CodecFacts(
+        container=container.format.name,
+        codec=context.codec.canonical_name,
+        pixel_format=context.pix_fmt or "unknown",
+        width=context.width,
+        height=context.height,
+        fps=float(rate) if rate else 0.0,
+        bits_per_pixel=8 * packets.size / pixels,
+        lossy=is_lossy(context.codec.canonical_name, context.pix_fmt or "", packets.first),
+        rotation=rotation,
+        audio=bool(container.streams.audio),
+    )
+
+
+def _size(picture: Tensor) -> str:
+    return f"{picture.shape[1]}x{picture.shape[2]}"
+
+
+def _asked(start: int, since: float | None, until: float | None) -> str:
+    if since is not None or until is not None:
+        return f" from {since or 0:.3g} s to {'the end' if until is None else f'{until:.3g} s'}"
+    return f" from number {start} on" if start else ""
