@@ -159,7 +159,8 @@ class OpenOasis:
         for t in range(1, horizon + 1):
             for i in range((t - 1) * self.frames_per_action + 1, t * self.frames_per_action + 1):
                 noise = self._noise(items, i, context)
-                latent = self.sampler.next_latent(context, told[:, : i + 1], noise)
+                with self._precision():
+                    latent = self.sampler.next_latent(context, told[:, : i + 1], noise)
                 context = torch.cat([context, latent[:, None]], 1)[:, -keep:]
             frames[:, t] = self._decode(latent).to(frames.device)
             if truth is not None:
