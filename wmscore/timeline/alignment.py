@@ -59,24 +59,27 @@ def align(actions: Tensor, frame_count: int, convention: Alignment) -> Conversio
     return Conversion(actions[1:], (first,) if bool(actions[0].any()) else ())
 
 
-def unalign(actions: Tensor, convention: Alignment, *, fill: float = 0) -> Tensor:
+def unalign(actions: Tensor, convention: Alignment, *, fill: float = 0, dim: int = 0) -> Tensor:
     """T actions over T + 1 frames as the rows of a recording with another convention.
 
     Args:
-        actions: `[T]` or `[T, A]`.
+        actions: `[T]` or `[T, A]`, or with other dimensions before `dim`.
         convention: as of `align`, which undoes this.
         fill: what stands in the row that the panel has no action for: the last of "at_frame", the
             first of "produced".
+        dim: the dimension of the steps.
 
     Returns:
-        `[T]` or `[T + 1]` rows.
+        T or T + 1 rows.
     """
     if convention not in get_args(Alignment):
         raise ValueError(f"convention: expected one of {get_args(Alignment)}, got {convention!r}")
     if convention == "transition":
         return actions
-    row = actions.new_full((1, *actions.shape[1:]), fill)
-    return torch.cat([actions, row] if convention == "at_frame" else [row, actions])
+    shape = list(actions.shape)
+    shape[dim] = 1
+    row = actions.new_full(shape, fill)
+    return torch.cat([actions, row] if convention == "at_frame" else [row, actions], dim)
 
 
 def _better(found: list[int], frame_count: int) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
 
-from wmscore.manifest import ActionSpace, ActionUnit
+from wmscore.manifest import ActionSpace
 from wmscore.timeline.loss import Conversion, Loss
+from wmscore.timeline.spaces import vector_space
 from wmscore.timeline.timeline import Timeline
 
 __all__ = ["ByName", "ByTable", "NearestAction", "Table"]
@@ -91,11 +91,9 @@ class ByTable:
     def timeline(self, timeline: Timeline, /) -> Conversion[Timeline]:
         """The same as a timeline of vectors."""
         found = self(timeline)
-        units = cast(tuple[ActionUnit, ...], self.units) or None
-        rest = None
-        if isinstance(timeline.space.noop, str):
-            rest = tuple(self.vector(timeline.space.noop))
-        space = ActionSpace(kind="continuous", names=self.components, units=units, noop=rest)
+        noop = timeline.space.noop
+        rest = self.vector(noop) if isinstance(noop, str) else None
+        space = vector_space(self.components, self.units, rest)
         return Conversion(Timeline(found.value, space, timeline.fps), found.losses)
 
 

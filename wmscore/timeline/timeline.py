@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self, cast
 
@@ -199,6 +199,23 @@ class Timeline:
     def with_actions(self, actions: Tensor) -> Self:
         """Other actions of the same space at the same frame rate."""
         return replace(self, actions=actions)
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """The same actions under other names: `{"move_forward": "forward"}`.
+
+        Raises:
+            ValueError: a name that there is not, or two actions of one name.
+        """
+        if strays := [name for name in names if name not in self.names]:
+            raise ValueError(f"names: expected some of {list(self.names)}, got {strays}")
+        new = tuple(names.get(name, name) for name in self.names)
+        if len(set(new)) < len(new):
+            raise ValueError(f"names: expected each once, got {list(new)}")
+        noop = self.space.noop
+        if isinstance(noop, str):
+            noop = names.get(noop, noop)
+        space = ActionSpace(kind=self.space.kind, names=new, units=self.space.units, noop=noop)
+        return replace(self, space=space)
 
     # ---- reading -------------------------------------------------------------------------
 

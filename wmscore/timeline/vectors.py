@@ -114,7 +114,7 @@ class SameVector:
             return 1.0
         if (unit, wanted) not in _TURNS:
             raise ValueError(
-                f"units: {self.names[i]!r} is in {unit}, which cannot become {wanted}; "
-                "scale= with the timeline's own unit says how"
+                f"units: expected {self.names[i]!r} in {wanted}, got {unit}; "
+                "the units of the panel's action space say what it is"
             )
         return _TURNS[unit, wanted]
