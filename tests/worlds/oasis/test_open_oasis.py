@@ -17,27 +17,29 @@ from torch import Tensor, nn
 
 from tests.worlds.oasis.oasis_networks import ACTION_WIDTH, SmallDiT, networks
 from wmscore.testing import check_world_model, sprite_items
-from wmscore.timeline import ByTable, Conversion, Timeline
+from wmscore.timeline import OASIS_COLUMNS, ByTable, Conversion, Timeline, minecraft_space
 from wmscore.worlds import Item, SpriteWorld, TeacherForced
 from wmscore.worlds.oasis import (
+    OasisActions,
     OpenOasis,
     WindowSampler,
     load_open_oasis,
     open_oasis_modules,
     sigmoid_alphas,
 )
-from wmscore.worlds.oasis.checkpoint import OASIS_COLUMNS
 from wmscore.worlds.randomness import row_generators
 
 SIZE, HORIZON = (12, 16), 6
 TABLE = {
     "noop": {},
-    "left": {"cameraY": -0.5},
-    "right": {"cameraY": 0.5},
+    "left": {"yaw": -10.0},
+    "right": {"yaw": 10.0},
     "up": {"forward": 1.0},
     "down": {"back": 1.0},
 }
-CONVERTER = ByTable(TABLE, components=OASIS_COLUMNS)
+CONVERTER = OasisActions(TABLE)
+# The same in words of the networks: -10 of at most 20 degrees.
+ROWS = {**TABLE, "left": {"cameraY": -0.5}, "right": {"cameraY": 0.5}}
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +90,7 @@ def published(
     return latents
 
 
-@pytest.mark.parametrize("steps", [1, 3, 7, 10])
-@pytest.mark.parametrize("given", [1, 3])
+@pytest.mark.parametrize(("steps", "given"), [(1, 1), (7, 3), (10, 1)])
 @torch.no_grad()
 def test_the_published_loop(steps: int, given: int) -> None:
     dit, _ = networks(max_frames=3)
@@ -142,7 +143,7 @@ def test_rollouts_are_the_published_ones(model: OpenOasis, items: list[Item]) ->
         told = torch.zeros(2, HORIZON + 1, ACTION_WIDTH)
         for row, item in enumerate(rows):
             for t, action in enumerate(item.actions.tolist()):
-                for name, value in TABLE[item.action_names[action]].items():
+                for name, value in ROWS[item.action_names[action]].items():
                     told[row, t + 1, OASIS_COLUMNS.index(name)] = value
         noise = [
             torch.stack([torch.randn(4, 3, 4, generator=g) for g in row_generators(rows, t)])
@@ -187,30 +188,40 @@ def test_predictions_see_the_true_frames(model: OpenOasis, items: list[Item]) ->
     assert not torch.equal(forced.frames[:, 2], own.frames[:, 2])
 
 
-def test_held_actions(items: list[Item]) -> None:
-    """A panel of 10 frames per second: every action twice, every second frame."""
+def test_several_frames_per_action(items: list[Item]) -> None:
+    """A panel of 10 frames per second: half of each turn twice, every second frame is shown."""
     dit, vae = networks()
     slow = OpenOasis(dit, vae, CONVERTER, steps=2, frames_per_action=2)
     rows = [replace(item, fps=10.0) for item in items[:2]]
     assert slow.capabilities.fps == 10
     doubled = [replace(i, fps=20.0, actions=i.actions.repeat_interleave(2)) for i in rows]
-    fast = OpenOasis(dit, vae, CONVERTER, steps=2).rollout(doubled, 2 * HORIZON)
+    half = OasisActions({**TABLE, "left": {"yaw": -5.0}, "right": {"yaw": 5.0}})
+    fast = OpenOasis(dit, vae, half, steps=2).rollout(doubled, 2 * HORIZON)
     assert torch.equal(slow.rollout(rows, HORIZON).frames, fast.frames[:, ::2])
+    assert slow.conversion_losses == ()
     with pytest.raises(ValueError, match=r"fps: model 'open-oasis' takes 10, the panel has .*20"):
         slow.rollout(items[:1], HORIZON)
 
 
+def test_any_other_converter(items: list[Item]) -> None:
+    same = OpenOasis(*networks(), ByTable(ROWS, components=OASIS_COLUMNS), steps=2)
+    wanted = OpenOasis(*networks(), CONVERTER, steps=2).rollout(items[:2], HORIZON).frames
+    assert torch.equal(same.rollout(items[:2], HORIZON).frames, wanted)
+    assert same.capabilities.actions == "discrete"
+
+
 def test_losses_are_told(items: list[Item]) -> None:
-    model = OpenOasis(*networks(), ByTable({**TABLE, "up": None}, components=OASIS_COLUMNS))
+    wide = {**TABLE, "up": None, "left": {"yaw": -30.2}}
+    model = OpenOasis(*networks(), OasisActions(wide), steps=1)
     assert model.conversion_losses == ()
-    moves = replace(items[0], actions=torch.tensor([3, 1, 3]))
-    model.rollout([moves], 3)
-    (told,) = model.conversion_losses
-    assert told.startswith("up: dropped at 2 steps")
+    model.rollout([replace(items[0], actions=torch.tensor([3, 1, 3]))], 3)
+    told = " ".join(model.conversion_losses)
+    assert "up: dropped at 2 steps" in told
+    assert "yaw: clipped at 1 step, by up to 10.2 degree" in told
 
 
 def test_bad_rows_and_networks(model: OpenOasis, items: list[Item]) -> None:
-    with pytest.raises(ValueError, match="needs item.frame, got None"):
+    with pytest.raises(ValueError, match="got None"):
         model.rollout([replace(items[0], frame=None)], 2)
     with pytest.raises(
         ValueError, match=r"takes uint8 \[3, 12, 16\], got .*\[3, 12, 12\].*FitSize"
@@ -293,8 +304,15 @@ def test_from_files(
 def test_without_a_table_panels_have_the_components(checkout: Path, items: list[Item]) -> None:
     weights = [checkout / f"{name}.safetensors" for name in ("dit", "vae")]
     loaded = load_open_oasis(checkout, *weights, steps=2)
-    script = CONVERTER(Timeline.of_items(items[:1])).value[0]
-    row = replace(items[0], actions=script, action_names=OASIS_COLUMNS, noop=(0.0,) * 25)
+    table = ByTable(TABLE, components=minecraft_space().names)
+    script = table(Timeline.of_items(items[:1])).value[0]
+    row = replace(
+        items[0],
+        actions=script,
+        action_names=table.components,
+        action_units=minecraft_space().units,
+        noop=None,
+    )
     named = load_open_oasis(checkout, *weights, table=TABLE, steps=2).rollout(items[:1], HORIZON)
     assert torch.equal(loaded.rollout([row], HORIZON).frames, named.frames)
     assert loaded.capabilities.actions == "continuous"

@@ -15,31 +15,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from wmscore.timeline import ByTable, Converter, SameVector
+from wmscore.timeline import Converter
+from wmscore.worlds.oasis.actions import OasisActions
 from wmscore.worlds.oasis.open_oasis import OpenOasis
 
 __all__ = ["load_open_oasis", "open_oasis_modules"]
 
 _DIT, _VAE = "DiT-S/2", "vit-l-20-shallow-encoder"
-OASIS_COLUMNS: tuple[str, ...] = (
-    "inventory",
-    "ESC",
-    *(f"hotbar.{i}" for i in range(1, 10)),
-    "forward",
-    "back",
-    "left",
-    "right",
-    "cameraX",
-    "cameraY",
-    "jump",
-    "sneak",
-    "sprint",
-    "swapHands",
-    "attack",
-    "use",
-    "pickItem",
-    "drop",
-)
 _IMPORTING = threading.Lock()
 
 
@@ -60,10 +42,9 @@ def load_open_oasis(
             it needs timm and einops.
         dit_weights: `oasis500m.safetensors`.
         vae_weights: `vit-l-20.safetensors`.
-        table: what each discrete action of the panel is in Oasis' components, such as
-            `{"forward": {"forward": 1}, "left": {"cameraY": -0.3}, "noop": {}}`; what it leaves out
-            is 0. Without it and `converter`, panels must have the 25 components themselves.
-        converter: any other way from the panel's actions to the 25 components.
+        table: what each discrete action of the panel is, see `OasisActions`. Without it and
+            `converter`, panels must have Oasis' components themselves.
+        converter: any other way from the panel's actions to the 25 columns, see `OpenOasis`.
         device: where the networks run.
         options: further ones of `OpenOasis`.
 
@@ -81,8 +62,7 @@ def load_open_oasis(
     if table is not None and converter is not None:
         raise ValueError("table, converter: expected one of them, got both")
     if converter is None:
-        names = OASIS_COLUMNS
-        converter = SameVector(names) if table is None else ByTable(table, components=names)
+        converter = OasisActions(table, fps=options.get("model_fps", 20.0))
     dit_code, vae_code = open_oasis_modules(checkout)
     dit, vae = dit_code.DiT_models[_DIT](), vae_code.VAE_models[_VAE]()
     for network, path in ((dit, dit_weights), (vae, vae_weights)):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wmscore.rollouts import Rollouts
 from wmscore.timeline import Converter, Loss, Timeline, gather_losses
+from wmscore.worlds.oasis.actions import OasisActions
 from wmscore.worlds.oasis.forcing import FrameDenoiser, WindowSampler
 from wmscore.worlds.pixels import float_frames, uint8_frames
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
@@ -47,7 +48,7 @@ class OpenOasis:
     Memory: the latents of one window, and the weights; each frame is decoded when it is there.
 
     Example:
-        >>> model = OpenOasis(dit, vae, ByTable(table, components=OASIS_ACTIONS))  # doctest: +SKIP
+        >>> model = OpenOasis(dit, vae, OasisActions(table))  # doctest: +SKIP
         >>> check_world_model(model, items, horizon=4).raise_on_failure()  # doctest: +SKIP
     """
 
@@ -55,7 +56,7 @@ class OpenOasis:
         self,
         dit: FrameDenoiser,
         vae: FrameCoder,
-        converter: Converter[Tensor],
+        converter: Converter[Tensor] | None = None,
         *,
         name: str = "open-oasis",
         steps: int = 10,
@@ -64,7 +65,6 @@ class OpenOasis:
         action_width: int = 25,
         model_fps: float = 20.0,
         frames_per_action: int = 1,
-        action_names: Sequence[str] = (),
         device: torch.device | str = "cpu",
         half: bool | None = None,
     ) -> None:
@@ -73,17 +73,17 @@ class OpenOasis:
         Args:
             dit: the denoiser; put into evaluation mode, on `device`, where it is a module.
             vae: the autoencoder, likewise.
-            converter: the panel's actions to `[B, T, action_width]`, row t acting between frame t
-                and t + 1. That the networks count otherwise is the adapter's business.
+            converter: the panel's actions to `[B, T * frames_per_action, action_width]`, row t
+                acting between frame t and t + 1 of the networks; by default `OasisActions()`. That
+                the networks count otherwise is the adapter's business.
             name: of the rollouts.
             steps: DDIM steps per frame.
             stabilisation: noise level that the context is said to have.
             scaling: factor between the autoencoder's latents and the denoiser's.
             action_width: components of an action.
             model_fps: frames per second that the networks were trained with.
-            frames_per_action: frames that the networks generate for one action of the panel, which
-                is held; the last of them is shown. The panel then has `model_fps` / this.
-            action_names: actions or components that the converter knows, for the record.
+            frames_per_action: frames that the networks generate for one action of the panel, the
+                last of which is shown. The panel then has `model_fps` / this.
             device: where the networks run.
             half: float16 by autocast where the published code has it (encoder and denoiser); by
                 default on CUDA only.
@@ -99,17 +99,19 @@ class OpenOasis:
         for network in (dit, vae):
             if isinstance(network, torch.nn.Module):
                 network.eval().to(self.device)
-        self.dit, self.vae, self.converter, self.name = dit, vae, converter, name
+        self.dit, self.vae, self.name = dit, vae, name
+        self.converter = converter or OasisActions(fps=model_fps)
         self.sampler = WindowSampler(dit, steps=steps, stabilisation=stabilisation)
         self.scaling, self.action_width = scaling, action_width
         self.frames_per_action = frames_per_action
         self.half = self.device.type == "cuda" if half is None else half
         self._losses: tuple[Loss, ...] = ()
         self._lock = threading.Lock()
-        names = tuple(action_names) or tuple(getattr(converter, "table", {}))
+        table = getattr(self.converter, "table", None)
         self._capabilities = Capabilities(
-            actions="discrete" if hasattr(converter, "table") else "continuous",
-            action_names=names or tuple(getattr(converter, "names", ())),
+            actions="continuous" if table is None else "discrete",
+            action_names=tuple(getattr(self.converter, "names", ()) if table is None else table),
+            action_units=tuple(getattr(self.converter, "units", ())) if table is None else (),
             batch_invariant=False,
             frames_per_call=1,
             context_frames=dit.max_frames - 1,
@@ -191,21 +193,22 @@ class OpenOasis:
         if rates:
             raise ValueError(
                 f"fps: model {self.name!r} takes {fps:g}, the panel has {sorted(map(str, rates))}; "
-                "frames_per_action holds each action for several frames"
+                "frames_per_action is how many of its frames one action takes"
             )
         line = Timeline.of_items(items, fps=fps)
         line = line.with_actions(line.actions[:, :horizon])
         found = self.converter(line)
-        wanted = (len(items), horizon, self.action_width)
+        wanted = (len(items), horizon * self.frames_per_action, self.action_width)
         if tuple(found.value.shape) != wanted:
             raise ValueError(
-                f"converter: expected {list(wanted)} for [B, T, A], got {list(found.value.shape)}"
+                f"converter: expected {list(wanted)} for [B, frames, A], "
+                f"got {list(found.value.shape)}"
             )
         with self._lock:
             self._losses = gather_losses((self._losses, found.losses))
-        held = found.value.float().repeat_interleave(self.frames_per_action, 1)
+        rows = found.value.float()
         # Nothing is known of what produced the given frame; the published code says so by zeros.
-        return torch.cat([torch.zeros_like(held[:, :1]), held], 1).to(self.device)
+        return torch.cat([torch.zeros_like(rows[:, :1]), rows], 1).to(self.device)
 
     def _noise(self, items: Sequence[Item], frame: int, like: Tensor) -> Tensor:
         noise = [
