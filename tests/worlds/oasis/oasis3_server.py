@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fractions
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent import futures
@@ -46,8 +47,12 @@ class OasisServer(a2v_pb2_grpc.A2VServiceServicer):
     """What was asked, and how to go wrong.
 
     Attributes:
-        fail: method name -> prompts or counts for which it goes wrong, see the methods.
         size: of the frames.
+        unavailable: method -> how many of its first calls are refused as unavailable.
+        errors: prompt -> message of the error that answers it.
+        short: prompts whose chunks have a frame too few.
+        slow: seconds that each call takes.
+        cameras: the streams.
         sessions: prompt and actions of each session.
         asked: calls by method.
     """
@@ -57,6 +62,7 @@ class OasisServer(a2v_pb2_grpc.A2VServiceServicer):
         self.unavailable: dict[str, int] = {}
         self.errors: dict[str, str] = {}
         self.short: set[str] = set()
+        self.slow = 0.0
         self.cameras = CAMERAS
         self.sessions: dict[str, dict[str, Any]] = {}
         self.asked: Counter[str] = Counter()
@@ -67,6 +73,7 @@ class OasisServer(a2v_pb2_grpc.A2VServiceServicer):
         with self.lock:
             self.asked[method] += 1
             refuse = self.asked[method] <= self.unavailable.get(method, 0)
+        time.sleep(self.slow)
         if refuse:
             context.abort(grpc.StatusCode.UNAVAILABLE, "full house")
 

@@ -151,6 +151,13 @@ def test_frames_of_another_size(server, ask, items):
         ask().rollout(items[:1], 4)
 
 
+def test_a_slow_service(server, ask, items):
+    server[0].slow = 0.5
+    with pytest.raises(RowsFailedError, match="gRPC DEADLINE_EXCEEDED"):
+        ask(request_timeout=0.1).rollout(items[:1], 4)
+    assert server[0].asked["Initialize"] == 1  # the session may be paid for
+
+
 def test_a_missing_stream(server, ask, items):
     server[0].cameras = ("left_forward",)
     with pytest.raises(RowsFailedError, match="did not advertise required streams: front"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -30,6 +32,7 @@ KEY = "sk-test-0123456789"
 @pytest.fixture(scope="module")
 def items() -> list[Item]:
     made = sprite_items(2, HORIZON, world=SpriteWorld(height=SIZE[0], width=SIZE[1]))
+    made = [replace(i, actions=i.actions.repeat(2)) for i in made]
     return [
         replace(item, prompt=f"scene {item.scenario}.{item.branch}", fps=float(FPS))
         for item in made
@@ -273,8 +276,6 @@ def test_refusals_are_final_and_tell_no_key(server, ask, items, code, error):
         model.rollout(items, HORIZON)
     assert list(caught.value.rows) == [2]
     assert server.asked["POST /v1/videos scene 1.0"] == 1
-    import traceback
-
     told = "".join(traceback.format_exception(caught.value.rows[2]))
     assert KEY not in told
     assert "***" in told or code == 429
@@ -329,6 +330,36 @@ def test_frames_of_another_size_are_refused(server, ask, items):
     with pytest.raises(RowsFailedError, match=r"takes uint8 \[3, 48, 64\].*FitSize"):
         ask().rollout([other], HORIZON)
     assert not server.jobs
+
+
+def test_a_clip_of_half_the_rate(server, ask, items):
+    """Half the panel's rate: every frame is shown twice, the last one for as long as any."""
+    server.clip = lambda job: mp4(moving(job.image, 4, SIZE), FPS / 2)
+    rollouts = ask(resample=True).rollout(items[:1], 10)
+    shifts = [items[0].frame.roll(t // 2, 2).float() for t in range(1, 8)]
+    assert rollouts.valid[0].tolist() == [True] * 8 + [False] * 3
+    assert (rollouts.frames[0, 1:8].float() - torch.stack(shifts)).abs().mean() < 4
+
+
+def test_plain_values_reach_it(ask, items, server):
+    """What a command line can say."""
+    options = {
+        "model": "tiny-video",
+        "fps": 8,
+        "frame_size": [48, 64],
+        "base_url": server.url,
+        "api_key_env": None,
+        "seconds": None,
+        "frames_field": "num_frames",
+        "frame_multiple": [4, 1],
+        "seed_field": "seed",
+        "poll_seconds": 0.01,
+        "fields": {"guidance_scale": 6.5},
+    }
+    model = ask(**json.loads(json.dumps(options)))
+    model.rollout(items[:1], HORIZON)
+    (job,) = server.jobs.values()
+    assert (job.fields["num_frames"], job.fields["guidance_scale"]) == ("9", "6.5")
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ def sigmoid_alphas(levels: int = 1000, *, start: float = -3.0, end: float = 3.0)
     left = (high - (time * (end - start) + start).sigmoid()) / (high - low)
     left = left / left[0]
     betas = (1 - left[1:] / left[:-1]).clamp(0, 0.999)
-    return (1 - betas.float()).cumprod(0)
+    alphas: Tensor = (1 - betas.float()).cumprod(0)
+    return alphas
 
 
 class WindowSampler:

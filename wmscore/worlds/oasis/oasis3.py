@@ -173,7 +173,7 @@ class Oasis3Service:
             try:
                 client.initialize()
                 client.prompt(prompt)
-                for chunk in actions.split(_CHUNK):
+                for chunk in torch.split(actions, _CHUNK):
                     patience.wait(0.0, "session of Oasis 3")
                     pictures = client.infer(chunk.tolist()).frames[self.camera]
                     if len(pictures) != _CHUNK:

@@ -221,7 +221,7 @@ class OpenOasis:
         """`[B, 3, H, W]` pixels to `[B, C, h, w]` latents."""
         pixels = float_frames(frames.to(self.device), low=-1.0)
         with self._precision():
-            mean = self.vae.encode(pixels).mean
+            mean: Tensor = self.vae.encode(pixels).mean
         height, width = (n // self.vae.patch_size for n in self._capabilities.frame_size)
         return (mean.float() * self.scaling).transpose(1, 2).unflatten(2, (height, width))
 

@@ -49,7 +49,7 @@ class VideosService:
         prompt: str | None = None,
         converter: Converter[str] | None = None,
         resample: bool = False,
-        least_psnr: float = 20.0,
+        least_psnr: float = 24.0,
         poll_seconds: float = 5.0,
     ) -> None:
         """Describe the service.
@@ -145,9 +145,8 @@ class VideosService:
                 raise ValueError("frame: expected the item's frame, got None")
             image = png_bytes(item.frame)
         data = self.jobs.run(fields, image, patience, self.poll_seconds)
-        video = self._read(data, horizon)
-        first = self._first(video.frames[0], item)
-        return video.frames[first : first + horizon]
+        video = self._read(data, horizon + int(self.image))
+        return video.frames[self._first(video.frames[0], item) :][:horizon]
 
     def form(self, item: Item, horizon: int) -> dict[str, object]:
         """The form fields of one row's request, without the image."""
@@ -202,14 +201,14 @@ class VideosService:
             self._losses = gather_losses((self._losses, words.losses))
         return f"{prompt} {words.value}".strip()
 
-    def _read(self, data: bytes, horizon: int) -> Video:
-        """Decode what came, check it, and remember how it was stored."""
+    def _read(self, data: bytes, count: int) -> Video:
+        """Decode `count` frames, or as many as there are; check them, remember how they came."""
         size, fps = self._capabilities.frame_size, self._capabilities.fps
         with tempfile.TemporaryDirectory(prefix="wmscore-clip-") as folder:
             path = Path(folder) / "clip.mp4"
             path.write_bytes(data)
             try:
-                video = read_video(path, threads=1)
+                video = read_video(path, until=(count - 0.5) / fps, threads=1)
             except VideoError as error:
                 told = str(error).replace(str(path), f"clip of {len(data)} bytes")
                 raise ServiceError(f"{told} ({error.readable} frames are readable)") from None
@@ -219,7 +218,9 @@ class VideosService:
                 f"{video.frames.shape[2]}x{video.frames.shape[3]}"
             )
         if self.resample:
-            video = to_constant_rate(video, fps)
+            stay = video.measured_fps or fps
+            reach = math.ceil((float(video.times[-1]) + 1 / stay) * fps - 1e-6)
+            video = to_constant_rate(video, fps, frames=min(count, max(reach, 1)))
         elif not video.constant_rate or abs(video.measured_fps - fps) > 0.01 * fps:
             kind = "" if video.constant_rate else " on average, at no constant rate"
             raise ServiceError(
