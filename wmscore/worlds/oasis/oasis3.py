@@ -68,7 +68,11 @@ class Oasis3Service:
             frame_size: (height, width) of the stream.
             request_timeout: seconds of one request.
             name: of the rollouts.
+
+        Raises:
+            ImportError: decart-oasis is not installed.
         """
+        require("decart_oasis", "oasis")  # told at once, and not by every row
         if camera not in get_args(Camera):
             raise ValueError(f"camera: expected one of {get_args(Camera)}, got {camera!r}")
         self.converter, self.name = converter, name

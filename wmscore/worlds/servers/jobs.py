@@ -45,7 +45,11 @@ class VideoJobs:
             api_key_env: environment variable that holds the key; None for servers without keys.
             route: of the jobs.
             request_timeout: seconds that one request may take.
+
+        Raises:
+            ImportError: the package is not installed.
         """
+        require("openai", "videos-api")  # told at once, and not by every row
         self.base_url = base_url
         self.api_key_env = api_key_env
         self.route = route
