@@ -12,7 +12,7 @@ __all__ = ["OasisActions"]
 
 
 class OasisActions:
-    """A `Converter` to `[B, T k, 25]` rows, row t acting between frame t and t + 1.
+    """A `Converter` to `[T k, 25]` or `[B, T k, 25]` rows, row t acting between frame t and t + 1.
 
     Turns are shared out over the k frames that the model shows per step of the panel; buttons are
     held. What the 25 columns cannot say is stated as a loss, see `wmscore.timeline.ToOasis`.

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from wmscore.extras import require
-from wmscore.timeline import ByTable, Converter, Loss, SameVector, Timeline, gather_losses
+from wmscore.timeline import ByTable, Converter, SameVector, Timeline
 from wmscore.video import CodecFacts
 from wmscore.worlds.oasis.channel import counting_channel
 from wmscore.worlds.protocol import Capabilities, Item
+from wmscore.worlds.row_losses import RowLosses
 from wmscore.worlds.servers.errors import ServiceError, UnavailableError, without_secrets
 from wmscore.worlds.servers.model import ServerModel
 from wmscore.worlds.servers.patience import Patience
@@ -79,7 +80,7 @@ class Oasis3Service:
         self.endpoint, self.tls, self.api_key_env = endpoint, tls, api_key_env
         self.camera, self.prompt = camera, prompt
         self.request_timeout = request_timeout
-        self._losses: tuple[Loss, ...] = ()
+        self._losses = RowLosses()
         self._bytes = self._frames = 0
         self._lock = threading.Lock()
         table = getattr(converter, "table", None)
@@ -123,9 +124,10 @@ class Oasis3Service:
     @property
     def conversion_losses(self) -> tuple[str, ...]:
         """What the requests so far could not carry."""
-        with self._lock:
-            told = tuple(str(loss) for loss in self._losses)
-        return (*told, "initial frame: not sent, the service begins as the prompt says")
+        return (
+            *self._losses.sentences(),
+            "initial frame: not sent, the service begins as the prompt says",
+        )
 
     def frames(self, item: Item, horizon: int, patience: Patience) -> Tensor:
         """One session; see `Service`.
@@ -220,8 +222,7 @@ class Oasis3Service:
         if not bool((found.value.abs() <= 1).all()):
             low, high = (float(value) for value in found.value.aminmax())
             raise ValueError(f"actions: expected -1..1, got {low:g}..{high:g}")
-        with self._lock:
-            self._losses = gather_losses((self._losses, found.losses))
+        self._losses.note(item, found.losses)
         rest = -horizon % _CHUNK
         return torch.cat([found.value, found.value[-1:].expand(rest, 2)]).float()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -11,12 +10,13 @@ import torch
 from torch import Tensor
 
 from wmscore.rollouts import Rollouts
-from wmscore.timeline import Converter, Loss, Timeline, gather_losses
+from wmscore.timeline import Converter, Timeline
 from wmscore.worlds.oasis.actions import OasisActions
 from wmscore.worlds.oasis.forcing import FrameDenoiser, WindowSampler
 from wmscore.worlds.pixels import float_frames, uint8_frames
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
 from wmscore.worlds.randomness import row_generators
+from wmscore.worlds.row_losses import RowLosses
 from wmscore.worlds.step import stack_actions
 
 __all__ = ["FrameCoder", "OpenOasis"]
@@ -73,7 +73,7 @@ class OpenOasis:
         Args:
             dit: the denoiser; put into evaluation mode, on `device`, where it is a module.
             vae: the autoencoder, likewise.
-            converter: the panel's actions to `[B, T * frames_per_action, action_width]`, row t
+            converter: the panel's actions to `[T * frames_per_action, action_width]`, row t
                 acting between frame t and t + 1 of the networks; by default `OasisActions()`. That
                 the networks count otherwise is the adapter's business.
             name: of the rollouts.
@@ -105,8 +105,7 @@ class OpenOasis:
         self.scaling, self.action_width = scaling, action_width
         self.frames_per_action = frames_per_action
         self.half = self.device.type == "cuda" if half is None else half
-        self._losses: tuple[Loss, ...] = ()
-        self._lock = threading.Lock()
+        self._losses = RowLosses()
         table = getattr(self.converter, "table", None)
         self._capabilities = Capabilities(
             actions="continuous" if table is None else "discrete",
@@ -127,7 +126,7 @@ class OpenOasis:
     @property
     def conversion_losses(self) -> tuple[str, ...]:
         """What the converter could not carry over so far, as sentences."""
-        return tuple(str(loss) for loss in self._losses)
+        return self._losses.sentences()
 
     def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
         """Generate frame after frame from each item's frame, all rows together.
@@ -195,20 +194,23 @@ class OpenOasis:
                 f"fps: model {self.name!r} takes {fps:g}, the panel has {sorted(map(str, rates))}; "
                 "frames_per_action is how many of its frames one action takes"
             )
-        line = Timeline.of_items(items, fps=fps)
-        line = line.with_actions(line.actions[:, :horizon])
-        found = self.converter(line)
-        wanted = (len(items), horizon * self.frames_per_action, self.action_width)
-        if tuple(found.value.shape) != wanted:
-            raise ValueError(
-                f"converter: expected {list(wanted)} for [B, frames, A], "
-                f"got {list(found.value.shape)}"
-            )
-        with self._lock:
-            self._losses = gather_losses((self._losses, found.losses))
-        rows = found.value.float()
+        wanted = (horizon * self.frames_per_action, self.action_width)
+        rows = []
+        for item, line in zip(items, Timeline.of_items(items, fps=fps).rows(), strict=True):
+            try:
+                found = self.converter(line.with_actions(line.actions[:horizon]))
+            except ValueError as error:
+                raise ValueError(f"items: {item.scenario_id!r}, actions: {error}") from error
+            if tuple(found.value.shape) != wanted:
+                raise ValueError(
+                    f"converter: expected {list(wanted)} for [frames, A], "
+                    f"got {list(found.value.shape)}"
+                )
+            self._losses.note(item, found.losses)
+            rows.append(found.value.float())
+        told = torch.stack(rows)
         # Nothing is known of what produced the given frame; the published code says so by zeros.
-        return torch.cat([torch.zeros_like(rows[:, :1]), rows], 1).to(self.device)
+        return torch.cat([torch.zeros_like(told[:, :1]), told], 1).to(self.device)
 
     def _noise(self, items: Sequence[Item], frame: int, like: Tensor) -> Tensor:
         noise = [

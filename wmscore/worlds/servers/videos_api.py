@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wmscore.timeline import Converter, Loss, Timeline, gather_losses
+from wmscore.timeline import Converter, Timeline
 from wmscore.video import Video, VideoError, read_video, to_constant_rate
 from wmscore.worlds.protocol import Capabilities, Item
+from wmscore.worlds.row_losses import RowLosses
 from wmscore.worlds.servers.errors import ServiceError
 from wmscore.worlds.servers.jobs import VideoJobs
 from wmscore.worlds.servers.model import ServerModel
@@ -95,7 +96,7 @@ class VideosService:
         self.image, self.prompt, self.converter = image, prompt, converter
         self.resample, self.least_psnr, self.poll_seconds = resample, least_psnr, poll_seconds
         self.codec: dict[str, Any] | None = None
-        self._losses: tuple[Loss, ...] = ()
+        self._losses = RowLosses()
         self._lock = threading.Lock()
         self._capabilities = Capabilities(
             actions="none" if converter is None else "text",
@@ -121,8 +122,7 @@ class VideosService:
     @property
     def conversion_losses(self) -> tuple[str, ...]:
         """What requests and answers could not carry, so far."""
-        with self._lock:
-            told = tuple(str(loss) for loss in self._losses)
+        told = self._losses.sentences()
         if self.converter is None:
             told += ("actions: none is sent, the service takes a prompt only",)
         if not self.image:
@@ -197,8 +197,7 @@ class VideosService:
             fps=fps,
         )
         words = self.converter(timeline)
-        with self._lock:
-            self._losses = gather_losses((self._losses, words.losses))
+        self._losses.note(item, words.losses)
         return f"{prompt} {words.value}".strip()
 
     def _read(self, data: bytes, count: int) -> Video:
