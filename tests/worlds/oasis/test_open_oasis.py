@@ -229,7 +229,7 @@ def test_bad_rows_and_networks(model: OpenOasis, items: list[Item]) -> None:
         ValueError, match=r"takes uint8 \[3, 12, 16\], got .*\[3, 12, 12\].*FitSize"
     ):
         model.rollout([replace(items[0], frame=items[0].frame[..., :12])], 2)
-    with pytest.raises(ValueError, match="items: 'sprites-0', actions: .*ByTable"):
+    with pytest.raises(ValueError, match=r"items: 'sprites-0', actions: .*ByTable"):
         model.rollout([replace(items[0], actions=torch.zeros(4, 5), noop=None)], 2)
 
     def narrow(timeline: Timeline) -> Conversion[Tensor]:

@@ -225,7 +225,8 @@ class OpenOasis:
         with self._precision():
             mean: Tensor = self.vae.encode(pixels).mean
         height, width = (n // self.vae.patch_size for n in self._capabilities.frame_size)
-        return (mean.float() * self.scaling).transpose(1, 2).unflatten(2, (height, width))
+        latents = (mean.float() * self.scaling).transpose(1, 2)
+        return latents.reshape(len(frames), -1, height, width)
 
     def _decode(self, latents: Tensor) -> Tensor:
         """`[B, C, h, w]` latents to uint8 pixels; what lies outside is cut off, as published."""
