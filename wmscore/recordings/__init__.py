@@ -5,7 +5,7 @@
 """
 
 from wmscore.recordings.reading import Recording, join_recordings
-from wmscore.recordings.record import Recorded, record, record_shard
+from wmscore.recordings.recorder import Recorded, record, record_shard
 from wmscore.rowfaults import RowFault
 
 __all__ = ["Recorded", "Recording", "RowFault", "join_recordings", "record", "record_shard"]
