@@ -24,6 +24,7 @@ FLOORS = {
     "video": 1,
     "metrics": 2,
     "rollouts": 2,
+    "rowfaults": 2,
     "scores": 2,
     "timeline": 2,
     "episodes": 3,

@@ -13,7 +13,15 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["atomic_file", "atomic_folder", "safe_name", "sha256_file", "sha256_tensor"]
+__all__ = [
+    "atomic_file",
+    "atomic_folder",
+    "create_file",
+    "link_file",
+    "safe_name",
+    "sha256_file",
+    "sha256_tensor",
+]
 
 
 @contextlib.contextmanager
@@ -30,6 +38,34 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def create_file(path: str | Path, text: str) -> bool:
+    """Write a file whole, unless there is one: of several writers exactly one is True."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    draft = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.chmod(0o666 & ~_umask())
+        return link_file(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def link_file(source: str | Path, path: str | Path) -> bool:
+    """Give a file a second name, or a copy where that cannot be; False if `path` exists."""
+    try:
+        os.link(source, path)
+    except FileExistsError:
+        return False
+    except OSError:  # another file system, or one without links
+        if Path(path).exists():
+            return False
+        with atomic_file(path) as draft:
+            shutil.copyfile(source, draft)
+    return True
 
 
 @contextlib.contextmanager

@@ -334,29 +334,34 @@ class Rollouts:
 
     # ---- files ---------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> None:
-        """Write one safetensors file, atomically, with the panel's fingerprint inside."""
+    def save(self, path: str | Path, *, sync: bool = False) -> None:
+        """Write one safetensors file, atomically, with the panel's fingerprint inside.
+
+        With `sync` it is on the disk before it has its name, which takes a moment.
+        """
         tensors = {
             name: value
             for name in (*_PER_ROW, *_PER_REFERENCE, *_KEYS)
             if (value := getattr(self, name)) is not None
         }
         tensors |= {_INFO + name: value for name, value in self.info.items()}
-        save_tensors(path, "rollouts", tensors, {"panel": self.panel, "model": self.model})
+        header = {"panel": self.panel, "model": self.model}
+        save_tensors(path, "rollouts", tensors, header, sync=sync)
 
     @classmethod
-    def load(cls, path: str | Path, panel: Panel, *, device: str = "cpu") -> Rollouts:
-        """Read a file that `save` wrote for `panel`.
+    def load(cls, path: str | Path, panel: Panel | str, *, device: str = "cpu") -> Rollouts:
+        """Read a file that `save` wrote for `panel`, or for the panel with that fingerprint.
 
         Raises:
             PanelMismatchError: the file was made for another panel.
             ValueError: the file is no rollouts file.
         """
         header, tensors = load_tensors(path, "rollouts", device=device)
-        if header["panel"] != panel.fingerprint:
+        wanted, name = (panel, "") if isinstance(panel, str) else (panel.fingerprint, panel.name)
+        if header["panel"] != wanted:
             raise PanelMismatchError(
                 f"{path}: made for panel {header['panel'][:12]}, "
-                f"but this panel is {panel.fingerprint[:12]} ({panel.name})"
+                f"but this panel is {wanted[:12]}" + f" ({name})" * bool(name)
             )
         info = {k.removeprefix(_INFO): v for k, v in tensors.items() if k.startswith(_INFO)}
         rest = {k: v for k, v in tensors.items() if not k.startswith(_INFO)}

@@ -85,6 +85,7 @@ class Scores:
             tracking); NaN where undefined.
         info: per-row values that came with the rollouts.
         provenance: versions, device and kernels that made the numbers.
+        messages: of rows that the model failed to answer, what it said, by row.
     """
 
     panel: Panel
@@ -100,6 +101,7 @@ class Scores:
     summary: dict[str, Tensor] = field(default_factory=dict)
     info: dict[str, Tensor] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
+    messages: dict[int, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Model, panel and size, no values; `table()` shows the results."""
@@ -194,6 +196,7 @@ class Scores:
                 "seed": seed,
                 "model": self.model,
                 "fault": fault.name.lower() if fault else "",
+                **({"fault_message": self.messages.get(r, "")} if self.messages else {}),
                 "horizon_steps": int(horizon.steps[r]) if horizon.defined[r] else "",
                 "horizon_censored": bool(horizon.censored[r]) if horizon.defined[r] else "",
                 "first_failing_axis": self.failing_axis(r) or "",
@@ -345,6 +348,7 @@ class Scores:
             "panel": json.loads(self.panel.canonical_json()),
             "curves": curves,
             "provenance": self.provenance,
+            **({"messages": self.messages} if self.messages else {}),
         }
         save_tensors(path, "scores", tensors, header)
 
@@ -394,6 +398,7 @@ class Scores:
             summary=part("summary"),
             info=part("info"),
             provenance=header["provenance"],
+            messages={int(row): text for row, text in header.get("messages", {}).items()},
         )
 
 

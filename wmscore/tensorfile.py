@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,26 @@ __all__ = ["load_tensors", "save_tensors"]
 # One metadata entry only: safetensors writes several in no fixed order.
 _HEADER = "wmscore"
 _VERSION = 1
+# safetensors tells of errors of the system in words.
+_SYSTEM = re.compile(r"os error (\d+)")
 
 
 def save_tensors(
-    path: str | Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
+    path: str | Path,
+    kind: str,
+    tensors: Mapping[str, Tensor],
+    header: Mapping[str, Any],
+    *,
+    sync: bool = False,
 ) -> None:
-    """Write tensors (from any device) and a JSON header as a file of some `kind`."""
+    """Write tensors (from any device) and a JSON header as a file of some `kind`.
+
+    With `sync` the file is on the disk before it gets its name: then a power cut leaves it whole or
+    not there, and a file system that runs full only when it writes says so here.
+
+    Raises:
+        OSError: it cannot be written, say because the disk is full.
+    """
     text = json.dumps({"kind": kind, "version": _VERSION, **header})
     whole: dict[str, Tensor] = {}
     written: set[int] = set()
@@ -33,7 +49,16 @@ def save_tensors(
         whole[name] = own.clone() if own.untyped_storage().data_ptr() in written else own
         written.add(own.untyped_storage().data_ptr())
     with atomic_file(path) as draft:
-        save_file(whole, draft, {_HEADER: text})
+        try:
+            save_file(whole, draft, {_HEADER: text})
+        except SafetensorError as error:
+            code = _SYSTEM.search(str(error))
+            if code is None:
+                raise
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
+        if sync:
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 def load_tensors(

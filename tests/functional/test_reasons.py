@@ -48,8 +48,10 @@ def test_codes_are_stable() -> None:
         "NO_EFFECT",
         "NO_MATCH",
         "BRANCH_APART",
+        "MODEL_ERROR",
+        "WRONG_ANSWER",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == list(range(41))
+    assert [int(reason) for reason in sorted(Reason)] == list(range(43))
 
 
 def test_each_reason_has_its_own_line() -> None:

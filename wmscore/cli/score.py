@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wmscore.cli.output import console, print_results
+from wmscore.cli.output import console, print_results, print_sentences
 from wmscore.cli.parsing import Command, read_panel
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def add(command: Command) -> None:
 
 def _score(args: argparse.Namespace) -> int:
     from wmscore.evidence import check_folder, write_evidence
-    from wmscore.recordings import Recording
+    from wmscore.recordings import Recording, join_recordings
     from wmscore.scorer import Scorer
 
     check_folder(args.out)
     panel = read_panel(args.panel) if args.panel else None
-    recordings = [Recording(folder, panel) for folder in args.rollouts]
+    recordings = join_recordings(args.rollouts, panel)
     sys.path.insert(0, str(Path.cwd()))  # an encoder may live in a file right here
     networks = _networks(args, recordings[0].panel)
 
@@ -53,6 +53,7 @@ def _score(args: argparse.Namespace) -> int:
         scorer = Scorer(recording.panel, device=args.device, oracle=oracle, **networks)
         for rollouts in recording:
             scorer.update(rollouts)
+        scorer.add_faults(recording.faults, model=recording.model)
         return scorer.compute()
 
     oracle = scored(Recording(args.oracle, panel), None) if args.oracle else None
@@ -63,6 +64,7 @@ def _score(args: argparse.Namespace) -> int:
         args.out, results, lambda name, s, seed: by_model[name].row(s, seed), roles=roles
     )
     print_results(console(), results, roles)
+    print_sentences(console(), [line for recording in recordings for line in recording.summary()])
     console().print(f"Evidence: {args.out}")
     return 0
 

@@ -25,6 +25,7 @@ __all__ = ["Trace", "choose_traces", "write_trace"]
 
 Fetch = Callable[[str, int, int], Rollouts]
 _BEFORE, _AFTER = 3, 5
+_ABSENT = (Reason.MISSING, Reason.MODEL_ERROR, Reason.WRONG_ANSWER)  # rows without rollouts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +209,8 @@ def _lowest(scores: Scores) -> list[Trace]:
     """Rows by their lowest score over axes and steps, most telling first."""
     worst = torch.stack([curve.values.nan_to_num(1.0) for curve in scores.axes.values()]).amin(0)
     low, steps = worst.min(1)
-    there = (scores.fault != int(Reason.MISSING)).nonzero().flatten().tolist()
+    absent = torch.tensor([int(reason) for reason in _ABSENT], dtype=scores.fault.dtype)
+    there = (~torch.isin(scores.fault, absent)).nonzero().flatten().tolist()
     return [
         _make(scores, r, int(steps[r]) + 1, f"lowest score {float(low[r]):.2f}")
         for r in sorted(there, key=lambda r: float(low[r]))[:2]

@@ -55,6 +55,8 @@ class Reason(IntEnum):
     NO_EFFECT = 38
     NO_MATCH = 39
     BRANCH_APART = 40
+    MODEL_ERROR = 41
+    WRONG_ANSWER = 42
 
     @property
     def description(self) -> str:
@@ -111,6 +113,8 @@ _DESCRIPTIONS = {
     Reason.NO_MATCH: "no displacement within reach makes this part of two frames alike",
     Reason.BRANCH_APART: "the references of the scripts of one scenario do not begin with the same "
     "frame",
+    Reason.MODEL_ERROR: "the model raised an error",
+    Reason.WRONG_ANSWER: "the model answered something else than was asked",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from wmscore.functional import (
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.ops import kernels
 from wmscore.rollouts import Rollouts
+from wmscore.rowfaults import RowFault, describe_faults
 from wmscore.scorer.axes import Curves
 from wmscore.scorer.distances import check_measure
 from wmscore.scorer.faults import evaluation_faults
@@ -140,6 +141,7 @@ class Scorer:
         self._model: str | None = None
         self._info: dict[str, torch.Size] | None = None
         self._size: torch.Size | None = None
+        self._recorded: dict[int, RowFault] = {}
 
     # ---- streaming -----------------------------------------------------------------------
 
@@ -226,6 +228,30 @@ class Scorer:
             raise ValueError(f"rollouts.seed: {strange} not in the panel's seeds")
         return scenario * len(self._seeds) + match.int().argmax(1)
 
+    def add_faults(self, faults: Iterable[RowFault], *, model: str | None = None) -> None:
+        """Take note of rows that the model failed to answer: why they will be missing.
+
+        A row that arrives all the same is judged by what arrived.
+
+        Args:
+            faults: of `wmscore.recordings.Recording.faults`, say.
+            model: name of the model, which is needed where no row arrives at all.
+
+        Raises:
+            ValueError: a fault is of no row of the panel, or of another model.
+        """
+        if model is not None and self._model not in (None, model):
+            raise ValueError(
+                f"faults: expected model {self._model!r}, got {model!r}; use one Scorer per model"
+            )
+        rows = {row: i for i, row in enumerate(self.panel.rows())}
+        found = list(faults)
+        strange = [(f.scenario, f.seed) for f in found if (f.scenario, f.seed) not in rows]
+        if strange:
+            raise ValueError(f"faults: expected (scenario, seed) rows of the panel, got {strange}")
+        self._recorded |= {rows[fault.scenario, fault.seed]: fault for fault in found}
+        self._model = model if self._model is None else self._model
+
     # ---- one batch of complete groups ----------------------------------------------------
 
     @torch.no_grad()
@@ -288,9 +314,16 @@ class Scorer:
                 blank = blank.to(known).index_copy(0, slot, known)
             return blank.cpu()
 
-        fault = gather("fault", torch.full((rows,), int(Reason.MISSING), dtype=torch.uint8))
+        why = torch.full((rows,), int(Reason.MISSING), dtype=torch.uint8)
+        for row, recorded in self._recorded.items():
+            why[row] = int(recorded.reason)
+        fault = gather("fault", why)
         fault[self._repeated & (fault == 0)] = int(Reason.DUPLICATE_ROW)
-        missing = torch.full((rows, steps), int(Reason.MISSING), dtype=torch.uint8)
+        missing = why[:, None].repeat(1, steps)
+        absent = gather("slot", torch.full((rows,), -1)) < 0
+        recorded_faults = {
+            row: recorded for row, recorded in self._recorded.items() if bool(absent[row])
+        }
         nan = torch.full((rows, steps), float("nan"), dtype=torch.float64)
 
         def curve(key: str, **about: object) -> Curve:
@@ -377,7 +410,10 @@ class Scorer:
         report, test = (
             self._of_actions(gather, fault) if parts and "motion" in parts[0] else (None, None)
         )
-        said: dict[str, str] = {}
+        said = {
+            f"warning fault {i}": line
+            for i, line in enumerate(self._describe_recorded(recorded_faults.values()))
+        }
         if parts:
             apart = gather("start_difference", nan[:, 0])
             said |= self._describe_starts(fault, apart, gather("start_script", fault.long()))
@@ -397,6 +433,7 @@ class Scorer:
             summary=summary,
             info=info,
             provenance=self._provenance() | said,
+            messages={row: str(recorded) for row, recorded in recorded_faults.items()},
         )
 
     def _of_actions(
@@ -424,6 +461,10 @@ class Scorer:
         )
         scenario = torch.arange(len(self.panel.scenarios)).repeat_interleave(len(self.panel.seeds))
         return report, F.script_test(cross, scenario=scenario)
+
+    def _describe_recorded(self, faults: Iterable[RowFault]) -> list[str]:
+        """Say how many rows the model failed to answer, and what it said."""
+        return describe_faults(list(faults), [scenario.id for scenario in self.panel.scenarios])
 
     def _describe_starts(self, fault: Tensor, apart: Tensor, script: Tensor) -> dict[str, str]:
         """Say which rows do not begin with the given frame, in which script and by how much."""

@@ -1,0 +1,344 @@
+"""`record`: a model over a panel into a folder, resumable, in shards, with faults by row."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wmscore.files import create_file
+from wmscore.manifest import Panel
+from wmscore.recordings.about import About, describe_model, start_about
+from wmscore.recordings.asking import Answer, Ask, ask_rows
+from wmscore.recordings.freezing import freeze, prepare_truth
+from wmscore.recordings.layout import Layout, Shard, clean_drafts, lock_shard
+from wmscore.recordings.parts import (
+    has_room,
+    is_disk_full,
+    is_finished,
+    read_faults,
+    write_part,
+)
+from wmscore.recordings.question import check_same
+from wmscore.recordings.reading import Folders, Recording
+from wmscore.recordings.truth import TruthParts
+from wmscore.recordings.writer import Writer
+from wmscore.replay import (
+    Progress,
+    check_batch_size,
+    predict_rows,
+    roll_out_rows,
+    teacher_forced_name,
+)
+from wmscore.rollouts import Rollouts
+from wmscore.rowfaults import RowFault, describe_faults
+from wmscore.worlds import WorldModel
+
+__all__ = ["Recorded", "record", "record_shard"]
+
+Row = tuple[int, int]
+
+
+@dataclass
+class Recorded:
+    """What a run of `record_shard` did.
+
+    Attributes:
+        panel: the panel with the initial frames frozen, as in `panel.json`.
+        rows: rows of this shard.
+        asked: how many of them this run asked for.
+        faults: rows of this shard that the model failed to answer, of earlier runs too.
+        unwritten: rows that found no room on the disk; the same run again records them.
+        disk: what the system said when there was no room.
+    """
+
+    panel: Panel
+    rows: int = 0
+    asked: int = 0
+    faults: list[RowFault] = field(default_factory=list)
+    unwritten: list[Row] = field(default_factory=list)
+    disk: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Every row of the shard has rollouts."""
+        return not self.faults and not self.unwritten
+
+    def summary(self) -> list[str]:
+        """Sentences on what went wrong; none where nothing did."""
+        lines = describe_faults(self.faults, [s.id for s in self.panel.scenarios])
+        if self.unwritten:
+            count = f"{len(self.unwritten)} of {self.rows} rows"
+            lines.append(f"disk full: {count} are not written ({self.disk}); run again to go on")
+        return lines
+
+
+def record(
+    folder: str | Path,
+    panel: Panel,
+    world: WorldModel | None,
+    model: WorldModel,
+    *,
+    batch_size: int = 8,
+    progress: Progress | None = None,
+    truth_progress: Progress | None = None,
+    teacher_forced: bool = False,
+    role: str | None = None,
+    shard: tuple[int, int] = (0, 1),
+    truth: Folders | Recording | None = None,
+    retry_faults: bool = False,
+) -> Panel:
+    """Replay `model` beside `world` into a folder, or go on where an earlier run ended.
+
+    The folder fills in parts of `batch_size` rows, each whole or not there. Whenever a run ends,
+    also by a kill or a power cut, the same call again asks for nothing that is finished, and gives
+    the files that an uninterrupted run gives. An exception of the model, or an answer to another
+    question, is recorded for the rows that fail when they are asked for alone, and the rest goes
+    on; so it does where the disk is full, and a later call records what found no room. Then a
+    warning says so; `record_shard` returns it instead.
+
+    Args:
+        folder: where to; new, empty, or with the same recording.
+        panel: the contract.
+        world: the true world; None where `truth` has all that is needed.
+        model: who is judged; `world` itself for the truth.
+        batch_size: panel rows (scenario, seed) per call and part; each brings all its branches.
+        progress: called with (rows done, rows in all), rows of this shard: first with what was
+            there before, then after each part.
+        truth_progress: the same of the truth, with scenarios.
+        teacher_forced: record the model's one-step predictions instead of its rollouts.
+        role: "truth", "ceiling" or "floor" for anchors, "model" for who is judged; by default
+            "truth" for the world itself, else "model".
+        shard: (index, count): only the parts i with i % count == index, for several machines.
+            They may share the folder, or have one each and be read together (`Recording`).
+        truth: a recording on the same scenarios, scripts and horizon, whose truth is taken over:
+            no file of it is rendered twice, and all models are judged under one fingerprint.
+        retry_faults: ask again for the rows that failed before, and only for them among the parts
+            that are finished.
+
+    Returns:
+        The panel with the initial frames frozen, as written to `panel.json`.
+
+    Raises:
+        PanelMismatchError: the folder or `truth` was recorded for another panel.
+        ValueError: the folder holds something else, or a recording of another model, batch size or
+            kind (names the field), the model offers no one-step predictions, the world does not
+            show what the panel froze, or another process records the same shard.
+        OSError: the disk has no room for the truth.
+    """
+    recorded = record_shard(
+        folder,
+        panel,
+        world,
+        model,
+        batch_size=batch_size,
+        progress=progress,
+        truth_progress=truth_progress,
+        teacher_forced=teacher_forced,
+        role=role,
+        shard=shard,
+        truth=truth,
+        retry_faults=retry_faults,
+    )
+    if not recorded.complete:
+        warnings.warn(f"{folder}: " + "; ".join(recorded.summary()), UserWarning, stacklevel=2)
+    return recorded.panel
+
+
+def record_shard(
+    folder: str | Path,
+    panel: Panel,
+    world: WorldModel | None,
+    model: WorldModel,
+    *,
+    batch_size: int = 8,
+    progress: Progress | None = None,
+    truth_progress: Progress | None = None,
+    teacher_forced: bool = False,
+    role: str | None = None,
+    shard: tuple[int, int] = (0, 1),
+    truth: Folders | Recording | None = None,
+    retry_faults: bool = False,
+) -> Recorded:
+    """`record`, with what became of the rows in answer instead of a warning."""
+    check_batch_size(batch_size)
+    share = Shard.of(shard)
+    name = teacher_forced_name(model) if teacher_forced else model.name
+    default = "truth" if model is world and not teacher_forced else "model"
+    about = About(
+        model=name,
+        role=role or default,
+        batch_size=batch_size,
+        teacher_forced=teacher_forced,
+        facts=describe_model(model),
+    )
+    if truth is not None and not isinstance(truth, Recording):
+        truth = Recording(truth)
+    folder = Path(folder)
+    _check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock_shard(folder, share):
+        layout = Layout(panel, batch_size)
+        clean_drafts(folder, layout, share)
+        start_about(folder, about)
+        create_file(folder / "asked.json", panel.canonical_json() + "\n")
+        check_same(folder, Panel.load(folder / "asked.json"), panel)
+        truths = prepare_truth(folder, panel, world, layout, share, truth, truth_progress)
+        frozen = freeze(folder, panel, world, layout, truths, truth)
+        run = _Run(folder, frozen, layout, truths, model, teacher_forced, progress)
+        return run.all(share, retry_faults)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder in which there is something else."""
+    if not folder.exists() or (folder / "recording.json").exists():
+        return
+    if not folder.is_dir() or any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise ValueError(f"folder: {folder} exists; choose a new one, this is no recording")
+
+
+class _Run:
+    """The parts of one shard, one after the other."""
+
+    def __init__(
+        self,
+        folder: Path,
+        panel: Panel,
+        layout: Layout,
+        truths: TruthParts,
+        model: WorldModel,
+        teacher_forced: bool,
+        progress: Progress | None,
+    ) -> None:
+        self.folder, self.panel, self.layout, self.truths = folder, panel, layout, truths
+        self.model, self.progress = model, progress
+        self.answer = predict_rows if teacher_forced else roll_out_rows
+        self.fingerprint = panel.fingerprint
+        self.recorded = Recorded(panel)
+        self.done = 0
+        self.size = 0  # bytes of the last part that found no room
+
+    def all(self, shard: Shard, retry_faults: bool) -> Recorded:
+        """Ask for what is not there; tell what is there in the end."""
+        parts = self.layout.parts_of(shard)
+        rows = {part: self.layout.rows_of(part) for part in parts}
+        self.recorded.rows = sum(map(len, rows.values()))
+        todo: list[tuple[int, bool]] = []
+        for part in parts:
+            finished = is_finished(self.folder, part, rows[part])
+            if not finished or (retry_faults and read_faults(self.folder, part)):
+                todo.append((part, finished))
+            else:
+                self.done += len(rows[part])
+        self._tell()
+        with Writer() as writer:
+            for part, again in todo:
+                self._one(writer, part, rows[part], again)
+        lost = set(self.recorded.unwritten)
+        for part in parts:
+            faults = read_faults(self.folder, part)
+            self.recorded.faults += [f for f in faults if (f.scenario, f.seed) not in lost]
+        return self.recorded
+
+    def _one(self, writer: Writer, part: int, rows: list[Row], again: bool) -> None:
+        """Ask for a part, or for the faults in it, and have it written."""
+        if self.size:
+            writer.settle()
+        if self.size and not has_room(self.folder, self.size):
+            self._lost(rows)  # nothing is rolled out that cannot be kept
+            return
+        wanted = rows
+        if again:
+            wanted = [(fault.scenario, fault.seed) for fault in read_faults(self.folder, part)]
+        truth = self.truths.rows(Layout.scenarios(wanted), self.fingerprint)
+        start = time.perf_counter()
+        ask: Ask = partial(self.answer, self.panel, self.model, truth)
+        answer = ask_rows(ask, wanted)
+        self.recorded.asked += len(wanted)
+        report = {
+            "part": part,
+            "rows": len(rows),
+            "calls": answer.calls,
+            "seconds": round(time.perf_counter() - start, 6),
+            **_where(answer),
+        }
+        kept = None if answer.rollouts is None else _own(answer.rollouts)
+        answer.rollouts = None
+        if again and kept is not None:
+            kept = self._merged(part, rows, kept)
+        writer.submit(
+            partial(
+                write_part,
+                self.folder,
+                part,
+                kept,
+                report,
+                answer.faults,
+                answer.log,
+                again=again,
+            ),
+            partial(self._written, rows, 0 if kept is None else _bytes(kept)),
+        )
+
+    def _merged(self, part: int, rows: list[Row], fresh: Rollouts) -> Rollouts:
+        """Rollouts of a finished part with those of rows that failed before, in its order."""
+        path = Layout.rollouts(self.folder, part)
+        if path.exists():
+            fresh = Rollouts.concat([Rollouts.load(path, self.fingerprint), fresh])
+        place = {row: i for i, row in enumerate(rows)}
+        keys = zip(fresh.scenario.tolist(), fresh.seed.tolist(), fresh.branch.tolist(), strict=True)
+        order = [(place[s, seed], branch) for s, seed, branch in keys]
+        return fresh[sorted(range(len(order)), key=order.__getitem__)]
+
+    def _written(self, rows: list[Row], size: int, error: BaseException | None) -> None:
+        """What to do once a part is written, or is not."""
+        if error is None:
+            self.size = 0
+            self.done += len(rows)
+            self._tell()
+        elif is_disk_full(error):
+            self.size = max(size, 1)
+            self.recorded.disk = str(error)
+            self._lost(rows)
+        else:
+            raise error
+
+    def _lost(self, rows: Sequence[Row]) -> None:
+        self.recorded.unwritten += rows
+
+    def _tell(self) -> None:
+        if self.progress is not None:
+            self.progress(self.done, self.recorded.rows)
+
+
+def _own(rollouts: Rollouts) -> Rollouts:
+    """In host memory of its own: a model may use its buffers again while this is written."""
+    alone = rollouts.without_reference()
+    if alone.device.type != "cpu":
+        return alone.to("cpu")
+    changed: dict[str, Any] = {
+        name: value.clone()
+        for name in ("frames", "labels", "latents", "valid", "actions")
+        if (value := getattr(alone, name)) is not None
+    }
+    changed["info"] = {name: value.clone() for name, value in alone.info.items()}
+    return replace(alone, **changed)
+
+
+def _bytes(rollouts: Rollouts) -> int:
+    """About the size of a file of rollouts."""
+    parts = (rollouts.frames, rollouts.labels, rollouts.latents)
+    return sum(part.numel() * part.element_size() for part in parts if part is not None)
+
+
+def _where(answer: Answer) -> dict[str, Any]:
+    """On which device, by which torch: shards may have others."""
+    device = None if answer.rollouts is None else answer.rollouts.device
+    name = torch.cuda.get_device_name(device) if device and device.type == "cuda" else str(device)
+    return {"device": name, "torch": torch.__version__}

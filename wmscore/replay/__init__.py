@@ -1,0 +1,42 @@
+"""Replay: every model gets the same initial states, scripts, seeds and horizon.
+
+`render_truth`, `freeze_panel` and `replay` work on tensors in memory; `wmscore.recordings` does the
+same into folders, for panels that are larger than memory and runs that may be interrupted.
+"""
+
+from wmscore.replay.answers import NoRolloutsError, WrongAnswerError, checked_answer
+from wmscore.replay.items import fingerprint_of, panel_items
+from wmscore.replay.rolling import (
+    predict_rows,
+    replay,
+    replay_rows,
+    replay_teacher_forced,
+    roll_out_rows,
+    teacher_forced_name,
+)
+from wmscore.replay.truth import (
+    Progress,
+    check_batch_size,
+    freeze_panel,
+    render_scenarios,
+    render_truth,
+)
+
+__all__ = [
+    "NoRolloutsError",
+    "Progress",
+    "WrongAnswerError",
+    "check_batch_size",
+    "checked_answer",
+    "fingerprint_of",
+    "freeze_panel",
+    "panel_items",
+    "predict_rows",
+    "render_scenarios",
+    "render_truth",
+    "replay",
+    "replay_rows",
+    "replay_teacher_forced",
+    "roll_out_rows",
+    "teacher_forced_name",
+]

@@ -1,0 +1,58 @@
+"""A row that was asked for and has no rollouts: why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wmscore.functional import Reason
+
+__all__ = ["RowFault", "describe_faults"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowFault:
+    """Why a (scenario, seed) row of a panel has no rollouts.
+
+    Attributes:
+        scenario: index of the scenario in the panel.
+        seed: the row's seed.
+        reason: `Reason.MODEL_ERROR` or `Reason.WRONG_ANSWER`.
+        error: type of the exception, such as "OutOfMemoryError".
+        message: what it said.
+    """
+
+    scenario: int
+    seed: int
+    reason: Reason
+    error: str
+    message: str
+
+    def __str__(self) -> str:
+        """The error in one line."""
+        lines = self.message.split("\n")
+        return f"{self.error}: {lines[0]}" + " ..." * (len(lines) > 1)
+
+
+def describe_faults(faults: Sequence[RowFault], scenarios: Sequence[str]) -> list[str]:
+    """One line for each kind of fault: how many rows, and the first message.
+
+    Args:
+        faults: the faults.
+        scenarios: ids of the panel's scenarios.
+
+    Example:
+        >>> fault = RowFault(
+        ...     scenario=0, seed=7, reason=Reason.MODEL_ERROR, error="ValueError", message="no"
+        ... )
+        >>> describe_faults([fault], ["kitchen"])
+        ["model_error: 1 row ('kitchen', seed 7): ValueError: no"]
+    """
+    lines = []
+    for reason in sorted({fault.reason for fault in faults}):
+        some = [fault for fault in faults if fault.reason == reason]
+        first = some[0]
+        count = "1 row" if len(some) == 1 else f"{len(some)} rows, the first"
+        where = f"({scenarios[first.scenario]!r}, seed {first.seed})"
+        lines.append(f"{reason.name.lower()}: {count} {where}: {first}")
+    return lines
