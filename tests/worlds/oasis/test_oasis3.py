@@ -89,6 +89,7 @@ def test_contract(ask, items):
     report = check_world_model(ask(workers=4), items[:2], 4)
     report.raise_on_failure()
     assert report.action_effect > 1
+    assert "does not go on from the given frame" in report.table()
 
 
 def test_cameras(ask, items):

@@ -147,6 +147,7 @@ def test_every_failed_row_is_named(items: list[Item]) -> None:
     assert all(isinstance(error, ValueError) for error in caught.value.rows.values())
     for scenario in range(3):
         assert f"scenario 'sprites-{scenario}', seed 0, branch 1" in str(caught.value)
+    assert str(caught.value).count("ValueError: cannot say this") == 1
 
 
 def test_kept_answers_are_those_of_the_same_question(items: list[Item]) -> None:

@@ -27,7 +27,7 @@ class UnavailableError(ServiceError):
 
 
 class RowsFailedError(RuntimeError):
-    """Some rows of a call have no answer; the message names each of them.
+    """Some rows of a call have no answer; the message names them by their errors.
 
     Attributes:
         rows: index of the row in the call -> its error.
@@ -36,12 +36,19 @@ class RowsFailedError(RuntimeError):
     def __init__(self, name: str, items: Sequence[Item], rows: Mapping[int, Exception]) -> None:
         """Name the model, the rows and their errors."""
         self.rows = dict(rows)
-        told = "; ".join(
-            f"scenario {items[i].scenario_id!r}, seed {items[i].seed}, branch {items[i].branch}: "
-            f"{type(error).__name__}: {error}"
-            for i, error in rows.items()
-        )
+        alike: dict[str, list[str]] = {}
+        for i, error in rows.items():
+            row = f"scenario {items[i].scenario_id!r}, seed {items[i].seed}"
+            alike.setdefault(f"{type(error).__name__}: {error}", []).append(
+                f"{row}, branch {items[i].branch}"
+            )
+        told = "; ".join(f"{_some(found)}: {error}" for error, found in alike.items())
         super().__init__(f"model {name!r}: no answer for {len(rows)} of {len(items)} rows: {told}")
+
+
+def _some(rows: Sequence[str], most: int = 4) -> str:
+    rest = [f"{len(rows) - most} more"] if len(rows) > most else []
+    return " and ".join([*rows[:most], *rest])
 
 
 def without_secrets(text: str, secrets: Sequence[str | None]) -> str:
