@@ -104,6 +104,7 @@ class VideosService:
             deterministic=False,
             seedable=seed_field is not None,
             prefix_causal=False,
+            batch_invariant=False,
             starts_from_frame=image,
             fps=fps,
             frame_size=frame_size,
