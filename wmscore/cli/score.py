@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,13 @@ def add(command: Command) -> None:
 
 
 def _score(args: argparse.Namespace) -> int:
-    from wmscore.evidence import check_folder, codec_lines, write_evidence
+    from wmscore.evidence import (
+        CONVERSION,
+        check_folder,
+        codec_lines,
+        conversion_lines,
+        write_evidence,
+    )
     from wmscore.recordings import Recording, join_recordings
     from wmscore.scorer import Scorer
     from wmscore.scorer.codec import behind_codec
@@ -60,7 +67,10 @@ def _score(args: argparse.Namespace) -> int:
         for rollouts in recording:
             scorer.update(rollouts)
         scorer.add_faults(recording.faults, model=recording.model)
-        return scorer.compute()
+        found = scorer.compute()
+        if losses := recording.about.facts.get("conversion_losses"):
+            return replace(found, provenance=found.provenance | {CONVERSION: "; ".join(losses)})
+        return found
 
     oracle = scored(Recording(args.oracle, panel), None) if args.oracle else None
     results = [scored(recording, oracle) for recording in recordings]
@@ -76,7 +86,7 @@ def _score(args: argparse.Namespace) -> int:
     )
     print_results(console(), results, roles)
     print_sentences(console(), [line for recording in recordings for line in recording.summary()])
-    print_sentences(console(), codec_lines(results))
+    print_sentences(console(), [*conversion_lines(results), *codec_lines(results)])
     console().print(f"Evidence: {args.out}")
     return 0
 

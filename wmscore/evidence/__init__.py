@@ -3,8 +3,10 @@
 from wmscore.evidence.folder import check_folder, write_evidence
 from wmscore.evidence.reading import StoredScores, read_scores
 from wmscore.evidence.table import (
+    CONVERSION,
     action_table,
     codec_lines,
+    conversion_lines,
     horizon_table,
     ranked,
     summary_table,
@@ -20,7 +22,9 @@ __all__ = [
     "action_table",
     "check_folder",
     "choose_traces",
+    "CONVERSION",
     "codec_lines",
+    "conversion_lines",
     "horizon_table",
     "ranked",
     "read_scores",

@@ -18,7 +18,9 @@ from wmscore.scores import Scores
 
 __all__ = [
     "action_table",
+    "CONVERSION",
     "codec_lines",
+    "conversion_lines",
     "horizon_table",
     "ranked",
     "summary_table",
@@ -26,6 +28,9 @@ __all__ = [
     "unmatched_rows",
     "write_metrics",
 ]
+
+CONVERSION = "conversion of actions"
+"""Of the provenance: what a model was not told of what it was commanded."""
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -181,6 +186,15 @@ def unjudged(panel: Panel) -> list[str]:
             f"{boxes}."
         )
     return lines
+
+
+def conversion_lines(results: Sequence[Scores]) -> list[str]:
+    """What was lost of the panel's actions on the way to each model, one sentence for each."""
+    return [
+        f"Actions of {scores.model}, as far as it can take them: {scores.provenance[CONVERSION]}."
+        for scores in results
+        if CONVERSION in scores.provenance
+    ]
 
 
 def codec_lines(results: Sequence[Scores]) -> list[str]:
