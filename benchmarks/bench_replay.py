@@ -7,9 +7,9 @@ harness, beside the truth, in memory; `record` writes the rollouts to disk too, 
 wall's, since VizDoom runs in processes of its own; `overhead` is the median over rounds of the time
 beyond that of `bare` in the same round, as a share of it.
 
-For VizDoom, `bare` asks the engine for the same picture, labels and objects of each step, and
-nothing else: none of what makes its episodes repeatable. `games` plays with wmscore's `DoomGame` by
-hand, which does.
+For VizDoom, `bare` plays wmscore's games, whose episodes repeat, by hand. `engine` is VizDoom itself
+asked for the picture, labels and objects of each step and nothing else: other rollouts, which say
+what it costs that episodes repeat.
 """
 
 from __future__ import annotations
@@ -287,8 +287,8 @@ def main() -> None:
             panel = sized(Panel.packaged("vizdoom"), 120, 160, given.scenarios)
             for workers in given.workers:
                 by_hand = {
-                    "bare": engine_by_hand(panel, workers),
-                    "games": games_by_hand(panel, workers),
+                    "engine": engine_by_hand(panel, workers),
+                    "bare": games_by_hand(panel, workers),
                 }
                 head = {"world": "vizdoom", "size": "120 x 160", "workers": workers}
                 with VizDoomWorld(workers=workers) as doom:
