@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from wmscore.cli.models import ANCHORS, add_options, find_model, read_options
+from wmscore.cli.models import ANCHORS, add_options, find_model, needs_world, read_options
 from wmscore.cli.parsing import Command, read_panel
 
 __all__ = ["add"]
@@ -45,15 +45,14 @@ def _check(args: argparse.Namespace) -> int:
     if not 1 <= args.scenarios:
         raise ValueError(f"--scenarios: expected at least 1, got {args.scenarios}")
     scenarios = range(min(args.scenarios, len(panel.scenarios)))
-    if args.truth:
-        recording = Recording(args.truth, panel)
-        panel, truth, world = recording.panel, recording.truth_of(scenarios), None
-        if args.model in ("world", "other-seed", "action-blind"):
-            world = load_world(panel)
+    recording = Recording(args.truth, panel) if args.truth else None
+    world = load_world(panel) if recording is None or needs_world(args.model) else None
+    model, _ = find_model(args.model, world, recording, read_options(args.set))
+    if recording is not None:
+        panel, truth = recording.panel, recording.truth_of(scenarios)
     else:
-        world = load_world(panel)
+        assert world is not None
         truth = render_scenarios(panel, world, scenarios)
-    model, _ = find_model(args.model, world, read_options(args.set))
     rows = [(s, panel.seeds[0]) for s in scenarios]
     report = check_world_model(model, panel_items(panel, rows, truth=truth), horizon)
     print(f"{report.model} on {panel.name}, {len(rows)} scenarios, {horizon} steps")

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wmscore.worlds import WorldModel
+    from wmscore.recordings import Recording
+    from wmscore.worlds import Capabilities, WorldModel
 
-__all__ = ["ANCHORS", "add_options", "find_model", "read_options"]
+__all__ = ["ANCHORS", "add_options", "find_model", "needs_world", "read_options"]
 
 ANCHORS = {
     "world": "truth",
@@ -60,10 +61,15 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
     return options
 
 
+def needs_world(name: str) -> bool:
+    """Whether a model is made of the true world, so that a recorded truth does not do."""
+    return name in ANCHORS and name != "frozen"
+
+
 def find_model(
-    name: str, world: WorldModel | None, options: dict[str, Any]
+    name: str, world: WorldModel | None, truth: Recording | None, options: dict[str, Any]
 ) -> tuple[WorldModel, str]:
-    """A model and its role; anchors are made of `world`.
+    """A model and its role; anchors are made of `world`, or in its absence like `truth`.
 
     Raises:
         ValueError: there is no such model, or an anchor without a world or with options.
@@ -77,7 +83,7 @@ def find_model(
     if options:
         raise ValueError(f"--set: {name!r} takes no options, got {sorted(options)}")
     if name == "frozen":
-        return Frozen(world), ANCHORS[name]
+        return Frozen(_like(truth) if world is None and truth else world), ANCHORS[name]
     if world is None:
         raise ValueError(f"--model: {name!r} needs the true world")
     made: dict[str, WorldModel] = {
@@ -86,3 +92,17 @@ def find_model(
         "action-blind": ActionBlind(world),
     }
     return made[name], ANCHORS[name]
+
+
+def _like(truth: Recording) -> Capabilities:
+    """Rate, frame size and labels of a recorded truth."""
+    from wmscore.worlds import Capabilities
+
+    observation = truth.panel.contract.observation
+    assert observation is not None  # a recorded panel is frozen
+    return Capabilities(
+        actions="none",
+        labels=truth.truth_of([0]).labels is not None,
+        fps=observation.fps,
+        frame_size=(observation.height, observation.width),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from wmscore.cli.models import ANCHORS, add_options, find_model, read_options
+from wmscore.cli.models import ANCHORS, add_options, find_model, needs_world, read_options
 from wmscore.cli.output import print_sentences
 from wmscore.cli.parsing import Command, read_panel
 from wmscore.cli.progress import Ticker
@@ -64,9 +64,8 @@ def _replay(args: argparse.Namespace) -> int:
     panel, shard = read_panel(args.panel), _shard(args.shard)
     truth = Recording(args.truth) if args.truth else None
     # With a truth the world need not be installed here, unless the model is made of it.
-    needed = truth is None or args.model in ("world", "other-seed", "action-blind")
-    world = load_world(panel) if needed else None
-    model, role = find_model(args.model, world, read_options(args.set))
+    world = load_world(panel) if truth is None or needs_world(args.model) else None
+    model, role = find_model(args.model, world, truth, read_options(args.set))
     screen, ticker = console(), Ticker()
     try:
         with ticker:
