@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from wmscore.cli import aa, calibrate, compare, demo, doctor, ingest, replay, score, weights
+from wmscore.cli import aa, calibrate, check, compare, demo, doctor, ingest, replay, score, weights
 
 __all__ = ["build_parser", "main"]
 
-COMMANDS = (demo, replay, ingest, score, compare, aa, calibrate, weights, doctor)
+COMMANDS = (demo, check, replay, ingest, score, compare, aa, calibrate, weights, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
