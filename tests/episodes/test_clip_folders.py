@@ -58,7 +58,7 @@ def test_other_patterns(tmp_path: Path) -> None:
     key = only(ClipFolder(tmp_path, pattern="s{seed}/{scenario}"))
     assert (key.scenario, key.seed, key.branch) == ("hall", 3, 0)
     for bad in ("{seed}", "{scenario}_{name}", "{scenario}{scenario}"):
-        with pytest.raises(ValueError, match="pattern: expected {scenario}"):
+        with pytest.raises(ValueError, match=r"pattern: expected \{scenario\}"):
             ClipFolder(tmp_path, pattern=bad)
     with pytest.raises(EpisodeError, match=r"expected clips named .* found s3/hall.mkv"):
         ClipFolder(tmp_path)

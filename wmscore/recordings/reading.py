@@ -113,14 +113,6 @@ class Recording:
         """
         return self._truth.rows(scenarios, self._prints[1])
 
-    def truth_of(self, scenarios: Sequence[int]) -> Rollouts:
-        """The truth of some scenarios under all their scripts.
-
-        Raises:
-            ValueError: a scenario's truth is not there.
-        """
-        return self._truth.rows(scenarios, self._prints[1])
-
     def __iter__(self) -> Iterator[Rollouts]:
         """Batches in the order of the panel, without rows that are faults or missing."""
         for part in self._home:

@@ -3,6 +3,7 @@
 from wmscore.worlds.baselines import ActionBlind, Frozen, OtherSeed
 from wmscore.worlds.protocol import Capabilities, Item, TeacherForced, WorldModel, item_keys
 from wmscore.worlds.recorded import RecordedWorld
+from wmscore.worlds.reencoded import Reencoded
 from wmscore.worlds.sprites import SpriteWorld
 from wmscore.worlds.step import (
     ObservingStepModel,
@@ -21,6 +22,7 @@ __all__ = [
     "ObservingStepper",
     "OtherSeed",
     "RecordedWorld",
+    "Reencoded",
     "SpriteWorld",
     "StepModel",
     "StepOutput",
