@@ -57,6 +57,12 @@ def add(command: Command) -> None:
         metavar="N",
         help="drop up to N repeats of a frame in a row, which a screen recorder made",
     )
+    take.add_argument(
+        "--seam-chunk",
+        type=int,
+        metavar="N",
+        help="drop frames that are there twice at the seams of chunks of N new frames",
+    )
     take.add_argument("--crop", metavar="T,L,B,R", help="part of the picture, in pixels")
     take.add_argument("--size", metavar="HxW", help="resize to this")
     take.add_argument(
@@ -100,6 +106,7 @@ def _ingest(args: argparse.Namespace) -> int:
         start_frame=args.start_frame,
         resample=args.resample,
         drop_repeats=args.drop_repeats,
+        seam_chunk=args.seam_chunk,
         crop=None if args.crop is None else _numbers("--crop", args.crop, ",", 4),
         size=None if args.size is None else _numbers("--size", args.size, "x", 2),
         space=panel.contract.actions if args.scripts else None,

@@ -1,6 +1,7 @@
 """Recorded and generated episodes: clips, datasets, and what is known about them."""
 
 from wmscore.episodes.clips import ClipFolder
+from wmscore.episodes.cosmos import CosmosAnnotations
 from wmscore.episodes.cut import ClipCut, cut_clip, repeated_frames
 from wmscore.episodes.episode import (
     Episode,
@@ -17,6 +18,7 @@ __all__ = [
     "ClipCut",
     "ClipEntry",
     "ClipFolder",
+    "CosmosAnnotations",
     "Episode",
     "EpisodeError",
     "EpisodeKey",
