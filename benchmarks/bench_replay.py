@@ -260,7 +260,7 @@ def main() -> None:
     """Measure, print and write."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--worlds", nargs="+", default=["sprites", "vizdoom"])
-    options.add_argument("--scenarios", type=int, default=24)
+    options.add_argument("--scenarios", type=int, default=48)
     options.add_argument("--batch-size", type=int, default=8)
     options.add_argument("--sides", type=int, nargs="+", default=[64, 128], help="of sprites")
     options.add_argument("--workers", type=int, nargs="+", default=[2], help="games side by side")
