@@ -376,7 +376,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert "expected 'module:factory', got 'nonsense'" in capsys.readouterr().err
     assert main(["replay", str(panel), "--model", "json:nope", "--out", str(tmp_path / "x")]) == 2
     assert "module 'json' has no 'nope'" in capsys.readouterr().err
-    (tmp_path / "truth" / "truth.safetensors").write_bytes(b"cut")
+    (tmp_path / "truth" / "truth-00000.safetensors").write_bytes(b"cut")
     assert main([*scored[:-1], str(tmp_path / "other")]) == 2
     assert "expected a wmscore rollouts file" in capsys.readouterr().err
     assert main(["doctor"]) == 0

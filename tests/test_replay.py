@@ -134,8 +134,11 @@ def test_batch_size_is_checked(scene):
         render_truth(scene[0], WORLD, batch_size=0)
 
 
-def test_a_failing_model_leaves_no_recording(tmp_path: Path):
+def test_a_failing_world_leaves_nothing_but_a_beginning(tmp_path: Path):
     panel = sprite_panel(scenarios=2, seeds=2, horizon=5, size=32)
     with pytest.raises(ValueError, match="other rows"):
-        record(tmp_path / "r", panel, WORLD, Edited(seed=lambda r: r.seed + 1))
-    assert list(tmp_path.iterdir()) == []
+        record(tmp_path / "r", panel, Edited(seed=lambda r: r.seed + 1), Frozen())
+    with pytest.raises(ValueError, match="truth is not rendered yet"):
+        Recording(tmp_path / "r")
+    record(tmp_path / "r", panel, WORLD, Frozen())
+    assert Recording(tmp_path / "r").complete

@@ -146,6 +146,7 @@ def test_honest_models_pass(model: WorldModel, items: list[Item]) -> None:
         "batch invariant",
         "prefix causal",
         "action effect",
+        "capabilities",
     ]
 
 
@@ -281,7 +282,7 @@ def test_shape_keys_and_labels(items: list[Item]) -> None:
 
 def test_the_table_names_every_property(items: list[Item]) -> None:
     text = check_world_model(WORLD, items, HORIZON).table()
-    assert len(text.splitlines()) == 12
+    assert len(text.splitlines()) == 13
     assert "bitwise equal" in text
     assert "action effect" in text
 

@@ -1,13 +1,21 @@
 """Decoding: every pixel and time that a file has, and an error where it has fewer than it says."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.clip_files import cut_off, lossless, moving, psnr, write_clip
-from wmscore.video import VideoError, ahead, read_video, stored_facts, torchcodec_lack
+from wmscore.video import (
+    VideoError,
+    ahead,
+    in_background,
+    read_video,
+    stored_facts,
+    torchcodec_lack,
+)
 
 pytest.importorskip("av")
 FRAMES = moving(24)
@@ -234,3 +242,24 @@ def test_ahead_passes_errors_on_in_their_turn_and_stops() -> None:
     with pytest.raises(ValueError, match="five"):
         next(results)
     assert len(begun) < 12
+
+
+def test_background_batches_keep_order_and_errors() -> None:
+    made: list[int] = []
+
+    def batches() -> Iterator[int]:
+        for n in range(6):
+            made.append(n)
+            yield n
+        raise RuntimeError("no more")
+
+    found = in_background(batches(), depth=2)
+    for n in range(6):
+        assert next(found) == n
+        time.sleep(0.01)
+        assert len(made) <= n + 4
+    with pytest.raises(RuntimeError, match="no more"):
+        next(found)
+    early = in_background(iter(range(1000)), depth=1)
+    assert next(early) == 0
+    early.close()  # type: ignore[attr-defined]

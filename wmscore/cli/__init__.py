@@ -12,6 +12,7 @@ from typing import Any
 from wmscore.cli import (
     aa,
     calibrate,
+    check,
     compare,
     demo,
     doctor,
@@ -24,7 +25,7 @@ from wmscore.cli import (
 
 __all__ = ["build_parser", "main"]
 
-COMMANDS = (demo, replay, ingest, score, compare, aa, calibrate, protocol, weights, doctor)
+COMMANDS = (demo, check, replay, ingest, score, compare, aa, calibrate, protocol, weights, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wmscore.cli.output import console, print_sentences, progress_bar
+from wmscore.cli.output import console, print_sentences
 from wmscore.cli.parsing import Command, read_panel
+from wmscore.cli.progress import Ticker
 
 if TYPE_CHECKING:
     from wmscore.manifest import Panel
@@ -21,6 +22,11 @@ __all__ = ["add"]
 def add(command: Command) -> None:
     """Add it to the parser."""
     take = command("ingest", _ingest, "take generated clips as a model's rollouts, into a folder")
+    take.description = (
+        "Take generated clips as a model's rollouts, into a folder that `wmscore score` reads. "
+        "Clips that cannot be used are evaluation faults of their rows. Exit codes: 0 every row is "
+        "recorded; 1 some rows are faults; 2 usage, or another panel."
+    )
     take.add_argument(
         "clips", help="folder of clips; clips.csv or clips.jsonl in it, or their names, say which"
     )
@@ -51,6 +57,12 @@ def add(command: Command) -> None:
         metavar="N",
         help="drop up to N repeats of a frame in a row, which a screen recorder made",
     )
+    take.add_argument(
+        "--seam-chunk",
+        type=int,
+        metavar="N",
+        help="drop frames that are there twice at the seams of chunks of N new frames",
+    )
     take.add_argument("--crop", metavar="T,L,B,R", help="part of the picture, in pixels")
     take.add_argument("--size", metavar="HxW", help="resize to this")
     take.add_argument(
@@ -64,6 +76,9 @@ def add(command: Command) -> None:
         help="the model takes no actions: commanded scripts only, no score of action response",
     )
     take.add_argument("--batch-size", type=int, default=8)
+    take.add_argument(
+        "--retry-faults", action="store_true", help="ask again for the rows that failed before"
+    )
 
 
 def _ingest(args: argparse.Namespace) -> int:
@@ -91,24 +106,26 @@ def _ingest(args: argparse.Namespace) -> int:
         start_frame=args.start_frame,
         resample=args.resample,
         drop_repeats=args.drop_repeats,
+        seam_chunk=args.seam_chunk,
         crop=None if args.crop is None else _numbers("--crop", args.crop, ",", 4),
         size=None if args.size is None else _numbers("--size", args.size, "x", 2),
         space=panel.contract.actions if args.scripts else None,
     )
     ignore = () if observation is None else observation.ignore or ()
     model = RecordedWorld(source, ignore=ignore)
-    progress = progress_bar()
-    with progress:
-        task = progress.add_task(model.name, total=None)
+    ticker = Ticker()
+    with ticker:
         recorded = record_shard(
             args.out,
             panel,
             world,
             model,
             batch_size=args.batch_size,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            progress=lambda done, total: ticker.report(model.name, done, total),
+            truth_progress=lambda done, total: ticker.report("true world", done, total),
             role="model",
             truth=recording,
+            retry_faults=args.retry_faults,
         )
     notes = [f"{model.name}: {note}" for note in model.conversion_losses]
     print_sentences(console(), [*notes, *recorded.summary()])

@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 
-from wmscore.cli.output import console, progress_bar
+from wmscore.cli.models import ANCHORS, add_options, find_model, needs_world, read_options
+from wmscore.cli.output import print_sentences
 from wmscore.cli.parsing import Command, read_panel
+from wmscore.cli.progress import Ticker
 
 __all__ = ["add"]
+
+_INTERRUPTED = 130
 
 
 def add(command: Command) -> None:
     """Add it to the parser."""
     play = command("replay", _replay, "roll a model out over a panel, into a folder")
-    play.add_argument("panel", help="panel JSON, or 'sprites' or 'vizdoom'")
-    play.add_argument(
-        "--model", required=True, help="module:factory; or world, other-seed, action-blind, frozen"
+    play.description = (
+        "Roll a model out over a panel, into a folder. The same command again goes on where an "
+        "interrupted one ended. Exit codes: 0 every row is recorded; 1 some rows are evaluation "
+        "faults, or found no room on the disk; 2 usage, or another panel; 130 interrupted."
     )
-    play.add_argument("--out", required=True, help="folder for rollouts; must not exist")
-    play.add_argument("--batch-size", type=int, default=8)
+    play.add_argument("panel", help="panel JSON, or 'sprites' or 'vizdoom'")
+    play.add_argument("--model", required=True, help=f"module:factory; or {', '.join(ANCHORS)}")
+    add_options(play)
+    play.add_argument(
+        "--out", required=True, help="folder for rollouts; one that was begun is gone on with"
+    )
+    play.add_argument(
+        "--batch-size", type=int, default=8, help="panel rows per call and per part (default: 8)"
+    )
+    play.add_argument(
+        "--shard",
+        default="0/1",
+        metavar="INDEX/COUNT",
+        help="only the parts of one of COUNT machines, 0/COUNT to COUNT-1/COUNT; "
+        "into one folder, or one each that are scored together",
+    )
+    play.add_argument(
+        "--truth",
+        metavar="FOLDER",
+        nargs="+",
+        help="take the truth of this recording (or its shards) instead of rendering it again",
+    )
+    play.add_argument(
+        "--retry-faults", action="store_true", help="ask again for the rows that failed before"
+    )
     play.add_argument(
         "--teacher-forced",
         action="store_true",
@@ -29,32 +55,57 @@ def add(command: Command) -> None:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from wmscore.recordings import record
-    from wmscore.worlds import ActionBlind, Frozen, OtherSeed, WorldModel
-    from wmscore.worlds.load import load_model, load_world
+    """0 where every row is recorded, 1 where some are faults or found no room."""
+    from wmscore.cli.output import console
+    from wmscore.recordings import Recording, record_shard
+    from wmscore.recordings.parts import is_disk_full
+    from wmscore.worlds.load import load_world
 
-    sys.path.insert(0, str(Path.cwd()))  # a model may live in a file right here
-    panel = read_panel(args.panel)
-    world = load_world(panel)
-    anchors: dict[str, tuple[WorldModel, str]] = {
-        "world": (world, "truth"),
-        "other-seed": (OtherSeed(world), "ceiling"),
-        "action-blind": (ActionBlind(world), "floor"),
-        "frozen": (Frozen(world), "floor"),
-    }
-    model, role = anchors.get(args.model) or (load_model(args.model), "model")
-    progress = progress_bar()
-    with progress:
-        task = progress.add_task(model.name, total=None)
-        record(
-            args.out,
-            panel,
-            world,
-            model,
-            batch_size=args.batch_size,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-            teacher_forced=args.teacher_forced,
-            role="model" if args.teacher_forced else role,
+    panel, shard = read_panel(args.panel), _shard(args.shard)
+    truth = Recording(args.truth) if args.truth else None
+    # With a truth the world need not be installed here, unless the model is made of it.
+    world = load_world(panel) if truth is None or needs_world(args.model) else None
+    model, role = find_model(args.model, world, truth, read_options(args.set))
+    screen, ticker = console(), Ticker()
+    try:
+        with ticker:
+            recorded = record_shard(
+                args.out,
+                panel,
+                world,
+                model,
+                batch_size=args.batch_size,
+                progress=lambda done, total: ticker.report(model.name, done, total),
+                truth_progress=lambda done, total: ticker.report("true world", done, total),
+                teacher_forced=args.teacher_forced,
+                role="model" if args.teacher_forced else role,
+                shard=shard,
+                truth=truth,
+                retry_faults=args.retry_faults,
+            )
+    except KeyboardInterrupt:
+        print_sentences(
+            screen, [f"Interrupted. {args.out} keeps what is finished; the same command goes on."]
         )
-    console().print(f"Rollouts: {args.out}")
-    return 0
+        return _INTERRUPTED
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        print_sentences(
+            screen, [f"Disk full: {error}. What is finished stays; the same command goes on."]
+        )
+        return 1
+    print_sentences(screen, recorded.summary())
+    if recorded.faults:
+        print_sentences(screen, [f"Tracebacks: {args.out}/part-*.log. --retry-faults asks again."])
+    print_sentences(screen, [f"Rollouts: {args.out}"])
+    return 0 if recorded.complete else 1
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, sign, count = text.partition("/")
+    if not (sign and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise ValueError(
+            f"--shard: expected INDEX/COUNT, from 0/COUNT to COUNT-1/COUNT, got {text!r}"
+        )
+    return int(index), int(count)

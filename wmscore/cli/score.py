@@ -45,13 +45,13 @@ def add(command: Command) -> None:
 
 def _score(args: argparse.Namespace) -> int:
     from wmscore.evidence import check_folder, codec_lines, write_evidence
-    from wmscore.recordings import Recording
+    from wmscore.recordings import Recording, join_recordings
     from wmscore.scorer import Scorer
     from wmscore.scorer.codec import behind_codec
 
     check_folder(args.out)
     panel = read_panel(args.panel) if args.panel else None
-    recordings = [Recording(folder, panel) for folder in args.rollouts]
+    recordings = join_recordings(args.rollouts, panel)
     sys.path.insert(0, str(Path.cwd()))  # an encoder may live in a file right here
     networks = _networks(args, recordings[0].panel)
 
@@ -59,6 +59,7 @@ def _score(args: argparse.Namespace) -> int:
         scorer = Scorer(recording.panel, device=args.device, oracle=oracle, **networks)
         for rollouts in recording:
             scorer.update(rollouts)
+        scorer.add_faults(recording.faults, model=recording.model)
         return scorer.compute()
 
     oracle = scored(Recording(args.oracle, panel), None) if args.oracle else None
@@ -75,6 +76,7 @@ def _score(args: argparse.Namespace) -> int:
     )
     print_results(console(), results, roles)
     print_sentences(console(), codec_lines(results))
+    print_sentences(console(), [line for recording in recordings for line in recording.summary()])
     console().print(f"Evidence: {args.out}")
     return 0
 

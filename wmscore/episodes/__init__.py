@@ -3,6 +3,7 @@
 from wmscore.episodes.action_files import read_action_rows
 from wmscore.episodes.arrays import ArrayEpisodes
 from wmscore.episodes.clips import ClipFolder
+from wmscore.episodes.cosmos import CosmosAnnotations
 from wmscore.episodes.cut import ClipCut, cut_clip, repeated_frames
 from wmscore.episodes.episode import (
     Episode,
@@ -26,6 +27,7 @@ __all__ = [
     "ClipCut",
     "ClipEntry",
     "ClipFolder",
+    "CosmosAnnotations",
     "Episode",
     "EpisodeError",
     "EpisodeKey",

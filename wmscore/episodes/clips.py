@@ -42,6 +42,7 @@ class ClipFolder:
         start_frame: the same as a number of frames.
         resample: bring clips of another or a variable rate to `fps` by time.
         drop_repeats: see `wmscore.episodes.ClipCut`.
+        seam_chunk: likewise.
         crop: (top, left, bottom, right) of the picture in each clip.
         size: (height, width) to which it is resized.
         space: the panel's action space, for clips with hand-timed scripts (`x.actions.json` beside
@@ -70,6 +71,7 @@ class ClipFolder:
         start_frame: int | None = None,
         resample: bool = False,
         drop_repeats: int = 0,
+        seam_chunk: int | None = None,
         crop: Box | None = None,
         size: tuple[int, int] | None = None,
         space: ActionSpace | None = None,
@@ -90,6 +92,7 @@ class ClipFolder:
             offset=offset,
             start_frame=start_frame,
             drop_repeats=drop_repeats,
+            seam_chunk=seam_chunk,
             resample=resample,
             crop=None if crop is None else _box(crop),
             size=None if size is None else (size[0], size[1]),
@@ -243,6 +246,10 @@ class ClipFolder:
             notes.append(f"clips of another rate are brought to {cut.fps:g} fps by time")
         if cut.drop_repeats:
             notes.append(f"up to {cut.drop_repeats} repeats of a frame in a row are dropped")
+        if cut.seam_chunk:
+            notes.append(
+                f"frames there twice at the seams of chunks of {cut.seam_chunk} are dropped"
+            )
         if cut.crop is not None:
             notes.append(f"cropped to {list(cut.crop)}")
         if cut.size is not None:

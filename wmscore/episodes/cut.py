@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wmscore.episodes.episode import EpisodeError, EpisodeTooShortError
+from wmscore.episodes.seams import seam_duplicates
 from wmscore.video import Video, VideoError, read_video, to_constant_rate
 
 __all__ = ["Box", "ClipCut", "cut_clip", "repeated_frames", "resize_frames"]
@@ -33,6 +34,9 @@ class ClipCut:
             of 60 Hz does with a game of 24. Repeats are dropped, and what is left counts as being
             at `fps`, whatever the file's times say. A picture that stands still for longer keeps
             one frame of each `drop_repeats + 1`.
+        seam_chunk: new frames per chunk of a chunked model: frames that repeat the one before at
+            the seams (`wmscore.episodes.seams`) are dropped, and what is left counts as being at
+            `fps`.
         resample: bring another or a variable rate to `fps` by time; without it, that is an error.
         crop: (top, left, bottom, right), say without the bars and buttons around the picture.
         size: (height, width) to which it is resized, bilinear with antialiasing.
@@ -42,6 +46,7 @@ class ClipCut:
     offset: float = 0.0
     start_frame: int | None = None
     drop_repeats: int = 0
+    seam_chunk: int | None = None
     resample: bool = False
     crop: Box | None = None
     size: tuple[int, int] | None = None
@@ -66,8 +71,13 @@ class ClipCut:
                 )
         if self.size is not None and min(self.size) < 1:
             raise ValueError(f"size: expected (height, width) of at least 1, got {self.size}")
-        if self.drop_repeats and self.resample:
-            raise ValueError("drop_repeats, resample: expected one of them, got both")
+        if (self.drops and self.resample) or (self.drop_repeats and self.seam_chunk):
+            raise ValueError("drop_repeats, seam_chunk, resample: expected one of them, got two")
+
+    @property
+    def drops(self) -> bool:
+        """Frames are left out, so that the file's times say nothing about the rest."""
+        return bool(self.drop_repeats or self.seam_chunk)
 
 
 def cut_clip(
@@ -82,7 +92,7 @@ def cut_clip(
     """
     reach = None if frames is None else start + frames
     video = _read(path, cut, reach, threads)
-    if cut.drop_repeats:
+    if cut.drops:
         video = _without_repeats(video, cut)
     elif cut.resample:
         video = _resampled(path, video, cut, reach)
@@ -102,15 +112,15 @@ def cut_clip(
 
 def _read(path: str | Path, cut: ClipCut, reach: int | None, threads: int) -> Video:
     """As little of the clip as the cut needs."""
-    if cut.start_frame is not None or cut.drop_repeats:
+    if cut.start_frame is not None or cut.drops:
         since = None
     else:
         since = max(cut.offset - _BEFORE, 0.0) or None
     until = None
-    if reach is not None and not cut.drop_repeats and cut.start_frame is None:
+    if reach is not None and not cut.drops and cut.start_frame is None:
         until = cut.offset + reach / cut.fps + _AFTER
     limit = None
-    if reach is not None and cut.start_frame is not None and not (cut.drop_repeats or cut.resample):
+    if reach is not None and cut.start_frame is not None and not (cut.drops or cut.resample):
         limit = cut.start_frame + reach
     try:
         return read_video(path, since=since, until=until, frames=limit, threads=threads)
@@ -169,10 +179,16 @@ def _resampled(path: str | Path, video: Video, cut: ClipCut, reach: int | None) 
 def _without_repeats(video: Video, cut: ClipCut) -> Video:
     first = _start(video, cut)
     frames = video.frames[first:]
-    kept = (~repeated_frames(frames, cut.drop_repeats)).nonzero()[:, 0]
+    if cut.seam_chunk:
+        found = seam_duplicates(frames, cut.seam_chunk)
+        kept = torch.tensor([t for t in range(len(frames)) if t not in found.frames])
+        what = f"at the seams of chunks of {cut.seam_chunk} repeat"
+    else:
+        kept = (~repeated_frames(frames, cut.drop_repeats)).nonzero()[:, 0]
+        what = "repeat"
     times = torch.arange(len(kept), dtype=torch.float64) / cut.fps
     note = (
-        f"{len(frames) - len(kept)} of {len(frames)} frames repeat the one before and are dropped"
+        f"{len(frames) - len(kept)} of {len(frames)} frames {what} the one before and are dropped"
     )
     return video.select(kept + first, times, cut.fps, note)
 

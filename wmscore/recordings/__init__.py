@@ -5,7 +5,7 @@
 """
 
 from wmscore.recordings.reading import Recording, join_recordings
-from wmscore.recordings.record import Recorded, record, record_shard
+from wmscore.recordings.recorder import Recorded, record, record_shard
 from wmscore.recordings.world import RecordedTruth
 from wmscore.rowfaults import RowFault
 

@@ -56,6 +56,8 @@ def prepare_truth(
             "to render them"
         )
     done = len(wanted) - len(missing)
+    if progress is not None:
+        progress(done, len(wanted))
     with Writer() as writer:
         for start in range(0, len(missing), layout.batch_size):
             batch = missing[start : start + layout.batch_size]

@@ -103,13 +103,13 @@ class Recording:
     @property
     def truth(self) -> Rollouts:
         """The truth of the whole panel, all of it in memory."""
-        return self._truth.rows(range(len(self.panel.scenarios)), self._prints[1])
+        return self.truth_of(range(len(self.panel.scenarios)))
 
     def truth_of(self, scenarios: Sequence[int]) -> Rollouts:
-        """The truth of some scenarios under all their scripts.
+        """The truth of some scenarios, by index.
 
         Raises:
-            ValueError: a scenario's truth is not there.
+            ValueError: one of them is not recorded.
         """
         return self._truth.rows(scenarios, self._prints[1])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,16 +27,19 @@ class TruthParts:
         """See which scenarios there are; broken files count as none."""
         self.question = question(panel)
         self.files: dict[int, Path] = {}
+        self._broken: list[str] = []
         self._open: OrderedDict[Path, Rollouts] = OrderedDict()
         for folder in folders:
             for path in sorted(folder.glob("truth-*.safetensors")):
                 self._index(path)
 
     def _index(self, path: Path) -> None:
-        # A file that a full disk or a crash of the machine cut short is rendered anew.
-        with contextlib.suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
-            for scenario in file.get_tensor("scenario").unique().tolist():
-                self.files.setdefault(scenario, path)
+        try:
+            with safe_open(path, "pt") as file:
+                for scenario in file.get_tensor("scenario").unique().tolist():
+                    self.files.setdefault(scenario, path)
+        except SafetensorError as error:  # cut short by a crash of the machine: rendered anew
+            self._broken.append(f"{path}: expected a wmscore rollouts file, got {error}")
 
     def missing(self, scenarios: Sequence[int]) -> list[int]:
         """Those of some scenarios that are not here."""
@@ -46,7 +48,7 @@ class TruthParts:
     def write(self, folder: Path, truth: Rollouts) -> Path:
         """Write the truth of some scenarios, under what was asked instead of the panel."""
         path = folder / f"truth-{int(truth.scenario.min()):05d}.safetensors"
-        replace(truth, panel=self.question).save(path, sync=True)
+        replace(truth, panel=self.question, model="truth").save(path, sync=True)
         return path
 
     def add(self, path: Path) -> None:
@@ -83,7 +85,7 @@ class TruthParts:
             ValueError: a scenario is not here.
         """
         if lost := self.missing(scenarios):
-            raise ValueError(f"truth: scenarios {lost} are missing")
+            raise ValueError("; ".join([f"truth: scenarios {lost} are missing", *self._broken]))
         parts = []
         for path in dict.fromkeys(self.files[s] for s in scenarios):
             rollouts = self._load(path)

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from wmscore.rollouts import Rollouts
+from wmscore.testing.asking import Failure, other_actions, other_script
+from wmscore.testing.asking import ask as _ask
+from wmscore.testing.asking import failed as _failed
+from wmscore.testing.declared import check_capabilities, check_chunks
 from wmscore.testing.forcing import check_teacher_forcing
-from wmscore.testing.gaps import frame_gap, levels, pixels, rollout_gap
+from wmscore.testing.gaps import frame_gap, levels, pixel_range, pixels, rollout_gap
 from wmscore.testing.report import ContractReport, ContractRow
-from wmscore.worlds.baselines import noop_script
 from wmscore.worlds.protocol import Item, TeacherForced, WorldModel
 from wmscore.worlds.step import stack_actions
 
@@ -27,7 +29,8 @@ def check_world_model(model: WorldModel, items: Sequence[Item], horizon: int) ->
     What the protocol asks of every model (shapes, keys, frame 0, pixel range) must hold. What
     `Capabilities` leaves to the model is measured always, and must hold only if promised. Of a
     `TeacherForced` model the one-step predictions are checked too: they must depend on the true
-    frame before, and on no later one.
+    frame before, and on no later one. An exception of the model is a row of the table; a ValueError
+    counts as a refusal, which is fair where nothing else was promised.
 
     Args:
         model: the model.
@@ -41,13 +44,22 @@ def check_world_model(model: WorldModel, items: Sequence[Item], horizon: int) ->
         raise ValueError(
             f"items, horizon: expected at least 2 of each, got {len(items)} and {horizon}"
         )
-    rollouts = model.rollout(items, horizon)
+    answer = _ask(model, items, horizon)
+    if isinstance(answer, Failure):
+        return ContractReport(
+            model=model.name, rows=(_failed("answers", True, answer),), action_effect=float("nan")
+        )
+    rollouts = answer
     rows = _check_shape(model, items, rollouts, horizon)
     if not all(row.ok for row in rows):
         return ContractReport(model=model.name, rows=tuple(rows), action_effect=float("nan"))
     rows += _check_content(model, items, rollouts)
-    again = rollout_gap(rollouts, model.rollout(items, horizon))
     promises = model.capabilities
+    second = _ask(model, items, horizon)
+    if isinstance(second, Failure):
+        rows.append(_failed("deterministic", True, second))
+        return ContractReport(model=model.name, rows=tuple(rows), action_effect=float("nan"))
+    again = rollout_gap(rollouts, second)
     rows.append(
         ContractRow(
             property="deterministic",
@@ -60,10 +72,15 @@ def check_world_model(model: WorldModel, items: Sequence[Item], horizon: int) ->
     rows.append(_check_seed(model, items, rollouts, horizon, again))
     rows.append(_check_batch(model, items, rollouts, horizon))
     rows.append(_check_prefix(model, items, rollouts, horizon))
+    if promises.frames_per_call is not None:
+        rows.append(check_chunks(model, items, rollouts, horizon, again))
     effect, row = _check_actions(model, items, rollouts, horizon, again)
-    rows.append(row)
+    rows += [row, check_capabilities(promises, items)]
     if isinstance(model, TeacherForced):
-        rows += check_teacher_forcing(model, items, rollouts, horizon)
+        try:
+            rows += check_teacher_forcing(model, items, rollouts, horizon)
+        except Exception as error:  # whatever a model raises is a row of the table
+            rows.append(_failed("teacher-forced: answer", True, Failure.of(error)))
     return ContractReport(model=model.name, rows=tuple(rows), action_effect=effect)
 
 
@@ -111,8 +128,8 @@ def _check_content(
     # Floating point frames are compared as the 8-bit frames that they stand for.
     first = pixels(frames[:, 0]).round() / 255
     away = max((frame_gap(first[i], pixels(frame) / 255) for i, frame in given), default=0.0)
-    low, high = (float(value) for value in frames.aminmax())
     top = 255.0 if frames.dtype == torch.uint8 else 1.0
+    extent, wrong = pixel_range(frames, top)
     kept = (rollouts.valid[:, 1:] & ~rollouts.valid[:, :-1]).any()
     ends = int((~rollouts.valid[:, -1]).sum())
     labels = "none" if rollouts.labels is None else str(rollouts.labels.dtype)
@@ -127,9 +144,9 @@ def _check_content(
         ContractRow(
             property="pixel range",
             promised=True,
-            observed=f"{frames.dtype} {low:g}..{high:g}",
-            ok=0 <= low <= high <= top,
-            detail=f"expected finite values in 0..{top:g}",
+            observed=f"{frames.dtype} {extent}",
+            ok=not wrong,
+            detail="; ".join([f"expected finite values in 0..{top:g}", *wrong]),
         ),
         ContractRow(
             property="valid",
@@ -155,14 +172,8 @@ def _check_seed(
 ) -> ContractRow:
     promised = model.capabilities.seedable
     other = _ask(model, [replace(item, seed=item.seed + 1) for item in items], horizon)
-    if isinstance(other, str):
-        return ContractRow(
-            property="seedable",
-            promised=promised,
-            observed="refused",
-            ok=not promised,
-            detail=other,
-        )
+    if isinstance(other, Failure):
+        return _failed("seedable", promised, other)
     change = rollout_gap(rollouts, other)
     return ContractRow(
         property="seedable",
@@ -185,16 +196,12 @@ def _check_batch(
     largest = 0.0
     for i in range(min(_SINGLES, len(items))):
         alone = _ask(model, [items[i]], horizon)
-        if isinstance(alone, str):
-            return ContractRow(
-                property="batch invariant",
-                promised=promised,
-                observed="refused",
-                ok=not promised,
-                detail=alone,
-            )
+        if isinstance(alone, Failure):
+            return _failed("batch invariant", promised, alone)
         largest = max(largest, rollout_gap(rollouts[i], alone))
     backwards = _ask(model, list(items)[::-1], horizon)
+    if isinstance(backwards, Failure) and not backwards.refused:
+        return _failed("batch invariant", promised, backwards)
     if isinstance(backwards, Rollouts):
         largest = max(
             largest, rollout_gap(rollouts, backwards[torch.arange(len(items) - 1, -1, -1)])
@@ -214,24 +221,14 @@ def _check_prefix(
     promised, prefix = model.capabilities.prefix_causal, horizon // 2
     largest, asked = 0.0, ["a shorter horizon"]
     others = [(items, prefix)]
-    scripts = [_other_script(item, after=prefix) for item in items]
-    if all(script is not None for script in scripts):
+    changed = other_actions(items, after=prefix)
+    if len(changed) == len(items):
         asked.append("other later actions")
-        changed = [
-            item if script is None else replace(item, actions=script)
-            for item, script in zip(items, scripts, strict=True)
-        ]
         others.append((changed, horizon))
     for rows, steps in others:
         other = _ask(model, rows, steps)
-        if isinstance(other, str):
-            return ContractRow(
-                property="prefix causal",
-                promised=promised,
-                observed="refused",
-                ok=not promised,
-                detail=other,
-            )
+        if isinstance(other, Failure):
+            return _failed("prefix causal", promised, other)
         largest = max(largest, rollout_gap(rollouts, other, until=prefix + 1))
     return ContractRow(
         property="prefix causal",
@@ -246,23 +243,18 @@ def _check_actions(
     model: WorldModel, items: Sequence[Item], rollouts: Rollouts, horizon: int, again: float
 ) -> tuple[float, ContractRow]:
     promised = model.capabilities.actions != "none"
-    scripts = [_other_script(item) for item in items]
-    changed = [
-        replace(item, actions=script)
-        for item, script in zip(items, scripts, strict=True)
-        if script is not None
-    ]
-    rows = [i for i, script in enumerate(scripts) if script is not None]
-    other = _ask(model, changed, horizon) if changed else "no item has another action"
-    if isinstance(other, str):
-        refused = bool(changed) and promised
+    rows = [i for i, item in enumerate(items) if other_script(item) is not None]
+    if not rows:
         return float("nan"), ContractRow(
             property="action effect",
             promised=promised,
-            observed="refused" if changed else "not measured",
-            ok=not refused,
-            detail=other,
+            observed="not measured",
+            ok=True,
+            detail="no item has another action",
         )
+    other = _ask(model, other_actions(items), horizon)
+    if isinstance(other, Failure):
+        return float("nan"), _failed("action effect", promised, other)
     mine = rollouts[rows]
     difference = (pixels(mine.frames) - pixels(other.frames)).abs()[:, 1:]
     difference = difference[~difference.isnan()]  # the pixel range has told
@@ -276,28 +268,3 @@ def _check_actions(
         ok=ok,
         detail="mean absolute difference between the commanded and another script",
     )
-
-
-# ---- helpers -----------------------------------------------------------------------------
-
-
-def _ask(model: WorldModel, items: Sequence[Item], horizon: int) -> Rollouts | str:
-    """Roll out items that were not agreed on; a recording may refuse them."""
-    try:
-        return model.rollout(items, horizon)
-    except ValueError as error:
-        return str(error)
-
-
-def _other_script(item: Item, after: int = 0) -> Tensor | None:
-    """A script that differs from action `after` on: no-op, or where that is commanded, a move."""
-    actions = item.actions
-    if item.noop is not None:
-        still = noop_script(item)
-        if not torch.equal(still[after:], actions[after:]):
-            return torch.cat([actions[:after], still[after:]])
-    if actions.is_floating_point():
-        return torch.cat([actions[:after], actions[after:] + 1])
-    if len(item.action_names) < 2:
-        return None
-    return torch.cat([actions[:after], (actions[after:] + 1) % len(item.action_names)])

@@ -1,6 +1,6 @@
 """Video files: read them whole, in part or many at once; bring them to a rate; write them."""
 
-from wmscore.video.ahead import ahead
+from wmscore.video.ahead import ahead, in_background
 from wmscore.video.decode import probe_video, stored_facts
 from wmscore.video.encode import ENCODINGS, encode_video, write_video
 from wmscore.video.facts import CodecFacts, Video, VideoError
@@ -18,6 +18,7 @@ __all__ = [
     "ahead",
     "constant_rate_index",
     "encode_video",
+    "in_background",
     "probe_video",
     "read_video",
     "reencode",

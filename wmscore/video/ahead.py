@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["ahead"]
+__all__ = ["ahead", "in_background"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -58,3 +58,29 @@ def _ahead(work: Callable[[T], R], jobs: Iterator[T], workers: int, most: int) -
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def in_background(batches: Iterator[R], *, depth: int = 1) -> Iterator[R]:
+    """The same batches, made in a thread while earlier ones are used, at most `depth` ahead.
+
+    So frames are decoded while the batch before is scored. What goes wrong in the thread is raised
+    here; closing the iterator early stops it after the batch that it is at.
+
+    Example:
+        >>> list(in_background(iter("abc")))
+        ['a', 'b', 'c']
+    """
+    if depth < 1:
+        raise ValueError(f"depth: expected at least 1, got {depth}")
+    end = object()
+    # One job asks for the next batch: with a single thread they are never two at once.
+    jobs = itertools.repeat(None)
+    source = _ahead(lambda _: next(batches, end), jobs, 1, 1 + depth)
+    return _until(source, end)
+
+
+def _until(source: Iterator[R | object], end: object) -> Iterator[R]:
+    for item in source:
+        if item is end:
+            return
+        yield item  # type: ignore[misc]

@@ -114,7 +114,7 @@ def read_with_pyav(
             if frames is not None and len(kept) == frames:
                 whole = False
                 break
-        if packets.broken:
+        if packets.broken and whole:
             raise VideoError(
                 f"{path}: broken after {packets.readable} frames ({packets.broken})"
                 f"{_expected(stream)}",

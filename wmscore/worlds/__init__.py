@@ -14,6 +14,7 @@ from wmscore.worlds.latent_calibration import calibrate_latent_actions
 from wmscore.worlds.latent_meaning import LatentActionCalibration
 from wmscore.worlds.protocol import Capabilities, Item, TeacherForced, WorldModel, item_keys
 from wmscore.worlds.recorded import RecordedWorld
+from wmscore.worlds.reencoded import Reencoded
 from wmscore.worlds.sprites import SpriteWorld
 from wmscore.worlds.step import (
     ObservingStepModel,
@@ -46,6 +47,7 @@ __all__ = [
     "ObservingStepper",
     "OtherSeed",
     "RecordedWorld",
+    "Reencoded",
     "SpriteWorld",
     "StepModel",
     "StepOutput",

@@ -24,9 +24,13 @@ class Frozen:
 
     name = "frozen"
 
-    def __init__(self, like: WorldModel | None = None) -> None:
+    def __init__(self, like: WorldModel | Capabilities | None = None) -> None:
         """Declare the rate, frame size and labels of `like`; the frames follow the items."""
-        self._like = None if like is None else like.capabilities
+        self._like: Capabilities | None
+        if like is None or isinstance(like, Capabilities):
+            self._like = like
+        else:
+            self._like = like.capabilities
 
     @property
     def capabilities(self) -> Capabilities:

@@ -38,13 +38,14 @@ def load_world(panel: Panel) -> WorldModel:
     return load_model(name)
 
 
-def load_model(name: str) -> WorldModel:
-    """Call the factory that `module:factory` names, without arguments.
+def load_model(name: str, /, **options: Any) -> WorldModel:
+    """Call the factory that `module:factory` names, with `options` for keyword arguments.
 
     Raises:
+        TypeError: the factory takes no such option.
         ValueError: `name` has another form, or what the factory returns is no `WorldModel`.
     """
-    model = call_factory(name, "model")
+    model = call_factory(name, "model", **options)
     if not isinstance(model, WorldModel):
         raise ValueError(
             f"model: {name} returned a {type(model).__name__}, expected a WorldModel with "
@@ -53,8 +54,8 @@ def load_model(name: str) -> WorldModel:
     return model
 
 
-def call_factory(name: str, role: str) -> Any:
-    """Call the factory that `module:factory` names, without arguments; `role` is for errors.
+def call_factory(name: str, role: str, /, **options: Any) -> Any:
+    """Call the factory that `module:factory` names, with `options`; `role` is for errors.
 
     Raises:
         ValueError: `name` has another form, or there is no such factory.
@@ -64,4 +65,4 @@ def call_factory(name: str, role: str) -> Any:
         raise ValueError(f"{role}: expected 'module:factory', got {name!r}")
     if not hasattr(importlib.import_module(module), factory):
         raise ValueError(f"{role}: module {module!r} has no {factory!r}")
-    return getattr(importlib.import_module(module), factory)()
+    return getattr(importlib.import_module(module), factory)(**options)

@@ -101,14 +101,19 @@ class RecordedWorld:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the recordings are; no actions are promised unless they are known."""
+        """What the recordings are.
+
+        No actions are promised unless they are known, and nothing for seeds or later actions other
+        than those that were recorded.
+        """
         facts = self._facts
         return Capabilities(
             actions=facts.actions,
             action_names=facts.action_names,
             action_units=facts.action_units,
             actions_exact=facts.actions_exact,
-            seedable=any(seed is not None for _, seed, _ in self._keys),
+            seedable=False,
+            prefix_causal=facts.actions == "none" or self.actions == "ignore",
             labels=facts.labels,
             fps=facts.fps,
             frame_size=facts.frame_size,

@@ -109,8 +109,9 @@ def record(
         world: the true world; None where `truth` has all that is needed.
         model: who is judged; `world` itself for the truth.
         batch_size: panel rows (scenario, seed) per call and part; each brings all its branches.
-        progress: called with (rows done, rows in all), rows of this shard.
-        truth_progress: called with (scenarios done, scenarios in all) while the truth is rendered.
+        progress: called with (rows done, rows in all), rows of this shard: first with what was
+            there before, then after each part.
+        truth_progress: the same of the truth, with scenarios.
         teacher_forced: record the model's one-step predictions instead of its rollouts.
         role: "truth", "ceiling" or "floor" for anchors, "model" for who is judged; by default
             "truth" for the world itself, else "model".
@@ -312,7 +313,7 @@ class _Run:
         self.recorded.unwritten += rows
 
     def _tell(self) -> None:
-        if self.progress is not None and self.done:
+        if self.progress is not None:
             self.progress(self.done, self.recorded.rows)
 
 

@@ -1,0 +1,191 @@
+"""`wmscore replay` and `wmscore check`: exit codes, shards, options, progress."""
+
+import itertools
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.panels import sprite_panel
+from wmscore.cli import main
+from wmscore.cli.models import read_options
+from wmscore.cli.progress import Ticker, time_left
+from wmscore.recordings import Recording
+from wmscore.rollouts import Rollouts
+from wmscore.worlds import Item, SpriteWorld
+
+SIZE = 16
+MODULE = """
+from dataclasses import replace
+from pathlib import Path
+from wmscore.worlds import SpriteWorld
+
+class Model:
+    name = "mine"
+
+    def __init__(self, size=16, darker=0, fail_in=-1, interrupt_in=-1):
+        self.world = SpriteWorld(size, size)
+        self.capabilities = self.world.capabilities
+        self.darker, self.fail_in, self.interrupt_in = darker, fail_in, interrupt_in
+
+    def rollout(self, items, horizon):
+        scenarios = {item.scenario for item in items}
+        if self.interrupt_in in scenarios:
+            raise KeyboardInterrupt
+        if self.fail_in in scenarios:
+            raise RuntimeError("out of luck")
+        rollouts = self.world.rollout(items, horizon)
+        frames = rollouts.frames.clone()
+        frames[:, 1:] -= frames[:, 1:].clamp_max(self.darker)
+        return replace(rollouts, frames=frames, model=self.name)
+"""
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command line in a folder with a panel and a model; gives code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "replay_models.py").write_text(MODULE)
+    axes = [{"axis": "perceptual_drift", "threshold": 0.6}]
+    sprite_panel(scenarios=3, seeds=2, horizon=4, size=SIZE, axes=axes).save("panel.json")
+
+    def call(*args: str) -> tuple[int, str, str]:
+        code = main(list(args))
+        return code, *capsys.readouterr()
+
+    yield call
+    sys.modules.pop("replay_models", None)
+
+
+REPLAY = ("replay", "panel.json", "--model", "replay_models:Model", "--batch-size", "2")
+
+
+def test_faults_have_an_exit_code_and_another_chance(run: Run) -> None:
+    code, said, _ = run(*REPLAY, "--out", "r", "--set", "fail_in=1")
+    assert code == 1
+    assert "model_error: 2 rows, the first ('scene-1', seed 0): RuntimeError: out of luck" in said
+    assert "--retry-faults asks again" in said
+    assert "true world: 3 of 3 rows" in said
+    assert "mine: 6 of 6 rows" in said
+    code, said, _ = run("score", "r", "--out", "evidence")
+    assert code == 0
+    assert "mine: model_error: 2 rows" in said
+    assert "RuntimeError: out of luck" in Path("evidence/postmortem.md").read_text()
+    assert "RuntimeError: out of luck" in Path("evidence/metrics.csv").read_text()
+    assert run(*REPLAY, "--out", "r")[0] == 1  # nothing is asked for again by itself
+    assert run(*REPLAY, "--out", "r", "--retry-faults")[0] == 0
+    assert Recording("r").faults == ()
+
+
+def test_an_interrupted_run_says_how_to_go_on(run: Run) -> None:
+    code, said, _ = run(*REPLAY, "--out", "r", "--set", "interrupt_in=1")
+    assert code == 130
+    assert "Interrupted. r keeps what is finished; the same command goes on." in said
+    assert len(Recording("r").missing) == 4
+    code, said, _ = run("score", "r", "--out", "evidence")
+    assert "mine: 4 of 6 rows are not recorded" in said
+    assert run(*REPLAY, "--out", "r")[0] == 0
+    assert Recording("r").complete
+
+
+def test_a_row_that_fails_leaves_evidence_of_the_others(run: Run) -> None:
+    assert run("replay", "panel.json", "--model", "world", "--out", "truth")[0] == 0
+    for scenario in range(3):
+        assert run(*REPLAY, "--out", f"r{scenario}", "--set", f"fail_in={scenario}")[0] == 1
+    assert run("score", "r0", "truth", "--out", "evidence")[0] == 0
+    everything = ["--set", "size=32"]  # another size: no row is answered
+    code, said, _ = run(*REPLAY, "--out", "wrong", *everything)
+    assert code == 1
+    assert "wrong_answer: 6 rows" in said
+    assert run("score", "wrong", "truth", "--out", "evidence")[0] == 0
+    assert "6 x wrong_answer" in Path("evidence/postmortem.md").read_text()
+
+
+def test_shards_and_a_given_truth(run: Run) -> None:
+    whole = ("replay", "panel.json", "--model", "frozen", "--out")
+    assert run(*whole, "frozen")[0] == 0
+    for i in range(2):
+        code, said, _ = run(*REPLAY, "--out", f"r{i}", "--shard", f"{i}/2", "--truth", "frozen")
+        assert code == 0
+        assert "true world" not in said
+    assert run("score", "r0", "r1", "frozen", "--panel", "panel.json", "--out", "e")[0] == 0
+    assert run("score", "r0", "r1", "r1", "--out", "f")[0] == 2
+    for text in ("2/2", "1", "-1/2", "a/b", "0/0"):
+        code, _, error = run(*REPLAY, "--out", "x", f"--shard={text}")
+        assert (code, "--shard: expected INDEX/COUNT" in error) == (2, True)
+    code, _, error = run(*REPLAY, "--out", "r0", "--shard", "0/2", "--truth", "nowhere")
+    assert (code, "holds no recording" in error) == (2, True)
+
+
+def test_options(run: Run) -> None:
+    assert read_options(["a=1", "b=x y", "c=[1, 2]", 'd="1"', "e="]) == {
+        "a": 1,
+        "b": "x y",
+        "c": [1, 2],
+        "d": "1",
+        "e": "",
+    }
+    for given in (["a"], ["a b=1"], ["=1"], ["a=1", "a=2"]):
+        with pytest.raises(ValueError, match="--set: expected"):
+            read_options(given)
+    code, _, error = run(*REPLAY, "--out", "x", "--set", "colour=1")
+    assert (code, "unexpected keyword argument 'colour'" in error) == (2, True)
+    code, _, error = run("replay", "panel.json", "--model", "frozen", "--out", "x", "--set", "a=1")
+    assert (code, "'frozen' takes no options" in error) == (2, True)
+    assert not Path("x").exists()
+
+
+def test_check_prints_the_table(run: Run) -> None:
+    code, said, _ = run("check", "replay_models:Model", "--panel", "panel.json")
+    assert code == 0
+    assert "Every promise is kept." in said
+    assert "action effect" in said
+    code, said, _ = run(
+        "check", "replay_models:Model", "--panel", "panel.json", "--set", "fail_in=1"
+    )
+    assert code == 1
+    assert "RuntimeError: out of luck" in said
+    assert "Broken: answers" in said
+    assert run("replay", "panel.json", "--model", "frozen", "--out", "r")[0] == 0
+    code, said, _ = run("check", "frozen", "--panel", "panel.json", "--truth", "r")
+    assert code == 0
+    code, _, error = run("check", "frozen", "--panel", "panel.json", "--horizon", "9")
+    assert (code, "--horizon: expected 2..4" in error) == (2, True)
+
+
+def test_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = itertools.count(100.0, 30.0)
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with Ticker() as ticker:
+        ticker.report("mine", 40, 100)  # were there before
+        ticker.report("mine", 50, 100)
+        ticker.report("mine", 100, 100)
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "mine: 50 of 100 rows, 1:00, 5:00 left",
+        "mine: 100 of 100 rows, 1:30",
+    ]
+    assert time_left(0, 10, 5.0) == ""
+    assert time_left(1, 3600, 1.0) == "1:00:00"
+
+
+def test_the_world_of_the_tests_is_what_it_was(run: Run) -> None:
+    """The true world, asked for through the command, shows what it shows here."""
+    assert run("replay", "panel.json", "--model", "world", "--out", "r")[0] == 0
+    recording = Recording("r")
+    assert recording.role == "truth"
+
+    def keyed(items: Sequence[Item]) -> Rollouts:
+        return replace(SpriteWorld(SIZE, SIZE).rollout(items, 4), panel=recording.panel.fingerprint)
+
+    from wmscore.replay import panel_items
+
+    assert keyed(panel_items(recording.panel)).frames.equal(
+        Rollouts.concat([batch.without_reference() for batch in recording]).frames
+    )

@@ -1,0 +1,108 @@
+"""The model that a command names, and the options that it is made with."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wmscore.recordings import Recording
+    from wmscore.worlds import Capabilities, WorldModel
+
+__all__ = ["ANCHORS", "add_options", "find_model", "needs_world", "read_options"]
+
+ANCHORS = {
+    "world": "truth",
+    "other-seed": "ceiling",
+    "action-blind": "floor",
+    "frozen": "floor",
+}
+"""Names of what a world gives by itself, and the role of each."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--set`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="keyword argument of the factory; a value is read as JSON, else taken as text",
+    )
+
+
+def read_options(given: Sequence[str]) -> dict[str, Any]:
+    """Keyword arguments out of `KEY=VALUE` texts.
+
+    Example:
+        >>> read_options(["steps=10", "checkpoint=model.safetensors", "size=[64, 96]"])
+        {'steps': 10, 'checkpoint': 'model.safetensors', 'size': [64, 96]}
+
+    Raises:
+        ValueError: a text has another form, or a key comes twice.
+    """
+    options: dict[str, Any] = {}
+    for text in given:
+        key, sign, value = text.partition("=")
+        if not sign or not key.isidentifier():
+            raise ValueError(
+                f"--set: expected KEY=VALUE with a Python name for a key, got {text!r}"
+            )
+        if key in options:
+            raise ValueError(f"--set: expected each key once, got {key!r} more than once")
+        try:
+            options[key] = json.loads(value)
+        except ValueError:
+            options[key] = value
+    return options
+
+
+def needs_world(name: str) -> bool:
+    """Whether a model is made of the true world, so that a recorded truth does not do."""
+    return name in ANCHORS and name != "frozen"
+
+
+def find_model(
+    name: str, world: WorldModel | None, truth: Recording | None, options: dict[str, Any]
+) -> tuple[WorldModel, str]:
+    """A model and its role; anchors are made of `world`, or in its absence like `truth`.
+
+    Raises:
+        ValueError: there is no such model, or an anchor without a world or with options.
+    """
+    from wmscore.worlds import ActionBlind, Frozen, OtherSeed
+    from wmscore.worlds.load import load_model
+
+    sys.path.insert(0, str(Path.cwd()))  # a model may live in a file right here
+    if name not in ANCHORS:
+        return load_model(name, **options), "model"
+    if options:
+        raise ValueError(f"--set: {name!r} takes no options, got {sorted(options)}")
+    if name == "frozen":
+        return Frozen(_like(truth) if world is None and truth else world), ANCHORS[name]
+    if world is None:
+        raise ValueError(f"--model: {name!r} needs the true world")
+    made: dict[str, WorldModel] = {
+        "world": world,
+        "other-seed": OtherSeed(world),
+        "action-blind": ActionBlind(world),
+    }
+    return made[name], ANCHORS[name]
+
+
+def _like(truth: Recording) -> Capabilities:
+    """Rate, frame size and labels of a recorded truth."""
+    from wmscore.worlds import Capabilities
+
+    observation = truth.panel.contract.observation
+    assert observation is not None  # a recorded panel is frozen
+    return Capabilities(
+        actions="none",
+        labels=truth.truth_of([0]).labels is not None,
+        fps=observation.fps,
+        frame_size=(observation.height, observation.width),
+    )
