@@ -9,7 +9,7 @@ from pathlib import Path
 from wmscore.files import create_file, sha256_tensor
 from wmscore.manifest import Observation, Panel, PanelMismatchError
 from wmscore.recordings.layout import Layout, Shard
-from wmscore.recordings.question import adopt_frozen, check_same, is_frozen
+from wmscore.recordings.question import check_same, is_frozen, question
 from wmscore.recordings.reading import Recording
 from wmscore.recordings.truth import TruthParts
 from wmscore.recordings.writer import Writer
@@ -30,25 +30,24 @@ def prepare_truth(
 ) -> TruthParts:
     """The truth of all rows of a shard, in files: found, taken from `given`, or rendered.
 
+    `given` answers the same question.
+
     Raises:
-        PanelMismatchError: `given` answers another panel.
         ValueError: there is no world to render what is missing.
         OSError: it cannot be written.
     """
     wanted = sorted({s for part in layout.parts_of(shard) for s, _ in layout.rows_of(part)})
+    asked = question(panel) if given is None else given.question
     if given is not None:
-        adopt_frozen(given.folder, panel, given.panel)  # or say in what they differ
-        source = TruthParts(given.folders, panel)
+        source = TruthParts(given.folders, asked)
         lost = set(source.missing(wanted))
         source.link_to(folder, [s for s in wanted if s not in lost])
-    truths = TruthParts([folder], panel)
-    if (folder / "panel.json").exists():
-        panel = Panel.load(folder / "panel.json")  # whose frames are to be shown
-    elif given is not None:
-        panel = adopt_frozen(given.folder, panel, given.panel)
+    truths = TruthParts([folder], asked)
     missing = truths.missing(wanted)
     if not missing:
         return truths
+    if (folder / "panel.json").exists():
+        panel = Panel.load(folder / "panel.json")  # whose frames are to be shown
     if world is None:
         raise ValueError(
             f"truth: expected the scenarios of this shard, but {len(missing)} of {len(wanted)} are "
@@ -68,7 +67,7 @@ def prepare_truth(
                 writer.submit(partial(_write, truths, folder, truth), _raise)
             if progress is not None:
                 progress(done + min(start + layout.batch_size, len(missing)), len(wanted))
-    return TruthParts([folder], panel)
+    return TruthParts([folder], asked)
 
 
 def freeze(
@@ -77,11 +76,10 @@ def freeze(
     world: WorldModel | None,
     layout: Layout,
     truths: TruthParts,
-    given: Recording | None,
 ) -> Panel:
     """The frozen panel of the folder: written by the first shard that has it, read by the others.
 
-    Initial frames come from the truth that is here, or from `given`. Those of other shards'
+    Initial frames come from the truth that is here. Those of other shards'
     scenarios are looked at in the world, one step long: they are checked again where these are
     rendered.
 
@@ -90,18 +88,14 @@ def freeze(
         ValueError: there is no world to look at.
     """
     path = folder / "panel.json"
+    known = None
     if not path.exists():
-        if given is not None:
-            frozen = adopt_frozen(given.folder, panel, given.panel)
-        elif is_frozen(panel):
-            frozen = panel
-        else:
-            frozen = _frozen(panel, world, layout, truths)
-        create_file(path, frozen.canonical_json() + "\n")
-    known = Panel.load(path)
-    check_same(folder, known, panel)
-    if given is not None and adopt_frozen(given.folder, panel, given.panel) != known:
-        raise PanelMismatchError(f"truth: {given.folder} has other frames than {folder}")
+        frozen = panel if is_frozen(panel) else _frozen(panel, world, layout, truths)
+        if create_file(path, frozen.canonical_json() + "\n"):
+            known = frozen
+    if known is None:
+        known = Panel.load(path)
+        check_same(folder, known, panel)
     frames = truths.first_frames()
     for s, found in frames.items():
         if known.scenarios[s].initial_frame_sha256 != found:

@@ -11,6 +11,7 @@ from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.recordings.about import read_about
 from wmscore.recordings.layout import Layout
 from wmscore.recordings.parts import is_finished, read_faults, recorded_rows
+from wmscore.recordings.question import question
 from wmscore.recordings.truth import TruthParts
 from wmscore.rollouts import Rollouts
 from wmscore.rowfaults import RowFault, describe_faults
@@ -33,6 +34,7 @@ class Recording:
         role: "truth", "ceiling", "floor" or "model".
         faults: rows that the model failed to answer, with why.
         missing: rows, as (scenario index, seed), that are not recorded yet.
+        question: fingerprint of what was asked, whatever it is judged by (`question`).
 
     Example:
         >>> recording = Recording("runs/mine")                            # doctest: +SKIP
@@ -73,7 +75,7 @@ class Recording:
         self.model, self.role = self.about.model, self.about.role
         self._layout = Layout(self._recorded, self.about.batch_size)
         self._prints = (self._recorded.fingerprint, self.panel.fingerprint)
-        self._truth = TruthParts(self.folders, self._recorded)
+        self.question = question(self._recorded)
         self._home: dict[int, Path] = {}
         self.faults: tuple[RowFault, ...] = ()
         self.missing: tuple[tuple[int, int], ...] = ()
@@ -93,7 +95,7 @@ class Recording:
             self._home[part] = homes[0]
             faults += read_faults(homes[0], part)
         self.faults, self.missing = tuple(faults), tuple(missing)
-        self._truth = TruthParts(self.folders, self._recorded)
+        self._truth = TruthParts(self.folders, self.question)
 
     @property
     def complete(self) -> bool:

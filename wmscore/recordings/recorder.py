@@ -25,7 +25,7 @@ from wmscore.recordings.parts import (
     read_faults,
     write_part,
 )
-from wmscore.recordings.question import check_same
+from wmscore.recordings.question import adopt_frozen, check_same
 from wmscore.recordings.reading import Folders, Recording
 from wmscore.recordings.truth import TruthParts
 from wmscore.recordings.writer import Writer
@@ -187,10 +187,12 @@ def record_shard(
         layout = Layout(panel, batch_size)
         clean_drafts(folder, layout, share)
         start_about(folder, about)
-        create_file(folder / "asked.json", panel.canonical_json() + "\n")
-        check_same(folder, Panel.load(folder / "asked.json"), panel)
+        if not create_file(folder / "asked.json", panel.canonical_json() + "\n"):
+            check_same(folder, Panel.load(folder / "asked.json"), panel)
+        if truth is not None:
+            panel = adopt_frozen(truth.folder, panel, truth.panel)
         truths = prepare_truth(folder, panel, world, layout, share, truth, truth_progress)
-        frozen = freeze(folder, panel, world, layout, truths, truth)
+        frozen = freeze(folder, panel, world, layout, truths)
         run = _Run(folder, frozen, layout, truths, model, teacher_forced, progress)
         return run.all(share, retry_faults)
 

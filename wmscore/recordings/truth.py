@@ -11,8 +11,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from wmscore.files import link_file, sha256_tensor
-from wmscore.manifest import Panel
-from wmscore.recordings.question import question
 from wmscore.rollouts import Rollouts
 
 __all__ = ["TruthParts"]
@@ -23,9 +21,14 @@ _OPEN = 2  # files in memory: the rows of a part may reach into a second one
 class TruthParts:
     """Rendered truth in one or several folders."""
 
-    def __init__(self, folders: Sequence[Path], panel: Panel) -> None:
-        """See which scenarios there are; broken files count as none."""
-        self.question = question(panel)
+    def __init__(self, folders: Sequence[Path], asked: str) -> None:
+        """See which scenarios there are; broken files count as none.
+
+        Args:
+            folders: where to look.
+            asked: the `question` that they answer.
+        """
+        self.question = asked
         self.files: dict[int, Path] = {}
         self._broken: list[str] = []
         self._open: OrderedDict[Path, Rollouts] = OrderedDict()
