@@ -30,6 +30,8 @@ class Capabilities:
         frames_per_call: frames that one call of a chunked model generates, 1 for step models, or
             None where it is any number.
         context_frames: frames that it looks back on.
+        starts_from_frame: it goes on from the given frame; False where it is told a prompt only, so
+            that what follows the given frame shows another place.
         labels: rollouts carry object labels.
         fps: frames per second.
         frame_size: (height, width).
@@ -45,6 +47,7 @@ class Capabilities:
     batch_invariant: bool = True
     frames_per_call: int | None = None
     context_frames: int = 1
+    starts_from_frame: bool = True
     labels: bool = False
     fps: float
     frame_size: tuple[int, int]
