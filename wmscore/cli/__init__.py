@@ -25,7 +25,10 @@ from wmscore.cli import (
 
 __all__ = ["build_parser", "main"]
 
-COMMANDS = (demo, check, replay, ingest, score, compare, aa, calibrate, protocol, weights, doctor)
+COMMANDS = (
+    *(demo, check, replay, ingest, score, compare),
+    *(aa, calibrate, protocol, weights, doctor),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -75,8 +75,8 @@ def _score(args: argparse.Namespace) -> int:
         args.out, results, lambda name, s, seed: by_model[name].row(s, seed), roles=roles
     )
     print_results(console(), results, roles)
-    print_sentences(console(), codec_lines(results))
     print_sentences(console(), [line for recording in recordings for line in recording.summary()])
+    print_sentences(console(), codec_lines(results))
     console().print(f"Evidence: {args.out}")
     return 0
 
