@@ -7,9 +7,9 @@ harness, beside the truth, in memory; `record` writes the rollouts to disk too, 
 wall's, since VizDoom runs in processes of its own; `overhead` is the median over rounds of the time
 beyond that of `bare` in the same round, as a share of it.
 
-For VizDoom, `bare` plays wmscore's games, whose episodes repeat, by hand. `engine` is VizDoom itself
-asked for the picture, labels and objects of each step and nothing else: other rollouts, which say
-what it costs that episodes repeat.
+For VizDoom, `bare` plays wmscore's games, whose episodes repeat, by hand. `engine` is VizDoom
+itself asked for the picture, labels and objects of each step and nothing else: other rollouts,
+which say what it costs that episodes repeat.
 """
 
 from __future__ import annotations
@@ -191,7 +191,6 @@ def measured(
             pass
 
     def on_disk() -> None:
-        shutil.rmtree(folder / "model", ignore_errors=True)
         record(
             folder / "model",
             frozen,
@@ -206,6 +205,7 @@ def measured(
     taken: dict[str, list[float]] = {name: [] for name in providers}
     for turn in range(options.rounds + 1):
         for name, call in providers.items():
+            shutil.rmtree(folder / "model", ignore_errors=True)
             start = time.perf_counter()
             call()
             if turn:  # the first calls are slow

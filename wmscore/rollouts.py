@@ -312,7 +312,9 @@ class Rollouts:
                 raise ValueError(f"truth: scenario {key[0]}, branch {key[1]} is missing")
             index.append(places[key])
         used, where = torch.unique(torch.tensor(index, dtype=torch.int64), return_inverse=True)
-        here = used.to(truth.device)
+        here: slice | Tensor = used.to(truth.device)
+        if len(used) and int(used[-1] - used[0]) == len(used) - 1:
+            here = slice(int(used[0]), int(used[-1]) + 1)  # neighbours: nothing is copied
         reference = truth.frames[here].to(self.device)
         if reference.dtype == torch.uint8 and self.frames.is_floating_point():
             reference = reference.to(self.frames.dtype) / 255

@@ -12,7 +12,6 @@ from wmscore.cli.parsing import Command, read_panel
 
 if TYPE_CHECKING:
     from wmscore.manifest import Panel
-    from wmscore.scores import Scores
 
 __all__ = ["add"]
 
@@ -76,7 +75,7 @@ def _score(args: argparse.Namespace) -> int:
     )
     print_results(console(), results, roles)
     print_sentences(console(), [line for recording in recordings for line in recording.summary()])
-    print_sentences(console(), [*codec_lines(results), *conversion_lines(results)])
+    print_sentences(console(), [*conversion_lines(results), *codec_lines(results)])
     console().print(f"Evidence: {args.out}")
     return 0
 

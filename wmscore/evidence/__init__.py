@@ -5,6 +5,7 @@ from wmscore.evidence.reading import StoredScores, read_scores
 from wmscore.evidence.table import (
     action_table,
     codec_lines,
+    conversion_lines,
     horizon_table,
     ranked,
     summary_table,
@@ -21,6 +22,7 @@ __all__ = [
     "check_folder",
     "choose_traces",
     "codec_lines",
+    "conversion_lines",
     "horizon_table",
     "ranked",
     "read_scores",

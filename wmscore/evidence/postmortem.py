@@ -16,6 +16,7 @@ from wmscore.evidence.shape import shape_lines
 from wmscore.evidence.table import (
     action_table,
     codec_lines,
+    conversion_lines,
     horizon_table,
     summary_table,
     unjudged,
@@ -64,7 +65,8 @@ def postmortem(
     head, body = action_table(results, roles)
     if body:
         lines += ["", "Response to actions (see `actions.json`):", "", *markdown_table(head, body)]
-    lines += ["", *text] if (text := [*unjudged(panel), *codec_lines(results)]) else []
+    text = [*unjudged(panel), *conversion_lines(results), *codec_lines(results)]
+    lines += ["", *text] if text else []
     lines += comparison_lines(report) if report is not None else []
     for scores in results:
         if scores.model not in roles:

@@ -14,11 +14,13 @@ from wmscore.actions import action_summary, takes_no_actions
 from wmscore.evidence.horizons import mean_horizon_cell
 from wmscore.files import atomic_file
 from wmscore.manifest import Panel
+from wmscore.scorer.recorded import CONVERSION
 from wmscore.scores import Scores
 
 __all__ = [
     "action_table",
     "codec_lines",
+    "conversion_lines",
     "horizon_table",
     "ranked",
     "summary_table",
@@ -186,6 +188,15 @@ def unjudged(panel: Panel) -> list[str]:
             f"{boxes}."
         )
     return lines
+
+
+def conversion_lines(results: Sequence[Scores]) -> list[str]:
+    """What was lost of the panel's actions on the way to each model, one sentence for each."""
+    return [
+        f"Actions of {scores.model}, as far as it can take them: {scores.provenance[CONVERSION]}."
+        for scores in results
+        if CONVERSION in scores.provenance
+    ]
 
 
 def codec_lines(results: Sequence[Scores]) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from wmscore.files import create_file
 from wmscore.worlds import WorldModel
 
-__all__ = ["About", "describe_model", "read_about", "start_about"]
+__all__ = ["About", "describe_model", "learned", "read_about", "start_about", "with_learned"]
 
 VERSION = 2
 _FIXED = ("model", "batch_size", "teacher_forced", "role")
@@ -49,17 +49,37 @@ def describe_model(model: WorldModel) -> dict[str, Any]:
     """What a recording says about its model and this installation."""
     from wmscore import __version__
 
-    losses = getattr(model, "conversion_losses", ())
     return {
         "capabilities": asdict(model.capabilities),
-        "conversion_losses": [str(loss) for loss in losses],
-        "codec": getattr(model, "codec", None),
+        **learned(model),
         "versions": {
             "wmscore": __version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
     }
+
+
+def learned(model: WorldModel) -> dict[str, Any]:
+    """What some models know only once they have answered: losses of actions, and their codec."""
+    losses = getattr(model, "conversion_losses", ())
+    return {
+        "conversion_losses": [str(loss) for loss in losses],
+        "codec": getattr(model, "codec", None),
+    }
+
+
+def with_learned(about: About, parts: Iterable[Mapping[str, Any]]) -> About:
+    """A recording with what its parts say that `learned` found.
+
+    The losses that a model tells grow while it answers: of each run the last part counts.
+    """
+    runs = {part["run"]: part for part in parts}
+    losses = dict.fromkeys(loss for part in runs.values() for loss in part["conversion_losses"])
+    codecs = [part["codec"] for part in runs.values() if part["codec"] is not None]
+    facts = {"conversion_losses": list(losses), "codec": codecs[-1] if codecs else None}
+    known = {name: value for name, value in facts.items() if value}
+    return replace(about, facts={**about.facts, **known})
 
 
 def start_about(folder: Path, about: About) -> About:

@@ -23,6 +23,7 @@ __all__ = [
     "is_disk_full",
     "is_finished",
     "read_faults",
+    "read_learned",
     "recorded_rows",
     "write_part",
     "write_report",
@@ -60,6 +61,17 @@ def read_faults(folder: Path, part: int) -> list[RowFault]:
     answered = set(recorded_rows(folder, part))
     faults = [RowFault(**{**line, "reason": Reason[line["reason"].upper()]}) for line in listed]
     return [fault for fault in faults if (fault.scenario, fault.seed) not in answered]
+
+
+def read_learned(folder: Path, part: int) -> dict[str, Any] | None:
+    """What a part's report says that the model had learned by then; None of a broken report."""
+    path = Layout.report(folder, part)
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        found = {name: report[name] for name in ("number", "run", "conversion_losses", "codec")}
+    except (OSError, ValueError, KeyError):
+        return None
+    return found
 
 
 def is_finished(folder: Path, part: int, rows: Sequence[Row]) -> bool:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from wmscore.manifest import Panel, PanelMismatchError
-from wmscore.recordings.about import read_about
+from wmscore.recordings.about import read_about, with_learned
 from wmscore.recordings.layout import Layout
-from wmscore.recordings.parts import is_finished, read_faults, recorded_rows
+from wmscore.recordings.parts import is_finished, read_faults, read_learned, recorded_rows
 from wmscore.recordings.question import question
 from wmscore.recordings.truth import TruthParts
 from wmscore.rollouts import Rollouts
@@ -95,6 +95,9 @@ class Recording:
             self._home[part] = homes[0]
             faults += read_faults(homes[0], part)
         self.faults, self.missing = tuple(faults), tuple(missing)
+        reports = [read_learned(home, part) for part, home in self._home.items()]
+        told = sorted((r for r in reports if r is not None), key=lambda r: r["number"])
+        self.about = with_learned(self.about, told)
         self._truth = TruthParts(self.folders, self.question)
 
     @property

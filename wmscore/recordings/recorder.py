@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 import warnings
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import torch
 
 from wmscore.files import create_file
 from wmscore.manifest import Panel
-from wmscore.recordings.about import About, describe_model, start_about
+from wmscore.recordings.about import About, describe_model, learned, start_about
 from wmscore.recordings.asking import Answer, Ask, ask_rows
 from wmscore.recordings.freezing import freeze, prepare_truth
 from wmscore.recordings.layout import Layout, Shard, clean_drafts, lock_shard
@@ -224,6 +225,7 @@ class _Run:
         self.fingerprint = panel.fingerprint
         self.recorded = Recorded(panel)
         self.done = 0
+        self.run, self.asked = secrets.token_hex(8), 0  # so that reports tell one run's order
         self.size = 0  # bytes of the last part that found no room
 
     def all(self, shard: Shard, retry_faults: bool) -> Recorded:
@@ -262,6 +264,7 @@ class _Run:
         start = time.perf_counter()
         ask: Ask = partial(self.answer, self.panel, self.model, truth)
         answer = ask_rows(ask, wanted)
+        self.asked += 1
         self.recorded.asked += len(wanted)
         report = {
             "part": part,
@@ -269,6 +272,9 @@ class _Run:
             "calls": answer.calls,
             "seconds": round(time.perf_counter() - start, 6),
             **_where(answer),
+            "run": self.run,
+            "number": self.asked,
+            **learned(self.model),
         }
         kept = None if answer.rollouts is None else _own(answer.rollouts)
         answer.rollouts = None

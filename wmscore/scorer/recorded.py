@@ -13,7 +13,10 @@ from wmscore.scorer.codec import behind_codec
 from wmscore.scorer.engine import Scorer
 from wmscore.scores import Scores
 
-__all__ = ["score_recording"]
+__all__ = ["CONVERSION", "score_recording"]
+
+CONVERSION = "conversion of actions"
+"""Of the provenance: what a model was not told of what it was commanded."""
 
 
 class _About(Protocol):
@@ -38,19 +41,12 @@ class RecordedRows(Protocol):
         """Rows that the model failed to answer."""
         ...
 
-    @property
-    def conversion_losses(self) -> Iterable[str]:
-        """What was lost of the panel's actions, as sentences."""
-        ...
-
     def __iter__(self) -> Iterator[Rollouts]:
         """Batches beside the truth."""
         ...
 
 
-def score_recording(
-    recording: RecordedRows, *, codec_floor: bool = True, **scorer: Any
-) -> Scores:
+def score_recording(recording: RecordedRows, *, codec_floor: bool = True, **scorer: Any) -> Scores:
     """Score what `record` wrote; every kind of model goes this one way.
 
     Of a judged model whose capabilities say that it takes no actions the response is n/a (see
@@ -72,8 +68,8 @@ def score_recording(
         judge.update(rollouts)
     judge.add_faults(recording.faults, model=recording.model)
     scores = judge.compute()
-    said = {f"conversion {i}": text for i, text in enumerate(recording.conversion_losses)}
-    scores = replace(scores, provenance=scores.provenance | said)
+    if losses := recording.about.facts.get("conversion_losses"):
+        scores = replace(scores, provenance=scores.provenance | {CONVERSION: "; ".join(losses)})
     if not codec_floor:
         return scores
     return behind_codec(scores, recording, takes_actions=takes_actions, **scorer)

@@ -57,7 +57,15 @@ def test_open_oasis(panel: Path, tmp_path: Path) -> None:
     }
     out = tmp_path / "out"
     assert replay(panel, "wmscore.worlds.oasis:load_open_oasis", out, options) == 0
-    assert Recording(out).model == "open-oasis"
+    recording = Recording(out)
+    assert recording.model == "open-oasis"
+    # Known only once the model was asked, and told wherever the model is judged.
+    losses = recording.about.facts["conversion_losses"]
+    assert any("down" in loss for loss in losses), losses
+    evidence = tmp_path / "evidence"
+    assert main(["score", str(out), "--out", str(evidence)]) == 0
+    said = "Actions of open-oasis, as far as it can take them: " + "; ".join(losses)
+    assert said in (evidence / "postmortem.md").read_text()
 
 
 def test_oasis3(panel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
