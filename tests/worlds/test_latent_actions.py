@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.worlds.tiny_models import genie
 from wmscore.rollouts import Rollouts
 from wmscore.testing import check_world_model, sprite_items
 from wmscore.timeline import Timeline
@@ -34,85 +34,6 @@ NAMES = WORLD.capabilities.action_names
 @pytest.fixture(scope="module")
 def items() -> list[Item]:
     return sprite_items(4, 4, branches=2, world=WORLD)
-
-
-# ---- a double of Genie's shape: every pixel is a token -----------------------------------
-
-
-class Colours:
-    """A codebook of all 8-bit colours: index to code in -1..1."""
-
-    def get_latents_from_indices(self, indices: Tensor, dim: int = -1) -> Tensor:
-        shifts = torch.tensor([16, 8, 0])
-        return ((indices[..., None] >> shifts) & 255) / 127.5 - 1
-
-
-class PixelTokenizer:
-    """Tokens are pixels."""
-
-    def __init__(self, height: int, width: int) -> None:
-        self.quantizer = Colours()
-        self.size = (height, width)
-        self.seen: list[Tensor] = []
-
-    def tokenize(self, frames: Tensor) -> Tensor:
-        self.seen.append(frames)
-        levels = ((frames + 1) * 127.5).round().long().flatten(-2)
-        return (levels[:, :, 0] << 16) + (levels[:, :, 1] << 8) + levels[:, :, 2]
-
-    def detokenize(self, codes: Tensor) -> Tensor:
-        return codes.transpose(-1, -2).unflatten(-1, self.size)
-
-
-class Codes:
-    """Latent actions as codes of bits, as a quantizer of two levels gives them."""
-
-    codebook_size = 8
-
-    def get_latents_from_indices(self, indices: Tensor) -> Tensor:
-        return ((indices[..., None] >> torch.arange(3)) & 1) * 2.0 - 1
-
-
-class SecretDynamics:
-    """Moves the last frame by what the last latent action secretly means."""
-
-    MOVES = ((2, 0), (0, -2), (0, 0), (0, 2), (0, 2), (-2, 0), (-2, -2), (7, 5))
-
-    def __init__(self, size: int, noise: float = 0.0) -> None:
-        self.size, self.noise = size, noise
-        self.contexts: list[int] = []
-
-    def forward_inference(
-        self,
-        context_latents: Tensor,
-        prediction_horizon: int,
-        num_steps: int,
-        index_to_latents_fn: Any,
-        conditioning: Tensor,
-        temperature: float,
-    ) -> Tensor:
-        assert prediction_horizon == 1
-        assert conditioning.shape[:2] == context_latents.shape[:2]
-        self.contexts.append(context_latents.shape[1])
-        bits = (conditioning[:, -1] > 0).long()
-        action = (bits << torch.arange(3)).sum(-1)
-        last = context_latents[:, -1].unflatten(1, (self.size, self.size))
-        moved = torch.stack(
-            [f.roll(self.MOVES[int(a)], (0, 1)) for f, a in zip(last, action, strict=True)]
-        )
-        if temperature:
-            moved = moved + self.noise * torch.randn(moved.shape)
-        return torch.cat([context_latents, moved.flatten(1, 2)[:, None]], 1)
-
-
-def genie(noise: float = 0.0, size: int = SIZE, **options: Any) -> LatentActionModel:
-    options = {"frame_size": (size, size), "fps": 10.0, **options}
-    return LatentActionModel(
-        PixelTokenizer(size, size),
-        SecretDynamics(size, noise),
-        SimpleNamespace(quantizer=Codes()),
-        **options,
-    )
 
 
 def latent_items(items: Sequence[Item], model: LatentActionModel) -> list[Item]:

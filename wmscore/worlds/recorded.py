@@ -54,6 +54,9 @@ class RecordedWorld:
             `Observation.ignore`.
         actions: "check" refuses episodes that were recorded under other actions than commanded,
             as far as they are known; "ignore" takes them all the same.
+        every_script: the model takes no actions, so that its clip of the commanded script is its
+            answer to all scripts of the row. Then it is asked the same panel as models that do take
+            them, and its response is n/a. Never of a true world.
         action_slack: steps by which a recorded action may be off; by default none, and a quarter of
             a second where actions are approximate.
         workers: episodes read at once, by threads; as many as there are cores by default.
@@ -75,6 +78,7 @@ class RecordedWorld:
         first_frame_psnr: float = _CLOSE,
         ignore: Sequence[tuple[int, int, int, int]] = (),
         actions: Literal["check", "ignore"] = "check",
+        every_script: bool = False,
         action_slack: int | None = None,
         workers: int | None = None,
     ) -> None:
@@ -87,6 +91,7 @@ class RecordedWorld:
         self.first_frame_psnr = first_frame_psnr
         self.ignore = tuple(ignore)
         self.actions = actions
+        self.every_script = every_script
         self.workers = workers or os.cpu_count() or 1
         self._action_slack = action_slack
         self._facts = source.facts
@@ -108,13 +113,14 @@ class RecordedWorld:
         than those that were recorded.
         """
         facts = self._facts
+        known = facts.actions != "none" and not self.every_script
         return Capabilities(
-            actions=facts.actions,
-            action_names=facts.action_names,
-            action_units=facts.action_units,
+            actions=facts.actions if known else "none",
+            action_names=facts.action_names if known else (),
+            action_units=facts.action_units if known else (),
             actions_exact=facts.actions_exact,
             seedable=False,
-            prefix_causal=facts.actions == "none" or self.actions == "ignore",
+            prefix_causal=not known or self.actions == "ignore",
             labels=facts.labels,
             fps=facts.fps,
             frame_size=facts.frame_size,
@@ -131,7 +137,9 @@ class RecordedWorld:
         said = list(self._facts.notes)
         if self.resample:
             said.append("frames are held or left out where the panel's rate is another")
-        if self._facts.actions == "none":
+        if self.every_script:
+            said.append("no actions are taken: the commanded script's clip answers every script")
+        elif self._facts.actions == "none":
             said.append("the actions under which the frames were made are not known")
         elif self.actions == "ignore":
             said.append("recorded actions were not compared with the commanded ones")
@@ -171,7 +179,7 @@ class RecordedWorld:
             raise EpisodeError(f"{where}: {error}") from None
         frames, count = episode.frames, min(len(episode.frames), horizon + 1)
         self._check_size(item, frames, where)
-        if self.actions == "check" and episode.actions is not None:
+        if self.actions == "check" and episode.actions is not None and not self.every_script:
             self._check_actions(item, episode.actions[: count - 1], where)
         first, psnr = self._begun(item, frames[:count])
         labels = episode.labels
@@ -184,15 +192,21 @@ class RecordedWorld:
         )
 
     def _key(self, item: Item) -> EpisodeKey:
+        branch = 0 if self.every_script else item.branch
         for name in (item.scenario_id, safe_name(item.scenario_id)):
             for seed in (item.seed, None):
-                if key := self._keys.get((name, seed, item.branch)):
+                if key := self._keys.get((name, seed, branch)):
                     return key
         known = sorted({name for name, _, _ in self._keys})
         raise EpisodeError(
             f"{self.name}: expected an episode for {item_words(item)}, there is none among "
             f"{len(self._keys)} of {', '.join(map(repr, known[:3]))}{', ...' * (len(known) > 3)}"
-            + ("; `Panel.without_actions` asks for commanded scripts only" if item.branch else "")
+            + (
+                "; `Panel.without_actions` asks for commanded scripts only, `every_script` answers "
+                "all with them"
+                if branch
+                else ""
+            )
         )
 
     def _read(self, item: Item, key: EpisodeKey, horizon: int, where: str) -> Episode:
