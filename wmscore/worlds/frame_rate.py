@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -67,6 +68,11 @@ class AtFrameRate:
         """What the other frame rate loses, and what the model itself loses, as sentences."""
         own = tuple(str(loss) for loss in gather_losses(self._lost.values()))
         return own + tuple(getattr(self.model, "conversion_losses", ()))
+
+    @property
+    def codec(self) -> Any:
+        """The model's: how lossy the video is that its frames come from, or None."""
+        return getattr(self.model, "codec", None)
 
     def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
         """Roll the model out `frames_per_action` times as long, and keep every so-manieth frame.
