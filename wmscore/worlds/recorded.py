@@ -20,6 +20,7 @@ from wmscore.episodes import (
 from wmscore.files import safe_name
 from wmscore.rollouts import Rollouts
 from wmscore.video import ahead, constant_rate_index
+from wmscore.worlds.given import item_words
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
 from wmscore.worlds.step import stack_actions
 
@@ -159,7 +160,7 @@ class RecordedWorld:
 
     def _row(self, item: Item, horizon: int) -> _Row:
         key = self._key(item)
-        where = f"{self.name}: {_words(item)}"
+        where = f"{self.name}: {item_words(item)}"
         if item.noise_seed is not None:
             raise ValueError(f"{where}: a recording cannot run again with other randomness")
         try:
@@ -186,7 +187,7 @@ class RecordedWorld:
                     return key
         known = sorted({name for name, _, _ in self._keys})
         raise EpisodeError(
-            f"{self.name}: expected an episode for {_words(item)}, there is none among "
+            f"{self.name}: expected an episode for {item_words(item)}, there is none among "
             f"{len(self._keys)} of {', '.join(map(repr, known[:3]))}{', ...' * (len(known) > 3)}"
             + ("; `Panel.without_actions` asks for commanded scripts only" if item.branch else "")
         )
@@ -276,10 +277,6 @@ class _Row:
     labels: Tensor | None
     valid: Tensor
     psnr: float
-
-
-def _words(item: Item) -> str:
-    return f"scenario {item.scenario_id!r}, seed {item.seed}, branch {item.branch}"
 
 
 def _padded(values: Tensor, count: int) -> Tensor:

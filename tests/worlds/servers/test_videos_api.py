@@ -142,7 +142,7 @@ def test_fields_of_other_servers(ask, items):
     with pytest.raises(ValueError, match=r"seed: the service takes 0\.\.2\^31-1, got -1"):
         service.form(replace(items[0], seed=-1), HORIZON)
     with pytest.raises(
-        ValueError, match="fps: the panel has 10, model 'tiny-video' answers with 8"
+        ValueError, match="is at 10 frames per second, model 'tiny-video' takes 8"
     ):
         service.form(replace(items[0], fps=10.0), HORIZON)
     with pytest.raises(ValueError, match="prompt: scenario 'sprites-0' has none"):
@@ -327,7 +327,7 @@ def test_the_key_comes_from_the_environment(ask, items, monkeypatch):
 
 def test_frames_of_another_size_are_refused(server, ask, items):
     other = replace(items[0], frame=torch.zeros(3, 10, 10, dtype=torch.uint8))
-    with pytest.raises(RowsFailedError, match=r"takes uint8 \[3, 48, 64\].*FitSize"):
+    with pytest.raises(RowsFailedError, match=r"takes frames uint8 \[3, 48, 64\].*FitSize"):
         ask().rollout([other], HORIZON)
     assert not server.jobs
 

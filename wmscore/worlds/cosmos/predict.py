@@ -11,9 +11,8 @@ from torch import Tensor
 from wmscore.files import atomic_folder, safe_name
 from wmscore.manifest import Panel
 from wmscore.rollouts import Rollouts
-from wmscore.timeline import Converter, Loss, Timeline, gather_losses
+from wmscore.timeline import Converter, Loss, Timeline, loss_sentences
 from wmscore.video import write_video
-from wmscore.worlds.chunk_actions import continued
 from wmscore.worlds.cosmos.rows import (
     CosmosExport,
     all_rows,
@@ -23,6 +22,7 @@ from wmscore.worlds.cosmos.rows import (
     write_json,
     write_lines,
 )
+from wmscore.worlds.given import continued
 
 __all__ = ["integrate_poses", "write_predict_annotations", "write_predict_inputs"]
 
@@ -187,7 +187,7 @@ def write_predict_annotations(
                 encoding="h264rgb",
             )
             names.append(name)
-        found = tuple(str(loss) for loss in gather_losses(losses))
+        found = loss_sentences(losses)
         height, width = given[0].shape[-2:]
         write_json(
             draft / "inference_params.json",

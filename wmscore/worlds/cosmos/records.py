@@ -9,8 +9,7 @@ from torch import Tensor
 from wmscore.files import atomic_folder
 from wmscore.manifest import Panel
 from wmscore.rollouts import Rollouts
-from wmscore.timeline import Converter, Loss, Timeline, gather_losses
-from wmscore.worlds.chunk_actions import continued
+from wmscore.timeline import Converter, Loss, Timeline, loss_sentences
 from wmscore.worlds.cosmos.domains import cosmos_domain
 from wmscore.worlds.cosmos.rows import (
     CosmosExport,
@@ -21,6 +20,7 @@ from wmscore.worlds.cosmos.rows import (
     write_json,
     write_lines,
 )
+from wmscore.worlds.given import continued
 
 __all__ = ["write_cosmos3_jsonl"]
 
@@ -118,7 +118,7 @@ def write_cosmos3_jsonl(
                 }
             )
         write_lines(draft / "inputs.jsonl", records)
-        found = tuple(str(loss) for loss in gather_losses(losses))
+        found = loss_sentences(losses)
         write_json(draft / "losses.json", found)
         panel.save(draft / "panel.json")
     return CosmosExport(folder / "inputs.jsonl", tuple(names), found)

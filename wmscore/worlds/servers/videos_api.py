@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wmscore.timeline import Converter, Timeline
+from wmscore.timeline import Converter
 from wmscore.video import Video, VideoError, read_video, to_constant_rate
+from wmscore.worlds.given import check_rate, item_timeline, naming_item
 from wmscore.worlds.protocol import Capabilities, Item
 from wmscore.worlds.row_losses import RowLosses
 from wmscore.worlds.servers.errors import ServiceError
@@ -152,11 +153,8 @@ class VideosService:
     def form(self, item: Item, horizon: int) -> dict[str, object]:
         """The form fields of one row's request, without the image."""
         size, fps = self._capabilities.frame_size, self._capabilities.fps
-        if item.fps is not None and item.fps != fps:
-            raise ValueError(
-                f"fps: the panel has {item.fps:g}, model {self.model!r} answers with {fps:g}; "
-                "expected the same (with resample=True fps may be the panel's)"
-            )
+        hint = "with resample=True fps may be the panel's"
+        check_rate(item, fps, f"model {self.model!r}", hint)
         fields: dict[str, object] = {
             "model": self.model,
             "prompt": self._prompt(item, horizon, fps),
@@ -190,14 +188,8 @@ class VideosService:
             )
         if self.converter is None:
             return prompt
-        timeline = Timeline.of(
-            item.actions[:horizon],
-            item.action_names,
-            units=item.action_units,
-            noop=item.noop,
-            fps=fps,
-        )
-        words = self.converter(timeline)
+        with naming_item(item):
+            words = self.converter(item_timeline(item, fps, horizon))
         self._losses.note(item, words.losses)
         return f"{prompt} {words.value}".strip()
 
