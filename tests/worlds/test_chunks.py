@@ -232,7 +232,7 @@ def test_answers_that_are_none() -> None:
 def test_items_that_it_cannot_take() -> None:
     model, _ = adding(ChunkRule(frames=5))
     items = level_items(SCRIPTS[:1])
-    with pytest.raises(ValueError, match="model 'adder' needs item.frame, 's0' has None"):
+    with pytest.raises(ValueError, match=r"model 'adder' needs item\.frame, 's0' has None"):
         model.rollout([replace(items[0], frame=None)], 2)
     with pytest.raises(ValueError, match=r"takes frames uint8 \[3, 4, 6\].*FitSize"):
         model.rollout([replace(items[0], frame=torch.zeros(3, 4, 4, dtype=torch.uint8))], 2)

@@ -18,6 +18,7 @@ from wmscore.episodes import (
     EpisodeTooShortError,
 )
 from wmscore.files import safe_name
+from wmscore.functional import psnr
 from wmscore.rollouts import Rollouts
 from wmscore.video import ahead, constant_rate_index
 from wmscore.worlds.given import item_words
@@ -171,14 +172,12 @@ class RecordedWorld:
         self._check_size(item, frames, where)
         if self.actions == "check" and episode.actions is not None:
             self._check_actions(item, episode.actions[: count - 1], where)
-        frames, psnr = self._begun(item, frames[:count])
+        frames, closeness = self._begun(item, frames[:count])
         valid = torch.arange(horizon + 1) < min(count, episode.valid or count)
         labels = episode.labels
         if labels is not None:
             labels = _padded(labels[:count], horizon + 1)
-        return _Row(
-            frames=_padded(frames, horizon + 1), labels=labels, valid=valid, psnr=float(psnr)
-        )
+        return _Row(frames=_padded(frames, horizon + 1), labels=labels, valid=valid, psnr=closeness)
 
     def _key(self, item: Item) -> EpisodeKey:
         for name in (item.scenario_id, safe_name(item.scenario_id)):
@@ -264,11 +263,12 @@ class RecordedWorld:
         seen = torch.ones(given.shape[1:], dtype=torch.bool, device=given.device)
         for top, left, bottom, right in self.ignore:
             seen[top:bottom, left:right] = False
-        psnr = [_psnr(frame[:, seen], given[:, seen]) for frame in frames[: 1 + _LATER]]
-        close = psnr[0] >= self.first_frame_psnr and psnr[0] >= max(psnr) - _CLOSER
+        early = frames[: 1 + _LATER]
+        gaps = psnr(early, given.expand_as(early), mask=seen).tolist()
+        close = gaps[0] >= self.first_frame_psnr and gaps[0] >= max(gaps) - _CLOSER
         if self._facts.codec is None or not close:
-            return frames, psnr[0]
-        return torch.cat([given[None], frames[1:]]), psnr[0]
+            return frames, gaps[0]
+        return torch.cat([given[None], frames[1:]]), gaps[0]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -284,11 +284,6 @@ def _padded(values: Tensor, count: int) -> Tensor:
     if len(values) == count:
         return values
     return torch.cat([values, values[-1:].expand(count - len(values), *values.shape[1:])])
-
-
-def _psnr(a: Tensor, b: Tensor) -> float:
-    error = (a.float() - b.float()).square().mean()
-    return float(10 * torch.log10(255.0**2 / error)) if float(error) > 0 else float("inf")
 
 
 def _within(recorded: Tensor, commanded: Tensor, slack: int) -> Tensor:

@@ -15,7 +15,6 @@ from wmscore.worlds.cosmos.rows import (
     CosmosExport,
     all_rows,
     first_frames,
-    row_name,
     write_images,
     write_json,
     write_lines,
@@ -83,8 +82,7 @@ def write_cosmos3_jsonl(
     with atomic_folder(folder) as draft:
         images = write_images(draft, panel, frames)
         (draft / "actions").mkdir()
-        for scenario, seed, branch in all_rows(panel):
-            name = row_name(panel, scenario, seed, branch)
+        for scenario, seed, branch, name in all_rows(panel):
             line = Timeline.of_panel(panel, scenario, branch, fps=fps)
             vectors, lost = _vectors(line, converter, size)
             if vectors.ndim != 2 or vectors.shape[1] != known.width:
