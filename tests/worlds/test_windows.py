@@ -334,18 +334,18 @@ def test_bad_options_are_refused(options: dict[str, object], message: str) -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"frame": None}, "model 'pan' needs item.frame, got None"),
+        ({"frame": None}, "model 'pan' needs item.frame, 's0' has None"),
         (
             {"frame": torch.zeros(3, 16, SIZE, dtype=torch.uint8)},
-            r"takes frames \[3, 32, 32\], got \[3, 16, 32\]; nothing is resized",
+            r"takes frames uint8 \[3, 32, 32\], .*\[3, 16, 32\].*FitSize",
         ),
-        ({"fps": 20.0}, "'s0' is at 20 frames per second, expected the model's 10"),
+        ({"fps": 20.0}, "'s0' is at 20 frames per second, model 'pan' takes 10"),
         ({"actions": torch.tensor([1])}, "the script of 's0' has 1 actions, expected at least"),
         ({"action_names": ("a", "b", "c", "d", "e")}, "'s0', actions: table: expected an entry"),
         ({"noop": None}, "'s0' has no noop, .*pad_action"),
         (
             {"actions": torch.ones(2, 1), "action_names": ("yaw",), "noop": None},
-            "'s0', actions: timeline: ByName needs discrete actions, got continuous",
+            "model 'pan' takes discrete actions, 's0' has continuous ones",
         ),
     ],
 )
@@ -359,7 +359,7 @@ def test_no_items_and_a_model_without_names() -> None:
     with pytest.raises(ValueError, match="items: expected at least one"):
         WindowModel(pan, name="pan", capabilities=ABLE).rollout([], 2)
     able = replace(ABLE, action_names=(), actions="continuous")
-    with pytest.raises(ValueError, match="'s0' has discrete actions, expected continuous ones"):
+    with pytest.raises(ValueError, match="takes continuous actions, 's0' has discrete ones"):
         WindowModel(pan, name="pan", capabilities=able).rollout(plain_items([[1, 2]]), 2)
 
 

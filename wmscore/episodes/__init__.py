@@ -15,7 +15,7 @@ from wmscore.episodes.episode import (
 )
 from wmscore.episodes.lerobot import LeRobotEpisodes
 from wmscore.episodes.minari import MinariEpisodes
-from wmscore.episodes.naming import ClipEntry
+from wmscore.episodes.naming import ROW_PATTERN, ClipEntry, row_name
 from wmscore.episodes.panels import panel_from_episodes
 from wmscore.episodes.robomimic import RobomimicEpisodes
 from wmscore.episodes.seams import SeamDuplicates, drop_frames, seam_duplicates
@@ -24,6 +24,7 @@ from wmscore.episodes.timed import TimedAction, read_timed_script, timed_actions
 from wmscore.episodes.windows import EpisodeWindows, episode_length
 
 __all__ = [
+    "ROW_PATTERN",
     "ArrayEpisodes",
     "ClipCut",
     "ClipEntry",
@@ -49,6 +50,7 @@ __all__ = [
     "read_action_rows",
     "read_timed_script",
     "repeated_frames",
+    "row_name",
     "seam_duplicates",
     "timed_actions",
 ]

@@ -15,7 +15,7 @@ from wmscore.episodes.episode import (
     EpisodeKey,
     SourceFacts,
 )
-from wmscore.episodes.naming import ClipEntry, entries_by_name, read_index
+from wmscore.episodes.naming import ROW_PATTERN, ClipEntry, entries_by_name, read_index
 from wmscore.episodes.timed import read_timed_script, timed_actions
 from wmscore.manifest import ActionSpace
 from wmscore.video import CodecFacts, VideoError, stored_facts
@@ -67,7 +67,7 @@ class ClipFolder:
         folder: str | Path,
         *,
         name: str | None = None,
-        pattern: str = "{scenario}_{seed}_{branch}",
+        pattern: str = ROW_PATTERN,
         fps: float | None = None,
         offset: float = 0.0,
         start_frame: int | None = None,

@@ -18,10 +18,12 @@ from wmscore.episodes import (
     EpisodeTooShortError,
 )
 from wmscore.files import safe_name
+from wmscore.functional import psnr
 from wmscore.rollouts import Rollouts
 from wmscore.video import ahead, constant_rate_index
+from wmscore.worlds.given import item_words
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
-from wmscore.worlds.recorded_rows import RecordedRow, RowBatch, item_words
+from wmscore.worlds.recorded_rows import RecordedRow, RowBatch
 from wmscore.worlds.step import stack_actions
 
 __all__ = ["RecordedWorld"]
@@ -181,14 +183,14 @@ class RecordedWorld:
         self._check_size(item, frames, where)
         if self.actions == "check" and episode.actions is not None and not self.every_script:
             self._check_actions(item, episode.actions[: count - 1], where)
-        first, psnr = self._begun(item, frames[:count])
+        first, closeness = self._begun(item, frames[:count])
         labels = episode.labels
         return RecordedRow(
             frames=frames[:count],
             first=first,
             labels=None if labels is None else labels[:count],
             count=min(count, count if episode.valid is None else episode.valid),
-            psnr=psnr,
+            psnr=closeness,
         )
 
     def _key(self, item: Item) -> EpisodeKey:
@@ -278,22 +280,15 @@ class RecordedWorld:
         if given is None or given.dtype != torch.uint8:
             return None, float("inf") if given is None else float("nan")
         given = given.to(frames.device)
-        near = frames[: 1 + _LATER]
-        if self.ignore:
-            near = near.clone()
-            for top, left, bottom, right in self.ignore:
-                box = (..., slice(top, bottom), slice(left, right))
-                near[box] = given[box]
-        psnr = [_psnr(frame, given) for frame in near]
-        close = psnr[0] >= self.first_frame_psnr and psnr[0] >= max(psnr) - _CLOSER
+        seen = torch.ones(given.shape[1:], dtype=torch.bool, device=given.device)
+        for top, left, bottom, right in self.ignore:
+            seen[top:bottom, left:right] = False
+        early = frames[: 1 + _LATER]
+        gaps = psnr(early, given.expand_as(early), mask=seen).tolist()
+        close = gaps[0] >= self.first_frame_psnr and gaps[0] >= max(gaps) - _CLOSER
         if self._facts.codec is None or not close:
-            return None, psnr[0]
-        return given, psnr[0]
-
-
-def _psnr(a: Tensor, b: Tensor) -> float:
-    error = (a.float() - b).square_().mean()
-    return float(10 * torch.log10(255.0**2 / error)) if float(error) > 0 else float("inf")
+            return None, gaps[0]
+        return given, gaps[0]
 
 
 def _within(recorded: Tensor, commanded: Tensor, slack: int) -> Tensor:

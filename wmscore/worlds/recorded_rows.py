@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from wmscore.episodes import EpisodeError
+from wmscore.worlds.given import item_words
 from wmscore.worlds.protocol import Item
 
-__all__ = ["RecordedRow", "RowBatch", "item_words"]
+__all__ = ["RecordedRow", "RowBatch"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,11 +74,6 @@ class RowBatch:
             _fill(self.labels[place], row.labels)
         self.valid[place, : row.count] = True
         self.psnr[place] = row.psnr
-
-
-def item_words(item: Item) -> str:
-    """Scenario, seed and branch of an item, for errors."""
-    return f"scenario {item.scenario_id!r}, seed {item.seed}, branch {item.branch}"
 
 
 def _fill(row: Tensor, values: Tensor) -> None:
