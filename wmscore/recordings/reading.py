@@ -131,8 +131,8 @@ class Recording:
         Raises:
             ValueError: the row is not in the panel, is a fault, or is not recorded.
         """
-        if (scenario, seed) in self._layout.rows:
-            part = self._layout.rows.index((scenario, seed)) // self._layout.batch_size
+        part = self._layout.part_of(scenario, seed)
+        if part is not None:
             rollouts = self._part(part) if part in self._home else None
             if rollouts is not None:
                 match = (rollouts.scenario == scenario) & (rollouts.seed == seed)

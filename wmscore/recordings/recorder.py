@@ -19,7 +19,8 @@ from wmscore.recordings.about import About, describe_model, learned, start_about
 from wmscore.recordings.asking import Answer, ask_rows, wrong_answer
 from wmscore.recordings.freezing import freeze, prepare_truth
 from wmscore.recordings.keeping import bytes_of, info_in, info_of, unlike
-from wmscore.recordings.layout import Layout, Shard, clean_drafts, lock_shard
+from wmscore.recordings.layout import Layout, Shard, clean_drafts
+from wmscore.recordings.locks import lock_shard
 from wmscore.recordings.parts import (
     has_room,
     is_disk_full,
