@@ -130,9 +130,9 @@ def calibrate_latent_actions(
     confidence = clear[1:].double().mean(0).where(chosen[0].isfinite(), torch.nan)
     sure = (clear[0] & (confidence >= min_confidence)).tolist()
     # Enough draws that the smallest share is below the one that is asked for.
-    turns = max(draws, math.ceil(2 * len(latent_names) / max(1 - min_confidence, 1e-3)))
+    turns = max(draws, math.ceil(2 * len(latent_names) / max(1 - min_confidence, 0.01)))
     chance = chance_of(mine, theirs, scenario, still, turns, seed)
-    lucky = (chance * len(latent_names) > max(1 - min_confidence, 1e-3)).tolist()
+    lucky = (chance * len(latent_names) > max(1 - min_confidence, 0.01)).tolist()
     alike = motion_agreement_of(mine, mine, weights[:1], still)[0]
     assigned, why = assign(latent_names, action_names, agreement[0], alike, sure, lucky)
     return replace(

@@ -195,6 +195,11 @@ class WindowModel:
                 shown = self._shown(state, items, t + 1)
                 if frames is None:
                     frames = self._begin(known, horizon, shown)
+                if shown.dtype != frames.dtype:
+                    raise ValueError(
+                        f"model {self.name!r}, step {t + 1}: expected {frames.dtype} frames as at "
+                        f"the step before, got {shown.dtype}"
+                    )
                 frames[:, t + 1] = shown
                 if not forced:
                     window.append(state)
@@ -228,6 +233,13 @@ class WindowModel:
 
     def _shown(self, state: Tensor, items: Sequence[Item], step: int) -> Tensor:
         """The frame of a state, checked."""
+        if self._encode is None and getattr(state, "dtype", None) != torch.uint8:
+            found = getattr(state, "dtype", type(state).__name__)
+            raise ValueError(
+                f"model {self.name!r}, step {step}: expected uint8 frames as those of the context, "
+                f"got {found}; uint8_frames rounds them, and encode= and decode= keep a context of "
+                "another kind"
+            )
         shown = state if self._decode is None else self._decode(state)
         wanted = (len(items), 3, *self.capabilities.frame_size)
         if tuple(shown.shape) != wanted or not (
