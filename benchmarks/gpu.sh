@@ -60,7 +60,7 @@ declare -A options=([bench_frame_ssim]="" [bench_lpips]="--sides 64 256 --seeds 
   [bench_identity]="--rollouts 16 256 --sides 64 128" [bench_tracking]="--rollouts 16 256"
   [bench_response]="--groups 64 --rounds 5" [bench_first_crossing]="--rounds 5"
   [bench_panels]="--rounds 3 --most-numpy 0 --most-pandas 0" [bench_comparison]="--rounds 3 --alone"
-  [bench_stats]="--rounds 3 --alone --most 1000")
+  [bench_replay]="--rounds 3 --worlds sprites" [bench_stats]="--rounds 3 --alone --most 1000")
 if [ -n "${FUSED_SSIM:-}" ] && step fused-ssim 100 bash -c build_fused_ssim; then
   options[bench_frame_ssim]+=" --fused-ssim $FUSED_SSIM"
 fi
