@@ -4,8 +4,8 @@ Each provider reads the same clips. `decoder` reads file after file with as many
 cores and throws the frames away; `decoders` reads as many files at once as there are cores, each
 with one thread; `ingest` is a recorded world that answers the panel's rows, batch by batch, and
 `resampled` the same of clips with 3 frames for 2 of the panel's, by time. `score` scores batches
-that are in memory, on the device; `one after the other` decodes a batch, then scores it; `overlapped`
-decodes in the background while the batch before is scored. The clock is the wall's.
+that are in memory, on the device; `one after the other` decodes a batch, then scores it;
+`overlapped` decodes in the background while the batch before is scored. The clock is the wall's.
 
 `of_decoders` is frames per second over those of `decoders` in the same round, and for the two last
 rows `of_bound` is the time of the slower of `ingest` and `score` over their own: 1 is perfect where
