@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wmscore.rollouts import Rollouts
+from wmscore.worlds.pixels import float_frames
 from wmscore.worlds.protocol import Capabilities, Item, TeacherForced, WorldModel
 
 __all__ = ["FitSize", "ForcedFitSize"]
@@ -191,7 +192,7 @@ class FitSize:
             return large
         given = item.frame.to(frames.device)
         if frames.is_floating_point():
-            given = given.to(frames.dtype) / 255
+            given = float_frames(given).to(frames.dtype)
         shown = given.expand(len(frames), *given.shape).clone()
         shown[1:, :, top:bottom, left:right] = large[1:]
         return shown

@@ -16,7 +16,7 @@ from wmscore.worlds.oasis.actions import OasisActions
 from wmscore.worlds.oasis.forcing import FrameDenoiser, WindowSampler
 from wmscore.worlds.pixels import float_frames, uint8_frames
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
-from wmscore.worlds.randomness import row_generators
+from wmscore.worlds.randomness import row_generators, row_normal
 from wmscore.worlds.row_losses import RowLosses
 from wmscore.worlds.step import stack_actions
 
@@ -161,7 +161,7 @@ class OpenOasis:
         keep = self.dit.max_frames - 1
         for t in range(1, horizon + 1):
             for i in range((t - 1) * self.frames_per_action + 1, t * self.frames_per_action + 1):
-                noise = self._noise(items, i, context)
+                noise = row_normal(context.shape[2:], row_generators(items, i)).to(self.device)
                 with self._precision():
                     latent = self.sampler.next_latent(context, told[:, : i + 1], noise)
                 context = torch.cat([context, latent[:, None]], 1)[:, -keep:]
@@ -197,13 +197,6 @@ class OpenOasis:
         told = torch.stack(rows)
         # Nothing is known of what produced the given frame; the published code says so by zeros.
         return torch.cat([torch.zeros_like(told[:, :1]), told], 1).to(self.device)
-
-    def _noise(self, items: Sequence[Item], frame: int, like: Tensor) -> Tensor:
-        noise = [
-            torch.randn(like.shape[2:], generator=generator)
-            for generator in row_generators(items, frame)
-        ]
-        return torch.stack(noise).to(self.device)
 
     def _encode(self, frames: Tensor) -> Tensor:
         """`[B, 3, H, W]` pixels to `[B, C, h, w]` latents."""
