@@ -146,7 +146,7 @@ def test_vector_actions(items: list[Item]) -> None:
         )
         for item in items
     ]
-    csgo = DiamondModel(echo, continuous=True, fps=16.0, frame_size=(SIZE, SIZE))
+    csgo = DiamondModel(echo, actions="continuous", fps=16.0, frame_size=(SIZE, SIZE))
     csgo.rollout(vectors, 2)
     assert tuple(echo.act.shape) == (4, 4, 51)
     assert echo.act[:, -2:].equal(torch.stack([item.actions for item in vectors]))

@@ -49,7 +49,7 @@ class OpenOasis:
     Memory: the latents of one window, and the weights; each frame is decoded when it is there.
 
     Example:
-        >>> model = OpenOasis(dit, vae, OasisActions(table))  # doctest: +SKIP
+        >>> model = OpenOasis(dit, vae, converter=OasisActions(table))  # doctest: +SKIP
         >>> check_world_model(model, items, horizon=4).raise_on_failure()  # doctest: +SKIP
     """
 
@@ -57,9 +57,8 @@ class OpenOasis:
         self,
         dit: FrameDenoiser,
         vae: FrameCoder,
-        converter: Converter[Tensor] | None = None,
         *,
-        name: str = "open-oasis",
+        converter: Converter[Tensor] | None = None,
         steps: int = 10,
         stabilisation: int = 15,
         scaling: float = 0.07843137255,
@@ -68,6 +67,7 @@ class OpenOasis:
         frames_per_action: int = 1,
         device: torch.device | str = "cpu",
         half: bool | None = None,
+        name: str = "open-oasis",
     ) -> None:
         """Put the two networks together.
 
@@ -77,7 +77,6 @@ class OpenOasis:
             converter: the panel's actions to `[T * frames_per_action, action_width]`, row t
                 acting between frame t and t + 1 of the networks; by default `OasisActions()`. That
                 the networks count otherwise is the adapter's business.
-            name: of the rollouts.
             steps: DDIM steps per frame.
             stabilisation: noise level that the context is said to have.
             scaling: factor between the autoencoder's latents and the denoiser's.
@@ -88,6 +87,7 @@ class OpenOasis:
             device: where the networks run.
             half: float16 by autocast where the published code has it (encoder and denoiser); by
                 default on CUDA only.
+            name: of the rollouts.
         """
         if frames_per_action < 1:
             raise ValueError(f"frames_per_action: expected at least 1, got {frames_per_action}")
