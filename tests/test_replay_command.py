@@ -12,6 +12,7 @@ from tests.panels import sprite_panel
 from wmscore.cli import main
 from wmscore.cli.models import read_options
 from wmscore.cli.progress import Ticker, time_left
+from wmscore.manifest import Panel
 from wmscore.recordings import Recording
 from wmscore.rollouts import Rollouts
 from wmscore.worlds import Item, SpriteWorld
@@ -138,6 +139,18 @@ def test_options(run: Run) -> None:
     code, _, error = run("replay", "panel.json", "--model", "frozen", "--out", "x", "--set", "a=1")
     assert (code, "'frozen' takes no options" in error) == (2, True)
     assert not Path("x").exists()
+
+
+def test_a_world_of_ones_own_is_found_right_here(run: Run) -> None:
+    """The panel's world is loaded before any model is."""
+    panel = Panel.load("panel.json")
+    data = panel.model_dump()
+    data["contract"]["world"] = "replay_models:Model"
+    Panel.from_dict(data).save("mine.json")
+    sys.modules.pop("replay_models", None)
+    code, out, err = run("replay", "mine.json", "--model", "frozen", "--out", "mine")
+    assert code == 0, err
+    assert "mine" in out
 
 
 def test_check_prints_the_table(run: Run) -> None:

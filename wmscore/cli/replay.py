@@ -6,7 +6,7 @@ import argparse
 
 from wmscore.cli.models import ANCHORS, add_options, find_model, needs_world, read_options
 from wmscore.cli.output import print_sentences
-from wmscore.cli.parsing import Command, read_panel
+from wmscore.cli.parsing import Command, import_from_here, read_panel
 from wmscore.cli.progress import Ticker
 
 __all__ = ["add"]
@@ -61,6 +61,7 @@ def _replay(args: argparse.Namespace) -> int:
     from wmscore.recordings.parts import is_disk_full
     from wmscore.worlds.load import load_world
 
+    import_from_here()
     panel, shard = read_panel(args.panel), _shard(args.shard)
     truth = Recording(args.truth) if args.truth else None
     # With a truth the world need not be installed here, unless the model is made of it.

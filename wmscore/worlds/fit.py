@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wmscore.rollouts import Rollouts
+from wmscore.worlds.pixels import float_frames
 from wmscore.worlds.protocol import Capabilities, Item, TeacherForced, WorldModel
 
 __all__ = ["FitSize", "ForcedFitSize"]
@@ -207,7 +208,7 @@ class FitSize:
         given = item.frame.to(frames.device)
         begun = _psnr(frames[0], self._there(given[None])[0]) >= self.first_frame_psnr
         if frames.is_floating_point():
-            given = given.to(frames.dtype) / 255
+            given = float_frames(given).to(frames.dtype)
         shown = given.expand(len(frames), *given.shape).clone()
         first = 1 if begun else 0
         shown[first:, :, top:bottom, left:right] = large[first:]

@@ -13,6 +13,7 @@ from wmscore.rollouts import Rollouts
 from wmscore.timeline import Converter
 from wmscore.worlds.action_intake import ActionIntake
 from wmscore.worlds.given import given_frames
+from wmscore.worlds.pixels import float_frames
 from wmscore.worlds.protocol import Capabilities, Item, WorldModel, item_keys
 from wmscore.worlds.randomness import row_generators
 from wmscore.worlds.step import stack_actions
@@ -255,7 +256,7 @@ class WindowModel:
         """Frames 0..T of the dtype that the model shows, with those that are known."""
         shape = (known.shape[0], horizon + 1, *known.shape[2:])
         frames = torch.empty(shape, dtype=shown.dtype, device=shown.device)
-        unit = known if shown.dtype == torch.uint8 else known.to(torch.float32) / 255
+        unit = known if shown.dtype == torch.uint8 else float_frames(known)
         frames[:, : known.shape[1]] = unit.to(shown.dtype)
         return frames
 
