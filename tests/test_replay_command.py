@@ -26,7 +26,8 @@ from wmscore.worlds import SpriteWorld
 class Model:
     name = "mine"
 
-    def __init__(self, size=16, darker=0, fail_in=-1, interrupt_in=-1):
+    def __init__(self, size=16, darker=0, fail_in=-1, interrupt_in=-1, exit_in=-1, code=0):
+        self.exit_in, self.code = exit_in, code
         self.world = SpriteWorld(size, size)
         self.capabilities = self.world.capabilities
         self.darker, self.fail_in, self.interrupt_in = darker, fail_in, interrupt_in
@@ -35,6 +36,8 @@ class Model:
         scenarios = {item.scenario for item in items}
         if self.interrupt_in in scenarios:
             raise KeyboardInterrupt
+        if self.exit_in in scenarios:
+            raise SystemExit(self.code)
         if self.fail_in in scenarios:
             raise RuntimeError("out of luck")
         rollouts = self.world.rollout(items, horizon)
@@ -92,6 +95,23 @@ def test_an_interrupted_run_says_how_to_go_on(run: Run) -> None:
     assert "mine: 4 of 6 rows are not recorded" in said
     assert run(*REPLAY, "--out", "r")[0] == 0
     assert Recording("r").complete
+
+
+@pytest.mark.parametrize("code", ["0", "2", "null", '"no licence"'])
+def test_a_model_that_ends_the_process_is_no_success(run: Run, code: str) -> None:
+    """Whatever exit code it wishes for: not all rows are recorded."""
+    found, said, _ = run(*REPLAY, "--out", "r", "--set", "exit_in=1", "--set", f"code={code}")
+    assert found == 1
+    assert "The model ended the run (SystemExit" in said
+    assert "r keeps what is finished; the same command goes on." in said
+    assert len(Recording("r").missing) == 4
+
+
+def test_a_polite_kill_is_none_of_the_model(run: Run) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*REPLAY, "--out", "r", "--set", "exit_in=1", "--set", "code=143")
+    assert caught.value.code == 143
+    assert len(Recording("r").missing) == 4
 
 
 def test_a_row_that_fails_leaves_evidence_of_the_others(run: Run) -> None:
