@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import inspect
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +70,16 @@ def names() -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("TINY_KEY", "")  # put back after the example sets it
-    yield
+    monkeypatch.setenv("TINY_KEY", "key-123")  # put back after an example sets it
 
 
 def run(heading: str, names: dict[str, Any], ran: dict[str, int]) -> None:
     """Run a section once, and those first that it builds on."""
     for module in NEEDS.get(heading, []):
-        pytest.importorskip(module)
+        if importlib.util.find_spec(module) is None:  # MuJoCo must not be imported before its world
+            pytest.skip(f"not installed: {module}")
     if heading in ran:
         return
     start = "" if heading == "" else BEFORE.get(heading, "")
@@ -97,7 +97,7 @@ def test_a_section_runs(heading: str, names: dict[str, Any], ran: dict[str, int]
     try:
         run(heading, names, ran)
     except RuntimeError as error:
-        if "OpenGL" not in str(error):
+        if "cannot draw here" not in str(error):
             raise
         pytest.skip(str(error))
     assert ran[heading] >= 1
