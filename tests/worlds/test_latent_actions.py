@@ -23,6 +23,7 @@ from wmscore.worlds import (
     calibrate_latent_actions,
     item_keys,
 )
+from wmscore.worlds.latent_assignment import chance_of, motion_effects
 from wmscore.worlds.latent_meaning import describe_response
 from wmscore.worlds.step import stack_actions
 
@@ -192,10 +193,54 @@ def test_what_a_model_cannot_do_stays_unassigned(items: list[Item]) -> None:
     assert slow.gain[0, NAMES.index("left")] == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_blind_model_has_a_noop_at_best(items: list[Item]) -> None:
-    blind = calibrate_latent_actions(Secret(*[("noop", 1.0)] * 3), items, WORLD)
-    assert blind.mapping == {"noop": "latent-0"}
-    assert blind.why[1:] == ("does the same as latent-0",) * 2
+@pytest.mark.parametrize("always", ["noop", "left"])
+def test_a_blind_model_has_no_action(items: list[Item], always: str) -> None:
+    blind = calibrate_latent_actions(Secret(*[(always, 1.0)] * 3), items, WORLD)
+    assert blind.mapping == {}
+    assert blind.why == ("all latent actions do the same: the model does not react to them",) * 3
+
+
+def test_motion_in_random_directions_is_no_action() -> None:
+    """A model that moves as fast as an action does, but each time another way."""
+    still, count, names = 0.02, 8, 5
+    theirs = torch.zeros(names, 4, dtype=torch.float64)
+    theirs[1:, :2] = torch.tensor([(2, 0), (-2, 0), (0, 2), (0, -2)])
+    for scenarios in (3, 6):
+        lucky = 0
+        for seed in range(40):
+            generator = torch.Generator().manual_seed(seed)
+            angle = torch.rand(scenarios, count, generator=generator) * 2 * torch.pi
+            mine = torch.zeros(scenarios, count, 4, dtype=torch.float64)
+            mine[..., 0], mine[..., 1] = 2 * angle.sin(), 2 * angle.cos()
+            fields = motion_effects(mine, theirs.expand(scenarios, -1, -1), 0, (48, 48))[:2]
+            chance = chance_of(*fields, torch.arange(scenarios), still, 400, 0)
+            lucky += bool((chance * count <= 0.05).any())
+        assert lucky <= 6  # of 40, at a rate of 5 %
+
+
+class Slanted(Secret):
+    """Its last latent action moves right and up, right and down, or right, by the scenario."""
+
+    WAYS = ("right+up", "right", "right")
+
+    def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
+        parts = []
+        for item in items:
+            self.meaning = (*self.meaning[:-1], (self.WAYS[item.scenario], 1.0))
+            parts.append(super().rollout([item], horizon))
+        return Rollouts.concat(parts)
+
+
+def test_few_scenarios_may_agree_by_chance(items: list[Item]) -> None:
+    three = [item for item in items if item.scenario < 3]
+    ways = ("left", "up", "down", "noop", "left", "up", "down", "right")
+    found = calibrate_latent_actions(Slanted(*((way, 1.0) for way in ways)), three, WORLD)
+    assert found.why[7] == "like 'right', which may be chance in so few scenarios"
+    assert "right" not in found.mapping
+    assert float(found.confidence[7]) > 0.95  # drawn anew, it agrees nearly every time
+    assert found.chance[3].isnan()  # moves nothing, which no direction makes
+    assert float(found.chance[0]) < 0.005 < float(found.chance[7])
+    assert found.to_dict()["latent"][7]["chance"] == pytest.approx(float(found.chance[7]))
 
 
 def test_actions_that_move_nothing_cannot_be_told_apart(items: list[Item]) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,18 @@ import torch
 from torch import Tensor
 
 from wmscore.extras import require
-from wmscore.video.facts import CodecFacts, Video, VideoError, is_lossy
+from wmscore.video.container import (
+    Packets,
+    check_whole,
+    codec_facts,
+    expected_text,
+    open_video,
+    stream_length,
+    video_stream,
+)
+from wmscore.video.facts import Video, VideoError
 
-__all__ = ["packet_times", "probe_video", "read_with_pyav", "stored_facts"]
+__all__ = ["probe_video", "read_with_pyav"]
 
 _MOST_AHEAD = 512  # a header may promise any number of frames
 
@@ -40,21 +48,9 @@ class _Buffer:
         self.count += 1
 
     def taken(self) -> Tensor:
-        """What was appended, without room to spare."""
+        """What was appended, without much room to spare."""
         frames = self.tensor[: self.count]
-        return frames if self.count == len(self.tensor) else frames.clone()
-
-
-@dataclass
-class _Packets:
-    """What went through the decoder."""
-
-    count: int = 0
-    size: int = 0
-    first: bytes = b""
-    broken: str = ""
-    readable: int = 0
-    times: list[float] = field(default_factory=list)
+        return frames if self.count >= 0.9 * len(self.tensor) else frames.clone()
 
 
 def read_with_pyav(
@@ -68,12 +64,12 @@ def read_with_pyav(
 ) -> Video:
     """See `read_video`; on the CPU."""
     av = require("av", "harness")
-    packets, times = _Packets(), list[float]()
-    with _open(av, path) as container:
-        stream = _video_stream(container, path)
+    packets, times = Packets(), list[float]()
+    with open_video(av, path) as container:
+        stream = video_stream(container, path)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
-        kept = _Buffer(frames or max(stream.frames - start, 0) if until is None else 0)
+        kept = _Buffer(_expected_count(stream, start, frames, since, until))
         rotation, last_end = 0, 0.0
         zero = float((stream.start_time or 0) * stream.time_base)
         if since is not None and since > 0:
@@ -117,11 +113,11 @@ def read_with_pyav(
         if packets.broken and whole:
             raise VideoError(
                 f"{path}: broken after {packets.readable} frames ({packets.broken})"
-                f"{_expected(stream)}",
+                f"{expected_text(stream)}",
                 packets.readable,
             )
         if whole:
-            _check_whole(path, stream, container, packets, last_end)
+            check_whole(path, stream, container, packets, last_end)
         if frames is not None and len(kept) < frames:
             raise VideoError(
                 f"{path}: expected at least {start + frames} frames{_asked(0, since, until)}, "
@@ -132,7 +128,7 @@ def read_with_pyav(
             raise VideoError(
                 f"{path}: expected at least one frame{_asked(start, since, until)}", seen
             )
-        facts = _facts(container, stream, packets, rotation)
+        facts = codec_facts(container, stream, packets, rotation)
         fps, tick = facts.fps, float(stream.time_base)
     pixels = kept.taken()
     if rotation:
@@ -146,60 +142,6 @@ def read_with_pyav(
     )
 
 
-def packet_times(path: str | Path) -> tuple[Tensor, CodecFacts]:
-    """Seconds of all frames from the start of the video stream, without decoding them.
-
-    Raises:
-        VideoError: the file ends before its header says.
-    """
-    av = require("av", "harness")
-    packets = _Packets()
-    with _open(av, path) as container:
-        stream = _video_stream(container, path)
-        zero = float((stream.start_time or 0) * stream.time_base)
-        last_end = 0.0
-        try:
-            for packet in container.demux(stream):
-                if not packet.size:
-                    continue
-                packets.first = packets.first or bytes(packet)
-                packets.count += 1
-                packets.size += packet.size
-                if packet.is_discard:
-                    continue
-                if packet.pts is None or packet.is_corrupt:
-                    raise VideoError(
-                        f"{path}: broken after {packets.readable} frames{_expected(stream)}",
-                        packets.readable,
-                    )
-                time = float(packet.pts * stream.time_base) - zero
-                packets.times.append(time)
-                packets.readable += 1
-                length = float((packet.duration or 0) * stream.time_base)
-                last_end = max(last_end, time + length)
-        except av.FFmpegError as error:
-            raise VideoError(
-                f"{path}: broken after {packets.readable} frames ({error.strerror})"
-                f"{_expected(stream)}",
-                packets.readable,
-            ) from None
-        packets.times.sort()
-        _check_whole(path, stream, container, packets, last_end)
-        if not packets.times:
-            raise VideoError(f"{path}: expected at least one frame, got none")
-        facts = _facts(container, stream, packets, 0)
-    return torch.tensor(packets.times, dtype=torch.float64), facts
-
-
-def stored_facts(path: str | Path) -> CodecFacts:
-    """How a file is stored, over its whole length, without decoding it.
-
-    Raises:
-        VideoError: the file cannot be read, or ends before its header says.
-    """
-    return packet_times(path)[1]
-
-
 def probe_video(path: str | Path) -> Video:
     """The first frame alone, and how the file is stored.
 
@@ -209,34 +151,7 @@ def probe_video(path: str | Path) -> Video:
     return read_with_pyav(path, frames=1, threads=1)
 
 
-def _open(av: Any, path: str | Path) -> Any:
-    if not Path(path).is_file():
-        raise VideoError(f"{path}: expected a video file, there is none")
-    try:
-        return av.open(str(path), metadata_errors="replace")
-    except av.FFmpegError as error:
-        size = Path(path).stat().st_size
-        raise VideoError(
-            f"{path}: cannot be opened as a video ({error.strerror}); it may be cut off or of "
-            f"another kind, at {size} bytes"
-        ) from None
-
-
-def _video_stream(container: Any, path: str | Path) -> Any:
-    # A cover picture is a video stream too, of one frame.
-    streams = [s for s in container.streams.video if not _is_cover(s)]
-    if not streams:
-        raise VideoError(f"{path}: expected a video stream, there is none")
-    if streams[0].codec_context is None:
-        raise VideoError(f"{path}: no decoder for its codec here")
-    return streams[0]
-
-
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition.value & 0x400)  # AV_DISPOSITION_ATTACHED_PIC
-
-
-def _decoded(av: Any, container: Any, stream: Any, packets: _Packets) -> Iterator[Any]:
+def _decoded(av: Any, container: Any, stream: Any, packets: Packets) -> Iterator[Any]:
     """Frames in the order of showing; ends, and says so, where the file is broken."""
     try:
         for packet in container.demux(stream):
@@ -263,58 +178,18 @@ def _decoded(av: Any, container: Any, stream: Any, packets: _Packets) -> Iterato
                 yield frame
 
 
-def _expected(stream: Any) -> str:
-    if stream.frames:
-        return f"; expected {stream.frames} frames by its header"
-    length = _length(stream)
-    return "" if length is None else f"; expected {length:.3g} s by its header"
-
-
-def _length(stream: Any) -> float | None:
-    """Seconds of the video stream by the header, or None where it does not say."""
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    if text := stream.metadata.get("DURATION"):  # Matroska: 00:00:01.250000000
-        hours, minutes, seconds = text.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return None
-
-
-def _check_whole(
-    path: str | Path, stream: Any, container: Any, packets: _Packets, last_end: float
-) -> None:
-    """Refuse a file that ends before its header says."""
-    length = _length(stream)
-    if length is None and container.duration and not container.streams.audio:
-        length = container.duration / 1e6
-    if length is None or not packets.times:
-        return
-    times = packets.times
-    gap = max((b - a for a, b in itertools.pairwise(times)), default=0.0)
-    rate = float(stream.average_rate or stream.guessed_rate or 1)
-    if last_end < length - 1.5 * max(gap, 1 / rate):
-        raise VideoError(
-            f"{path}: ends after {packets.readable} frames, at {last_end:.3g} s{_expected(stream)}",
-            packets.readable,
-        )
-
-
-def _facts(container: Any, stream: Any, packets: _Packets, rotation: int) -> CodecFacts:
-    context = stream.codec_context
-    pixels = packets.count * context.width * context.height
-    rate = stream.average_rate or stream.guessed_rate
-    return CodecFacts(
-        container=container.format.name,
-        codec=context.codec.canonical_name,
-        pixel_format=context.pix_fmt or "unknown",
-        width=context.width,
-        height=context.height,
-        fps=float(rate) if rate else 0.0,
-        bits_per_pixel=8 * packets.size / pixels,
-        lossy=is_lossy(context.codec.canonical_name, context.pix_fmt or "", packets.first),
-        rotation=rotation,
-        audio=bool(container.streams.audio),
-    )
+def _expected_count(
+    stream: Any, start: int, frames: int | None, since: float | None, until: float | None
+) -> int:
+    """About how many frames will be kept, and a few more."""
+    if frames is not None:
+        return frames
+    rate = float(stream.average_rate or stream.guessed_rate or 30)
+    length = stream_length(stream)
+    end = min(e for e in (until, length, math.inf) if e is not None)
+    if math.isinf(end):
+        return 0
+    return max(int((end - (since or 0.0)) * rate) + 2 - start, 0)
 
 
 def _size(picture: Tensor) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -18,9 +18,12 @@ from wmscore.episodes import (
     EpisodeTooShortError,
 )
 from wmscore.files import safe_name
+from wmscore.functional import psnr
 from wmscore.rollouts import Rollouts
 from wmscore.video import ahead, constant_rate_index
+from wmscore.worlds.given import item_words
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
+from wmscore.worlds.recorded_rows import RecordedRow, RowBatch
 from wmscore.worlds.step import stack_actions
 
 __all__ = ["RecordedWorld"]
@@ -147,27 +150,29 @@ class RecordedWorld:
     def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
         """Read the episode of each item, several at once."""
         actions = stack_actions(items, horizon)
-        rows = list(
-            ahead(
-                lambda item: self._row(item, horizon), items, workers=min(self.workers, len(items))
-            )
-        )
-        labels = [row.labels for row in rows]
+        batch = RowBatch(self.name, items, horizon)
+
+        def answer(place: int) -> None:
+            batch.put(place, self._row(items[place], horizon))
+
+        workers = min(self.workers, len(items))
+        for _ in ahead(answer, range(len(items)), workers=workers, depth=0):
+            pass
         return Rollouts(
-            frames=torch.stack([row.frames for row in rows]),
-            labels=None if any(m is None for m in labels) else torch.stack(labels),  # type: ignore[arg-type]
-            valid=torch.stack([row.valid for row in rows]),
+            frames=batch.frames,
+            labels=batch.labels,
+            valid=batch.valid,
             actions=actions,
             model=self.name,
-            info={"first_frame_psnr": torch.tensor([row.psnr for row in rows]).double()},
+            info={"first_frame_psnr": batch.psnr},
             **item_keys(items),
         )
 
     # ---- one row -------------------------------------------------------------------------
 
-    def _row(self, item: Item, horizon: int) -> _Row:
+    def _row(self, item: Item, horizon: int) -> RecordedRow:
         key = self._key(item)
-        where = f"{self.name}: {_words(item)}"
+        where = f"{self.name}: {item_words(item)}"
         if item.noise_seed is not None:
             raise ValueError(f"{where}: a recording cannot run again with other randomness")
         try:
@@ -178,13 +183,14 @@ class RecordedWorld:
         self._check_size(item, frames, where)
         if self.actions == "check" and episode.actions is not None and not self.every_script:
             self._check_actions(item, episode.actions[: count - 1], where)
-        frames, psnr = self._begun(item, frames[:count])
-        valid = torch.arange(horizon + 1) < min(count, episode.valid or count)
+        first, closeness = self._begun(item, frames[:count])
         labels = episode.labels
-        if labels is not None:
-            labels = _padded(labels[:count], horizon + 1)
-        return _Row(
-            frames=_padded(frames, horizon + 1), labels=labels, valid=valid, psnr=float(psnr)
+        return RecordedRow(
+            frames=frames[:count],
+            first=first,
+            labels=None if labels is None else labels[:count],
+            count=min(count, count if episode.valid is None else episode.valid),
+            psnr=closeness,
         )
 
     def _key(self, item: Item) -> EpisodeKey:
@@ -195,7 +201,7 @@ class RecordedWorld:
                     return key
         known = sorted({name for name, _, _ in self._keys})
         raise EpisodeError(
-            f"{self.name}: expected an episode for {_words(item)}, there is none among "
+            f"{self.name}: expected an episode for {item_words(item)}, there is none among "
             f"{len(self._keys)} of {', '.join(map(repr, known[:3]))}{', ...' * (len(known) > 3)}"
             + (
                 "; `Panel.without_actions` asks for commanded scripts only, `every_script` answers "
@@ -268,44 +274,21 @@ class RecordedWorld:
                 "all the same"
             )
 
-    def _begun(self, item: Item, frames: Tensor) -> tuple[Tensor, float]:
-        """The frames with the given one first where the codec alone explains the difference."""
+    def _begun(self, item: Item, frames: Tensor) -> tuple[Tensor | None, float]:
+        """The given frame where the codec alone explains how the first one differs, or None."""
         given = item.frame
         if given is None or given.dtype != torch.uint8:
-            return frames, float("inf") if given is None else float("nan")
+            return None, float("inf") if given is None else float("nan")
         given = given.to(frames.device)
         seen = torch.ones(given.shape[1:], dtype=torch.bool, device=given.device)
         for top, left, bottom, right in self.ignore:
             seen[top:bottom, left:right] = False
-        psnr = [_psnr(frame[:, seen], given[:, seen]) for frame in frames[: 1 + _LATER]]
-        close = psnr[0] >= self.first_frame_psnr and psnr[0] >= max(psnr) - _CLOSER
+        early = frames[: 1 + _LATER]
+        gaps = psnr(early, given.expand_as(early), mask=seen).tolist()
+        close = gaps[0] >= self.first_frame_psnr and gaps[0] >= max(gaps) - _CLOSER
         if self._facts.codec is None or not close:
-            return frames, psnr[0]
-        return torch.cat([given[None], frames[1:]]), psnr[0]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Row:
-    frames: Tensor
-    labels: Tensor | None
-    valid: Tensor
-    psnr: float
-
-
-def _words(item: Item) -> str:
-    return f"scenario {item.scenario_id!r}, seed {item.seed}, branch {item.branch}"
-
-
-def _padded(values: Tensor, count: int) -> Tensor:
-    """The last one again up to `count`."""
-    if len(values) == count:
-        return values
-    return torch.cat([values, values[-1:].expand(count - len(values), *values.shape[1:])])
-
-
-def _psnr(a: Tensor, b: Tensor) -> float:
-    error = (a.float() - b.float()).square().mean()
-    return float(10 * torch.log10(255.0**2 / error)) if float(error) > 0 else float("inf")
+            return None, gaps[0]
+        return given, gaps[0]
 
 
 def _within(recorded: Tensor, commanded: Tensor, slack: int) -> Tensor:
