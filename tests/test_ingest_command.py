@@ -114,6 +114,18 @@ def test_without_actions_the_response_is_not_applicable(
     assert len(faults) == 4
     assert "`Panel.without_actions` asks for commanded scripts only" in faults[0].message
 
+    # Or one clip answers all scripts of its row: the same panel, and a response that is n/a.
+    assert run("ingest", *arguments, "--every-script", "--out", tmp_path / "every") == 0
+    every = Recording(tmp_path / "every")
+    assert every.panel.fingerprint == Recording(folder / "truth").panel.fingerprint
+    assert all(row.equal(every.row(0, 0).frames[0]) for row in every.row(0, 0).frames)
+    capsys.readouterr()
+    assert run("score", folder / "truth", tmp_path / "every", "--no-codec-floor",
+               "--out", tmp_path / "both") == 0  # fmt: skip
+    assert "n/a: takes no actions" in " ".join(capsys.readouterr().out.split())
+    both = {scores.model: scores for scores in read_scores(tmp_path / "both").results}
+    assert both["clips"].axes["action_response"].undefined().keys() == {"no_actions"}
+
 
 def test_one_bad_clip_is_a_fault_of_its_row(
     scene: tuple[Path, Panel, Rollouts], capsys: pytest.CaptureFixture[str], tmp_path: Path

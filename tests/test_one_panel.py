@@ -34,9 +34,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 STEPS = ("DIAMOND's shape", "Genie's shape, calibrated", "open-oasis' shape")
 SERVED = ("Oasis 3 client, server here", "videos API client, server here")
-FEW = (*STEPS, "GameNGen's shape", "gymnasium environment", *SERVED, "WanImageToVideoPipeline")
+FEW = (*STEPS, "gymnasium environment", *SERVED, "WanImageToVideoPipeline")
 ALL = (
     *FEW,
+    "GameNGen's shape",
     "Cosmos2VideoToWorldPipeline",
     "Cosmos2_5_PredictBasePipeline",
     "Cosmos3OmniPipeline, forward dynamics",

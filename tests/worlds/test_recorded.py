@@ -303,3 +303,24 @@ def test_nothing_is_promised_about_actions_that_are_not_known(clips: Path) -> No
     model = RecordedWorld(ClipFolder(clips))
     assert model.capabilities.actions == "none"
     assert "the actions under which the frames were made are not known" in model.conversion_losses
+
+
+def test_a_clip_may_answer_every_script(
+    scene: tuple[Panel, Rollouts], clips: Path, tmp_path: Path
+) -> None:
+    """Of a model that takes no actions, and only if it is said to take none."""
+    for path in clips.glob("*_0.mkv"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    items = items_of(scene)
+    source = ClipFolder(tmp_path)
+    with pytest.raises(EpisodeError, match=r"branch 1.*`every_script` answers all"):
+        RecordedWorld(source).rollout(items, 8)
+    world = RecordedWorld(source, every_script=True)
+    assert world.capabilities.actions == "none"
+    rolled = world.rollout(items, 8)
+    for row, item in zip(rolled.frames, items, strict=True):
+        commanded = scene[1].frames[[i.branch == 0 and i.scenario == item.scenario
+                                     for i in items].index(True)]  # fmt: skip
+        assert torch.equal(row, commanded)
+    assert any("answers every script" in said for said in world.conversion_losses)
+    check_world_model(world, items, 8).raise_on_failure()

@@ -389,7 +389,7 @@ def test_frames_of_two_kinds_are_not_mixed() -> None:
     message = r"'m', step 1: expected uint8 frames as those of the context, got torch\.float32; "
     with pytest.raises(ValueError, match=message):
         model.rollout(items, 2)
-    with pytest.raises(ValueError, match="step 1: expected uint8 frames .*, got NoneType"):
+    with pytest.raises(ValueError, match=r"step 1: expected uint8 frames .*, got NoneType"):
         WindowModel(lambda *_: None, name="m", capabilities=ABLE).rollout(items, 2)  # type: ignore[arg-type, return-value]
     kinds = iter([torch.uint8, torch.float32])
     moody = WindowModel(

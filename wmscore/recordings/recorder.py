@@ -332,8 +332,8 @@ class _Run:
                 return None
             fresh = Rollouts.concat([known, fresh])
         place = {row: i for i, row in enumerate(rows)}
-        keys = zip(fresh.scenario.tolist(), fresh.seed.tolist(), fresh.branch.tolist(), strict=True)
-        order = [(place[s, seed], branch) for s, seed, branch in keys]
+        scripts = (fresh.scenario.tolist(), fresh.seed.tolist(), fresh.branch.tolist())
+        order = [(place[s, seed], branch) for s, seed, branch in zip(*scripts, strict=True)]
         return fresh[sorted(range(len(order)), key=order.__getitem__)]
 
     def _written(self, rows: int, asked: list[Row], size: int, error: BaseException | None) -> None:
