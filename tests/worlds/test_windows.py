@@ -340,7 +340,7 @@ def test_bad_options_are_refused(options: dict[str, object], message: str) -> No
         ({"frame": None}, "model 'pan' needs item.frame, got None"),
         (
             {"frame": torch.zeros(3, 16, SIZE, dtype=torch.uint8)},
-            r"takes frames \[3, 32, 32\], got \[3, 16, 32\]; nothing is resized",
+            r"takes frames \[3, 32, 32\], got \[3, 16, 32\]; wmscore\.worlds\.FitSize",
         ),
         ({"fps": 20.0}, "'s0' is at 20 frames per second, expected the model's 10"),
         ({"actions": torch.tensor([1])}, "the script of 's0' has 1 actions, expected at least"),
@@ -390,7 +390,7 @@ def test_frames_of_two_kinds_are_not_mixed() -> None:
     message = r"'m', step 1: expected uint8 frames as those of the context, got torch\.float32; "
     with pytest.raises(ValueError, match=message):
         model.rollout(items, 2)
-    with pytest.raises(ValueError, match="step 1: expected uint8 frames .*, got NoneType"):
+    with pytest.raises(ValueError, match=r"step 1: expected uint8 frames .*, got NoneType"):
         WindowModel(lambda *_: None, name="m", capabilities=ABLE).rollout(items, 2)  # type: ignore[arg-type, return-value]
     kinds = iter([torch.uint8, torch.float32])
     moody = WindowModel(

@@ -65,7 +65,10 @@ class ChunkActions:
             line = item_timeline(item, self._fps)
             key = (item.panel, item.scenario, item.branch)
             asked = self._at_rate(line.with_actions(line.actions[:horizon]))
-            self._losses[key] = self._convert(asked).losses
+            try:
+                self._losses[key] = self._convert(asked).losses
+            except ValueError as error:
+                raise ValueError(f"items: {item.scenario_id!r}, actions: {error}") from error
             scripts.append(self._at_rate(continued(line, horizon + ahead)))
         return scripts
 

@@ -204,8 +204,13 @@ class ServerModel:
         return found
 
     def _row(self, item: Item, horizon: int, stopped: threading.Event) -> Tensor:
-        size = self.capabilities.frame_size
+        size, fps = self.capabilities.frame_size, self.capabilities.fps
         assert item.frame is not None
+        if item.fps is not None and item.fps != fps:
+            raise ValueError(
+                f"fps: the panel has {item.fps:g}, model {self.name!r} answers with {fps:g}; "
+                "expected the same"
+            )
         if item.frame.dtype != torch.uint8 or tuple(item.frame.shape) != (3, *size):
             raise ValueError(
                 f"frame: model {self.name!r} takes uint8 {[3, *size]}, got {item.frame.dtype} "
