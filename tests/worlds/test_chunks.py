@@ -182,7 +182,7 @@ def test_a_converter_makes_the_actions_and_its_losses_are_counted_once() -> None
     for _ in range(2):  # asked for again, nothing more is lost
         model.rollout([*items, replace(items[0], seed=8)], 4)
     assert adder.calls[0].actions[0][:, 0].tolist() == [1, 2, 1, 2]
-    assert model.conversion_losses == ("up: clipped at 2 steps, by up to 7 number: to 0..2",)
+    assert model.conversion_losses == ("up: clipped at 2 steps, by up to 7: to 0..2",)
 
 
 def test_the_contract_of_a_chunked_model() -> None:
