@@ -118,13 +118,21 @@ class Resample:
         return (Loss("resampled", name, int(apart.sum()), float(gap.max()), unit, text),)
 
 
+def _ratio(old: float, new: float) -> Fraction:
+    """New steps per old one, exactly."""
+    times = round(max(new / old, old / new))
+    if abs(max(new / old, old / new) - times) < 1e-9 * times:  # whole multiples of any rate
+        return Fraction(times) if new >= old else Fraction(1, times)
+    # 23.976 is 24000 / 1001 to a millionth: the clocks are exact fractions of it.
+    rates = [Fraction(rate).limit_denominator(100_000) for rate in (old, new)]
+    return rates[1] / rates[0]
+
+
 class _Overlap:
     """Which new steps cover which old ones, and for how much of an old step."""
 
     def __init__(self, steps: int, old: float, new: float) -> None:
-        # 23.976 is 24000 / 1001 to a millionth: the clocks are exact fractions of it.
-        rates = [Fraction(rate).limit_denominator(100_000) for rate in (old, new)]
-        self.ratio = rates[1] / rates[0]  # new steps per old one
+        self.ratio = _ratio(old, new)  # new steps per old one
         self.steps = steps
         self.count = math.ceil(steps * self.ratio)
         pairs, shares = [], []
