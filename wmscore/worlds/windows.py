@@ -156,13 +156,14 @@ class WindowModel:
                 not have, or the model predicts what is no frame.
         """
         first = given_frames(items, self.capabilities.frame_size, f"model {self.name!r}")
-        return self._drive(items, first[:, None], horizon)
+        return self._drive(items, first[:, None], horizon, field="frame")
 
     def predict_next(
         self, items: Sequence[Item], reference_frames: Tensor, horizon: int
     ) -> Rollouts:
         """Predict each frame from the true frames before it, all as far back as K."""
-        return self._drive(items, reference_frames[:, :horizon], horizon, forced=True)
+        known = reference_frames[:, :horizon]
+        return self._drive(items, known, horizon, field="reference_frames", forced=True)
 
     def continue_from(self, items: Sequence[Item], history: Tensor, horizon: int) -> Rollouts:
         """Roll out after a true history: its frames are given, all after them are predicted.
@@ -174,14 +175,20 @@ class WindowModel:
             raise ValueError(
                 f"history: expected 1..{horizon} frames before the horizon, got {history.shape[1]}"
             )
-        return self._drive(items, history, horizon)
+        return self._drive(items, history, horizon, field="history")
 
     def _drive(
-        self, items: Sequence[Item], known: Tensor, horizon: int, *, forced: bool = False
+        self,
+        items: Sequence[Item],
+        known: Tensor,
+        horizon: int,
+        *,
+        field: str,
+        forced: bool = False,
     ) -> Rollouts:
         """Frames that are known are given; with `forced` they are predicted, all but frame 0."""
         given = self._intake.actions(items, horizon).to(self.device)
-        self._check_frames(items, known, "reference_frames" if forced else "history")
+        self._check_frames(items, known, field)
         known = known.to(self.device)
         known_steps = known.shape[1] - 1
         window = _Window(self, items, known[:, 0], given)
@@ -226,7 +233,7 @@ class WindowModel:
         if tuple(frames.shape[2:]) != wanted:
             raise ValueError(
                 f"{field}: model {self.name!r} takes frames {list(wanted)}, got "
-                f"{list(frames.shape[2:])}; nothing is resized here"
+                f"{list(frames.shape[2:])}; wmscore.worlds.FitSize fits panels of another size"
             )
 
     def _states(self, frames: Tensor) -> Tensor:

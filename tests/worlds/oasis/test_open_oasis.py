@@ -188,6 +188,16 @@ def test_predictions_see_the_true_frames(model: OpenOasis, items: list[Item]) ->
     assert not torch.equal(forced.frames[:, 2], own.frames[:, 2])
 
 
+def test_true_frames_of_another_kind(model: OpenOasis, items: list[Item]) -> None:
+    height, width = model.capabilities.frame_size
+    for frames in (
+        torch.zeros(2, 3, 3, height, width),
+        torch.zeros(2, 3, 3, height, width - 1, dtype=torch.uint8),
+    ):
+        with pytest.raises(ValueError, match=r"reference_frames: expected uint8 frames \[n, C"):
+            model.predict_next(items[:2], frames, 2)
+
+
 def test_several_frames_per_action(items: list[Item]) -> None:
     """A panel of 10 frames per second: half of each turn twice, every second frame is shown."""
     dit, vae = networks()
@@ -263,7 +273,7 @@ class BlowsUp(SmallDiT):
 
 
 def test_what_is_no_number_is_an_error(items: list[Item]) -> None:
-    with pytest.raises(ValueError, match="expected finite values"):
+    with pytest.raises(ValueError, match=r"'open-oasis': expected finite values .* rows \[0\] of"):
         OpenOasis(BlowsUp(), networks()[1], converter=CONVERTER, steps=2).rollout(items[:1], 2)
 
 

@@ -14,7 +14,7 @@ from wmscore.timeline import Converter
 from wmscore.worlds.given import check_rate, given_frames, item_timeline, naming_item
 from wmscore.worlds.oasis.actions import OasisActions
 from wmscore.worlds.oasis.forcing import FrameDenoiser, WindowSampler
-from wmscore.worlds.pixels import float_frames, uint8_frames
+from wmscore.worlds.pixels import float_frames, rounded_frames
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
 from wmscore.worlds.randomness import row_generators, row_normal
 from wmscore.worlds.row_losses import RowLosses
@@ -144,7 +144,18 @@ class OpenOasis:
         """Generate each frame with the true frames before it as context.
 
         With several frames per action, those in between stay the model's own.
+
+        Raises:
+            ValueError: true frames of another size or type than the model's, besides what `rollout`
+                raises.
         """
+        wanted = (len(items), 3, *self._capabilities.frame_size)
+        found = (reference_frames.shape[0], *reference_frames.shape[2:])
+        if reference_frames.dtype != torch.uint8 or found != wanted:
+            raise ValueError(
+                f"reference_frames: expected uint8 frames [n, C, H, W] = {list(wanted)} each, "
+                f"got {reference_frames.dtype} {list(reference_frames.shape)}"
+            )
         return self._drive(items, horizon, lambda t: reference_frames[:, t])
 
     @torch.no_grad()
@@ -210,7 +221,7 @@ class OpenOasis:
     def _decode(self, latents: Tensor) -> Tensor:
         """`[B, C, h, w]` latents to uint8 pixels; what lies outside is cut off, as published."""
         pixels = self.vae.decode(latents.flatten(2).transpose(1, 2) / self.scaling)
-        return uint8_frames(pixels, low=-1.0, clamp=True)
+        return rounded_frames(pixels, self.name, low=-1.0, high=1.0, clamp=True)
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         if not self.half:
