@@ -181,7 +181,7 @@ def test_answers_of_another_shape(items: list[Item], answer: object, message: st
 
 
 def test_panels_of_another_frame_rate(items: list[Item]) -> None:
-    with pytest.raises(RowsFailedError, match="fps: the panel has 12, model 'echo' answers with"):
+    with pytest.raises(RowsFailedError, match="is at 12 frames per second, model 'echo' takes 10"):
         ServerModel(Echo()).rollout([replace(items[0], fps=12.0)], 4)
 
 
