@@ -39,7 +39,6 @@ def test_the_largest_context_that_there_are_frames_for() -> None:
         ({"frames": 9, "contexts": ()}, "contexts: expected ascending sizes"),
         ({"frames": 9, "contexts": (2,)}, "smallest context is 2; pad_start=True"),
         ({"frames": 9, "multiple": (0, 1)}, "multiple: expected"),
-        ({"frames": 9, "frames_per_action": 0}, "frames_per_action: expected at least 1, got 0"),
         ({"frames": 9, "rows": 0}, "rows: expected at least 1 or None, got 0"),
     ],
 )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wmscore.testing import check_world_model
 from wmscore.timeline import ByTable, Conversion, SameVector, Timeline
-from wmscore.worlds import Chunk, ChunkModel, ChunkRule, Item
+from wmscore.worlds import AtFrameRate, Chunk, ChunkModel, ChunkRule, Item
 
 SIZE = (4, 6)
 
@@ -58,10 +58,8 @@ class Adder:
 
 def adding(rule: ChunkRule, **options: Any) -> tuple[ChunkModel, Adder]:
     adder = Adder(rule)
-    model = ChunkModel(
-        adder, rule, name="adder", fps=10.0, frame_size=SIZE, actions="continuous", **options
-    )
-    return model, adder
+    fields = {"name": "adder", "fps": 10.0, "frame_size": SIZE, "actions": "continuous"}
+    return ChunkModel(adder, rule, **fields | options), adder
 
 
 def expected(items: Sequence[Item], horizon: int) -> Tensor:
@@ -124,12 +122,12 @@ def test_past_the_end_of_a_script_the_noop_or_the_last_action_is_commanded() -> 
     ]
 
 
-def test_a_model_of_three_times_the_frame_rate_holds_each_action() -> None:
+def test_a_model_of_three_times_the_frame_rate_behind_the_panels() -> None:
     # Turns are shared out, what is a plain number is held.
     for unit, each in (("degree", 1.0), ("number", 3.0)):
-        model, adder = adding(ChunkRule(frames=5, frames_per_action=3))
+        model, adder = adding(ChunkRule(frames=5), fps=30.0)
         items = level_items([[3, 6, 9]], action_units=(unit,))
-        found = model.rollout(items, 3)
+        found = AtFrameRate(model, 10.0).rollout(items, 3)
         assert found.frames[0, :, 0, 0, 0].tolist() == [
             10,
             *(10 + 3 * each * total for total in (1, 3, 6)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wmscore.timeline import Conversion, Converter, Resample, Timeline
+from wmscore.timeline import Conversion, Converter, Timeline
 from wmscore.worlds.given import (
     check_kind,
     check_rate,
@@ -30,11 +30,10 @@ class ChunkActions:
         names: tuple[str, ...],
         units: tuple[str, ...],
         converter: Converter[Any] | None,
-        frames_per_action: int,
         fps: float,
         who: str,
     ) -> None:
-        """Take actions of a kind through `converter`, for a model at `fps * frames_per_action`.
+        """Take actions of a kind through `converter`, for a model at `fps`.
 
         Without a converter actions go by name; `who` names the model in errors.
         """
@@ -44,7 +43,7 @@ class ChunkActions:
             raise ValueError("converter: expected one for a model that takes actions as words")
         self._kind, self._own = kind, converter is None
         self._converter = converter or default_converter(kind, names, units)
-        self._repeat, self._fps, self._who = frames_per_action, fps, who
+        self._fps, self._who = fps, who
         self._losses = RowLosses()
 
     @property
@@ -53,7 +52,7 @@ class ChunkActions:
         return self._losses.sentences()
 
     def scripts(self, items: Sequence[Item], horizon: int, ahead: int) -> list[Timeline] | None:
-        """Each row's script at the model's frame rate, or None for a model without actions.
+        """Each row's script, or None for a model without actions.
 
         A script that ends before `horizon + ahead` is continued by its no-op; without one the last
         action is held.
@@ -72,9 +71,9 @@ class ChunkActions:
                 check_kind(item, self._kind, self._who)
             with naming_item(item):
                 line = item_timeline(item, self._fps)
-                asked = self._at_rate(line.with_actions(line.actions[:horizon]))
+                asked = line.with_actions(line.actions[:horizon])
                 self._losses.note(item, self._convert(asked).losses)
-            scripts.append(self._at_rate(continued(line, horizon + ahead)))
+            scripts.append(continued(line, horizon + ahead))
         return scripts
 
     def of_chunk(
@@ -87,11 +86,6 @@ class ChunkActions:
             self._convert(script.with_actions(script.actions[start : start + count])).value
             for script in scripts
         )
-
-    def _at_rate(self, line: Timeline) -> Timeline:
-        if self._repeat == 1:
-            return line
-        return Resample(line.fps * self._repeat)(line).value  # a whole multiple loses nothing
 
     def _convert(self, line: Timeline) -> Conversion[Any]:
         if self._converter is None:

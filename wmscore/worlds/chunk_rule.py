@@ -19,9 +19,6 @@ class ChunkRule:
             given frame and later ones five.
         echo: the answer begins with the context (as its autoencoder shows it); it is dropped.
         multiple: (k, b): frame counts of an answer are k * a + b, such as (4, 1) for 1, 5, 9, ...
-        frames_per_action: frames that the model generates while one action of the panel is held,
-            where it runs at that many times the panel's frame rate. The frame at the end of each
-            action is kept.
         rows: most rows of one call, or None for all of a batch.
         pad_start: where even the smallest context is longer than what there is, repeat the given
             frame before itself. Otherwise that is refused.
@@ -38,7 +35,6 @@ class ChunkRule:
     contexts: tuple[int, ...] = (1,)
     echo: bool = True
     multiple: tuple[int, int] = (1, 0)
-    frames_per_action: int = 1
     rows: int | None = None
     pad_start: bool = False
 
@@ -55,10 +51,6 @@ class ChunkRule:
         step, offset = self.multiple
         if step < 1 or offset < 0:
             raise ValueError(f"multiple: expected (k, b) with k >= 1, b >= 0, got {self.multiple}")
-        if self.frames_per_action < 1:
-            raise ValueError(
-                f"frames_per_action: expected at least 1, got {self.frames_per_action}"
-            )
         if self.rows is not None and self.rows < 1:
             raise ValueError(f"rows: expected at least 1 or None, got {self.rows}")
         if self.frames is None:
@@ -95,7 +87,6 @@ class ChunkRule:
 
     @property
     def ahead(self) -> int:
-        """Most actions of a panel that a call may need beyond the horizon."""
+        """Most actions that a call may need beyond the horizon."""
         step, offset = self.multiple
-        most = self.frames or step + offset + self.contexts[-1]
-        return -(-most // self.frames_per_action) + 1
+        return (self.frames or step + offset + self.contexts[-1]) + 1

@@ -96,8 +96,7 @@ class ChunkModel:
                 floating point in [0, 1].
             rule: how many frames a call takes and gives.
             name: short name.
-            fps: frames per second of the answer: the panel's. The model runs at
-                `fps * rule.frames_per_action`.
+            fps: frames per second that it generates; `AtFrameRate` shows it at a panel's lower one.
             frame_size: (height, width) of what it takes and gives. A panel of another size needs
                 `FitSize`.
             actions: the kind of action that it takes, as `Capabilities.actions`.
@@ -121,7 +120,6 @@ class ChunkModel:
             names=action_names,
             units=action_units,
             converter=converter,
-            frames_per_action=rule.frames_per_action,
             fps=fps,
             who=f"model {name!r}",
         )
@@ -178,21 +176,20 @@ class ChunkModel:
         first = given_frames(items, self._capabilities.frame_size, f"model {self.name!r}")
         first = first.to(self._device)
         rows, rule = len(items), self.rule
-        wanted = horizon * rule.frames_per_action
-        shown = first.new_empty((rows, wanted + 1, *first.shape[1:]))
+        shown = first.new_empty((rows, horizon + 1, *first.shape[1:]))
         shown[:, 0] = first
         scripts = self._actions.scripts(items, horizon, rule.ahead)
         gaps = torch.zeros(rows)
         done, call = 1, 0
-        while done <= wanted:
+        while done <= horizon:
             size = rule.context(done)
             context = shown[:, max(0, done - size) : done]
             if context.shape[1] < size:
                 padding = context[:, :1].expand(-1, size - context.shape[1], -1, -1, -1)
                 context = torch.cat([padding, context], 1)
-            answer = rule.answer(size, wanted + 1 - done)
+            answer = rule.answer(size, horizon + 1 - done)
             fresh = rule.new_frames(size, answer)
-            kept = min(fresh, wanted + 1 - done)
+            kept = min(fresh, horizon + 1 - done)
             for start in range(0, rows, rule.rows or rows):
                 part = slice(start, min(rows, start + (rule.rows or rows)))
                 chunk = Chunk(
@@ -202,7 +199,7 @@ class ChunkModel:
                     generators=tuple(row_generators(items[part], call, device=self._device)),
                     frames=answer,
                     call=call,
-                    fps=self._capabilities.fps * rule.frames_per_action,
+                    fps=self._capabilities.fps,
                 )
                 frames = self._ask(chunk)
                 if rule.echo and call == 0:
@@ -212,7 +209,7 @@ class ChunkModel:
                 shown[part, done : done + kept] = frames[:, answer - fresh :][:, :kept]
             done, call = done + kept, call + 1
         return Rollouts(
-            frames=shown[:, :: rule.frames_per_action].contiguous(),
+            frames=shown,
             actions=commanded.to(shown.device),
             info={"echo_gap": gaps} if rule.echo else {},
             model=self.name,

@@ -22,7 +22,8 @@ class AtFrameRate:
 
     What is held (discrete actions, buttons) is held over all of them; increments (degrees, metres,
     pixels) are shared out, so that the way is the same. The frames between are not shown, so there
-    are no one-step predictions: nobody knows the true frames between.
+    are no one-step predictions: nobody knows the true frames between. (`OpenOasis` can go on from
+    true frames all the same, and counts `frames_per_action` itself.)
 
     Example:
         >>> from wmscore.testing import sprite_items

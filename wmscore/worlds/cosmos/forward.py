@@ -51,7 +51,6 @@ class Cosmos3Model(ChunkModel):
         action_names: tuple[str, ...] = (),
         action_units: tuple[str, ...] = (),
         converter: Converter[Tensor] | None = None,
-        frames_per_action: int = 1,
         call: Mapping[str, Any] | None = None,
         name: str | None = None,
     ) -> None:
@@ -63,7 +62,7 @@ class Cosmos3Model(ChunkModel):
             frame_size: (height, width) of the panel's frames. The answer has the size of the given
                 frame, if that fits into the tier's canvas and divides by the autoencoder's factor;
                 otherwise wrap the model in `FitSize`.
-            fps: frames per second of the panel; by default as published for the domain.
+            fps: frames per second; by default as published for the domain.
             chunk: actions per call; by default as published for the domain.
             resolution_tier: 256, 480, 704 or 720, which chooses the canvas.
             view_point: "ego_view", "third_person_view", "wrist_view" or "concat_view".
@@ -73,7 +72,6 @@ class Cosmos3Model(ChunkModel):
             action_units: their units.
             converter: from the panel's actions to `[N, width]` in the model's own normalised
                 space. None takes vectors of that width as they are.
-            frames_per_action: see `ChunkRule`.
             call: arguments of every call, over the published ones (30 steps, no guidance, no
                 system prompt).
             name: by default `cosmos3-` and the domain.
@@ -97,7 +95,6 @@ class Cosmos3Model(ChunkModel):
             ChunkRule(
                 frames=chunk + 1,
                 multiple=(int(getattr(pipe, "vae_scale_factor_temporal", 4)), 1),
-                frames_per_action=frames_per_action,
                 rows=1,
             ),
             name=name or f"cosmos3-{domain}",

@@ -45,7 +45,6 @@ class DiffusersModel(ChunkModel):
         contexts: Sequence[int] = (1,),
         echo: bool = True,
         multiple: tuple[int, int] | None = None,
-        frames_per_action: int = 1,
         rows: int | None = 1,
         pad_start: bool = False,
         prompt: str | None = None,
@@ -64,8 +63,8 @@ class DiffusersModel(ChunkModel):
 
         Args:
             pipe: the pipeline.
-            fps: frames per second of the panel; the pipeline, if it takes a frame rate, is told
-                this times `frames_per_action`, unless `call` says another.
+            fps: frames per second that it generates, and is told, if it takes a frame rate, unless
+                `call` says another. `AtFrameRate` shows the model at a panel's lower rate.
             frame_size: (height, width) of the panel's frames, which the pipeline must answer in.
                 Wrap the model in `FitSize` where its native size is another.
             frames: frames of one call, the echoed context included; None asks for the whole
@@ -79,7 +78,6 @@ class DiffusersModel(ChunkModel):
             echo: see `ChunkRule`; pipelines answer with the frames that they were shown first.
             multiple: (k, b) of legal frame counts k * a + b; by default (the temporal compression
                 of the pipeline's autoencoder, 1) where it is known.
-            frames_per_action: see `ChunkRule`.
             rows: rows of one call. One by default, since many image pipelines take one image per
                 call whatever their prompts; None for all rows of a batch.
             pad_start: see `ChunkRule`.
@@ -132,10 +130,9 @@ class DiffusersModel(ChunkModel):
                 f"contexts: {own} encodes {ratio} frames as one after the first, expected sizes of "
                 f"{ratio} a + 1, got {strays}: of the last frames it would see nothing"
             )
-        rate = fps * frames_per_action
-        if inputs.whole_rate and inputs.rate not in self._call and not rate.is_integer():
+        if inputs.whole_rate and inputs.rate not in self._call and not float(fps).is_integer():
             raise ValueError(
-                f"fps: {own} takes whole frames per second, got {rate:g}; "
+                f"fps: {own} takes whole frames per second, got {fps:g}; "
                 f"call={{{inputs.rate!r}: ...}} says what it is told"
             )
         super().__init__(
@@ -145,7 +142,6 @@ class DiffusersModel(ChunkModel):
                 contexts=tuple(contexts),
                 echo=echo,
                 multiple=multiple or ((ratio, 1) if ratio > 1 else (1, 0)),
-                frames_per_action=frames_per_action,
                 rows=rows,
                 pad_start=pad_start,
             ),
