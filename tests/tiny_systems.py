@@ -192,7 +192,7 @@ def open_oasis(stack: ExitStack) -> WorldModel:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         vae = SmallVAE(size=(SIZE, SIZE))
-    return OpenOasis(dit, vae, OasisActions(MINECRAFT), steps=2, frames_per_action=2)
+    return OpenOasis(dit, vae, converter=OasisActions(MINECRAFT), steps=2, frames_per_action=2)
 
 
 # ---- services on this machine ------------------------------------------------------------
@@ -228,7 +228,7 @@ def videos_api(stack: ExitStack) -> WorldModel:
         frame_size=(SIZE, SIZE),
         seconds=None,
         frames_field="num_frames",
-        frame_multiple=(4, 1),
+        multiple=(4, 1),
         seed_field="seed",
         poll_seconds=0.01,
     )

@@ -176,7 +176,7 @@ class RecordedWorld:
         if item.noise_seed is not None:
             raise ValueError(f"{where}: a recording cannot run again with other randomness")
         try:
-            episode = self._read(item, key, horizon, where)
+            episode = self._read(item, key, horizon)
         except EpisodeError as error:
             raise EpisodeError(f"{where}: {error}") from None
         frames, count = episode.frames, min(len(episode.frames), horizon + 1)
@@ -211,7 +211,7 @@ class RecordedWorld:
             )
         )
 
-    def _read(self, item: Item, key: EpisodeKey, horizon: int, where: str) -> Episode:
+    def _read(self, item: Item, key: EpisodeKey, horizon: int) -> Episode:
         fps = self._facts.fps
         rate = item.fps or fps
         if abs(rate - fps) <= 1e-3 * rate:

@@ -20,7 +20,7 @@ from wmscore.worlds.protocol import Item
 __all__ = ["Cosmos3Model"]
 
 # As published for action-conditioned calls.
-_CALL = {"num_inference_steps": 30, "guidance_scale": 1.0, "use_system_prompt": False}
+PUBLISHED_CALL = {"num_inference_steps": 30, "guidance_scale": 1.0, "use_system_prompt": False}
 
 
 class Cosmos3Model(ChunkModel):
@@ -91,7 +91,7 @@ class Cosmos3Model(ChunkModel):
         assert fps is not None
         self._tier, self._view = resolution_tier, view_point
         self._prompt = prompt if prompt is not None else self.domain.prompt
-        self._call = {**_CALL, **(call or {})}
+        self._call = {**PUBLISHED_CALL, **(call or {})}
         super().__init__(
             self._generate_frames,
             ChunkRule(

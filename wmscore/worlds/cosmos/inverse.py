@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wmscore.timeline import Converter, Timeline
 from wmscore.worlds.cosmos.domains import cosmos_domain
-from wmscore.worlds.cosmos.forward import _CALL, action_condition
+from wmscore.worlds.cosmos.forward import PUBLISHED_CALL, action_condition
 from wmscore.worlds.diffusion.model import pil_images
 from wmscore.worlds.pixels import uint8_frames
 from wmscore.worlds.randomness import contained_randomness
@@ -125,7 +125,7 @@ class CosmosActionRecogniser:
             )
         self._chunk, self._fps, self._prompt, self._seed = chunk, fps, prompt, seed
         self._codebook, self._tier, self._view = codebook, resolution_tier, view_point
-        self._call = {**_CALL, **(call or {})}
+        self._call = {**PUBLISHED_CALL, **(call or {})}
         self._name = name or f"cosmos3-inverse-{domain}"
 
     @property
