@@ -12,6 +12,7 @@ from tests.panels import sprite_panel
 from wmscore.cli import main
 from wmscore.cli.models import read_options
 from wmscore.cli.progress import Ticker, time_left
+from wmscore.manifest import Panel
 from wmscore.recordings import Recording
 from wmscore.rollouts import Rollouts
 from wmscore.worlds import Item, SpriteWorld
@@ -25,7 +26,8 @@ from wmscore.worlds import SpriteWorld
 class Model:
     name = "mine"
 
-    def __init__(self, size=16, darker=0, fail_in=-1, interrupt_in=-1):
+    def __init__(self, size=16, darker=0, fail_in=-1, interrupt_in=-1, exit_in=-1, code=0):
+        self.exit_in, self.code = exit_in, code
         self.world = SpriteWorld(size, size)
         self.capabilities = self.world.capabilities
         self.darker, self.fail_in, self.interrupt_in = darker, fail_in, interrupt_in
@@ -34,6 +36,8 @@ class Model:
         scenarios = {item.scenario for item in items}
         if self.interrupt_in in scenarios:
             raise KeyboardInterrupt
+        if self.exit_in in scenarios:
+            raise SystemExit(self.code)
         if self.fail_in in scenarios:
             raise RuntimeError("out of luck")
         rollouts = self.world.rollout(items, horizon)
@@ -93,6 +97,23 @@ def test_an_interrupted_run_says_how_to_go_on(run: Run) -> None:
     assert Recording("r").complete
 
 
+@pytest.mark.parametrize("code", ["0", "2", "null", '"no licence"'])
+def test_a_model_that_ends_the_process_is_no_success(run: Run, code: str) -> None:
+    """Whatever exit code it wishes for: not all rows are recorded."""
+    found, said, _ = run(*REPLAY, "--out", "r", "--set", "exit_in=1", "--set", f"code={code}")
+    assert found == 1
+    assert "The model ended the run (SystemExit" in said
+    assert "r keeps what is finished; the same command goes on." in said
+    assert len(Recording("r").missing) == 4
+
+
+def test_a_polite_kill_is_none_of_the_model(run: Run) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*REPLAY, "--out", "r", "--set", "exit_in=1", "--set", "code=143")
+    assert caught.value.code == 143
+    assert len(Recording("r").missing) == 4
+
+
 def test_a_row_that_fails_leaves_evidence_of_the_others(run: Run) -> None:
     assert run("replay", "panel.json", "--model", "world", "--out", "truth")[0] == 0
     for scenario in range(3):
@@ -138,6 +159,18 @@ def test_options(run: Run) -> None:
     code, _, error = run("replay", "panel.json", "--model", "frozen", "--out", "x", "--set", "a=1")
     assert (code, "'frozen' takes no options" in error) == (2, True)
     assert not Path("x").exists()
+
+
+def test_a_world_of_ones_own_is_found_right_here(run: Run) -> None:
+    """The panel's world is loaded before any model is."""
+    panel = Panel.load("panel.json")
+    data = panel.model_dump()
+    data["contract"]["world"] = "replay_models:Model"
+    Panel.from_dict(data).save("mine.json")
+    sys.modules.pop("replay_models", None)
+    code, out, err = run("replay", "mine.json", "--model", "frozen", "--out", "mine")
+    assert code == 0, err
+    assert "mine" in out
 
 
 def test_check_prints_the_table(run: Run) -> None:

@@ -135,7 +135,7 @@ BAD: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"actions": np.array([0, 3])}, {"action_names": NAMES}, r"expected actions 0\.\.2 .*0\.\.3"),
     ({"actions": np.array(["a", "b"])}, {}, "actions: expected integers or floats"),
     ({"actions": np.array([None, 1])}, {}, "holds pickled objects"),
-    ({}, {"action_names": ["x"]}, r"expected actions \[N, 1\] for \['x'\], got \[2, 2\]"),
+    ({}, {"action_names": ["x"]}, r"action_names: expected 2, got \['x'\]"),
     ({}, {"labels": "ids"}, "expected 'ids' in"),
     ({}, {"fps": 0}, "fps: expected above 0, got 0"),
     ({}, {"align": "later"}, "align: expected one of"),

@@ -81,7 +81,7 @@ def test_cameras_and_conventions_are_named(root: Path) -> None:
         ({"align": "before"}, "align: expected one of"),
         ({"action": "torque"}, "action: expected one of .*got 'torque'"),
         ({"columns": ["torque"]}, "columns: expected one of"),
-        ({"action_names": ["x"]}, r"action_names: expected 2 for 'action', got \['x'\]"),
+        ({"action_names": ["x"]}, r"action_names: expected 2, got \['x'\]"),
         ({"action_units": ["metre"]}, "action_units: expected 2 or none"),
     ):
         with pytest.raises(ValueError, match=found):

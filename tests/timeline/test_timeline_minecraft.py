@@ -53,7 +53,7 @@ def test_columns_are_in_the_published_order() -> None:
 
 
 def test_camera_is_clipped_and_rounded_to_buckets() -> None:
-    found = ToOasis(rows="transition")(made({"yaw": 25.0}, {"yaw": 0.3}, {"pitch": -1.1}))
+    found = ToOasis(align="transition")(made({"yaw": 25.0}, {"yaw": 0.3}, {"pitch": -1.1}))
     assert found.value[:, 16].tolist() == [1.0, pytest.approx(1 / 40), 0.0]
     assert found.value[2, 15] == pytest.approx(2 / 40)
     losses = {(loss.kind, loss.component): loss for loss in found.losses}
@@ -78,9 +78,9 @@ def test_oasis_rows_come_back(steps, buckets) -> None:
     back = read_oasis(found.value)
     assert back.lossless
     assert back.value.same_as(line)
-    plain = ToOasis(rows="transition")(line).value
+    plain = ToOasis(align="transition")(line).value
     assert torch.equal(plain, found.value[1:])
-    assert read_oasis(plain, alignment="transition").value.same_as(line)
+    assert read_oasis(plain, align="transition").value.same_as(line)
 
 
 @settings(deadline=None, max_examples=40)
@@ -220,7 +220,7 @@ def test_vpt_files_are_whole_and_become_oasis_rows(tmp_path) -> None:
     assert found.value.same_as(line)
     # What open-oasis makes of such a file: a zero row in front, then the lines but the last.
     rows = ToOasis()(found.value).value
-    assert torch.equal(align(rows, 4, "produced").value, ToOasis(rows="transition")(line).value)
+    assert torch.equal(align(rows, 4, "produced").value, ToOasis(align="transition")(line).value)
 
     with pytest.raises(ValueError, match="a line for each of the 3 frames, got 4"):
         read_vpt(path, frame_count=3)

@@ -159,3 +159,16 @@ def test_whole_multiples_of_any_rate_are_whole() -> None:
             found = Resample(rate * times)(line)
             assert found.value.actions.equal(line.actions.repeat_interleave(times))
             assert found.lossless
+
+
+@pytest.mark.parametrize("fps", [17.248122141724156, 29.97, 24000 / 1001, 1 / 3])
+@pytest.mark.parametrize("times", [2, 3, 4])
+def test_whole_multiples_of_any_rate_are_exact(fps: float, times: int) -> None:
+    """Neither clock is a short fraction, but one is as many times the other."""
+    turns = torch.tensor([[6.0], [3.0]] * 10)
+    line = Timeline.of(turns, ("yaw",), units=("degree",), fps=fps)
+    found = Resample(fps * times)(line)
+    assert found.lossless
+    assert torch.equal(found.value.actions, turns.repeat_interleave(times, 0) / times)
+    back = Resample(fps)(found.value)
+    assert torch.allclose(back.value.actions, turns)

@@ -244,6 +244,9 @@ def test_items_that_it_cannot_take() -> None:
     named, _ = adding(ChunkRule(frames=5), action_names=("down",))
     with pytest.raises(ValueError, match=r"'s0', actions: .*\['down'\], got \['up'\]"):
         named.rollout(items, 2)
+    told, _ = adding(ChunkRule(frames=5), converter=SameVector(("yaw",)))
+    with pytest.raises(ValueError, match=r"items: 's0', actions: timeline: expected .* \['yaw'\]"):
+        told.rollout(items, 2)
     with pytest.raises(ValueError, match="converter: expected none for a model without actions"):
         ChunkModel(
             lambda chunk: chunk.context,

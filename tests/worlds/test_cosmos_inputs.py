@@ -15,14 +15,13 @@ from tests.panels import sprite_panel
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.replay import render_truth
 from wmscore.rollouts import Rollouts
-from wmscore.timeline import ByTable, MotionToPose9
+from wmscore.timeline import ByTable, MotionToPose9, gripper_motions, gripper_poses
 from wmscore.worlds import SpriteWorld
 from wmscore.worlds.cosmos import (
     write_cosmos3_jsonl,
     write_predict_annotations,
     write_predict_inputs,
 )
-from wmscore.worlds.cosmos.predict import integrate_poses
 
 image = pytest.importorskip("PIL.Image")
 CAMERA = MotionToPose9(
@@ -202,9 +201,19 @@ def test_poses_straight_up() -> None:
     motion = torch.zeros(2, 6, dtype=torch.float64)
     motion[0, 4] = torch.pi / 2
     motion[1, 0] = 1.0
-    poses = integrate_poses(motion)
+    poses = gripper_poses(motion)
     assert torch.allclose(poses[2, :3], torch.tensor([0.0, 0, -1], dtype=torch.float64))
     assert torch.allclose(poses[1, 4], torch.tensor(torch.pi / 2, dtype=torch.float64))
+
+
+def test_motions_come_back_from_poses() -> None:
+    motion = torch.randn(9, 6, generator=torch.Generator().manual_seed(1)).double()
+    motion[:, 4].clamp_(-1.5, 1.5)  # pitch is unique within 90 degrees
+    motion[3, 4] = torch.pi / 2
+    motion[3, 5] = 0.0
+    there = gripper_motions(gripper_poses(motion))
+    assert torch.allclose(there[:, :3], motion[:, :3], atol=1e-7)
+    assert torch.allclose(gripper_poses(there)[:, :3], gripper_poses(motion)[:, :3], atol=1e-6)
 
 
 def test_what_cannot_be_written(panel: Panel, truth: Rollouts, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_answers_that_are_no_frames_are_refused(items: list[Item]) -> None:
     nan, far = good.clone(), good.clone()
     nan[2, 0, 0, 0] = torch.nan
     far[1] = 1.2
-    with pytest.raises(ValueError, match=r"'diamond': expected finite .* in rows \[2\] of 4"):
+    with pytest.raises(ValueError, match=r"'diamond': frames: .* in rows \[2\] of 4"):
         model(Answering((nan, []))).rollout(items, 1)
     with pytest.raises(ValueError, match=r"expected finite values in -1\.\.1, .* in rows \[1\]"):
         model(Answering(far)).rollout(items, 1)
@@ -115,7 +115,7 @@ def test_vector_actions(items: list[Item]) -> None:
         )
         for item in items
     ]
-    csgo = DiamondModel(echo, continuous=True, fps=16.0, frame_size=(SIZE, SIZE))
+    csgo = DiamondModel(echo, actions="continuous", fps=16.0, frame_size=(SIZE, SIZE))
     csgo.rollout(vectors, 2)
     assert tuple(echo.act.shape) == (4, 4, 51)
     assert echo.act[:, -2:].equal(torch.stack([item.actions for item in vectors]))

@@ -85,13 +85,13 @@ def test_every_way_of_resetting_shows_the_same_but_for_the_last_frame() -> None:
 
 
 def test_repeat_ends_where_the_episode_ends() -> None:
-    with room(repeat=2) as world:
+    with room(frame_skip=2) as world:
         assert world.capabilities.fps == 3
         rollouts = world.rollout([row([1, 1, 1, 1], 1), row([1, 1, 1, 1], 0)], 4)
     # From column 1 the fourth action ends with its first half, from column 0 with its second.
     assert places(rollouts.frames) == [[1, 3, 5, 7, 8], [0, 2, 4, 6, 8]]
     assert bool(rollouts.valid.all())
-    with room(repeat=2, num_envs=2) as world:
+    with room(frame_skip=2, num_envs=2) as world:
         longer = world.rollout([row([1] * 6, 1), row([1] * 6, 0)], 6)
     assert longer.valid.sum(1).tolist() == [5, 5]
     assert places(longer.frames) == [[1, 3, 5, 7, 8, 8, 8], [0, 2, 4, 6, 8, 8, 8]]
@@ -182,7 +182,7 @@ def test_bad_input_is_named() -> None:
     for options, found in (
         ({"actions": ["a", "b", "c"]}, "expected 2 different names"),
         ({"actions": {"a": 4}}, r"actions\['a'\]: expected an action of Discrete\(2"),
-        ({"repeat": 0}, "repeat: expected an integer of at least 1"),
+        ({"frame_skip": 0}, "frame_skip: expected an integer of at least 1"),
         ({"context": "thread"}, "context: expected one of"),
         ({"action_units": ["metre"]}, "action_units: expected 0 or none for discrete"),
         ({"gravity": 3}, r"\['gravity'\]: expected with the name of an environment only"),

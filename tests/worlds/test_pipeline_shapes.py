@@ -265,3 +265,28 @@ def test_nothing_of_a_third_party_is_imported_before_it_is_needed() -> None:
     code = f"import sys, wmscore.worlds; print([m for m in ({heavy}) if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_rows_without_a_prompt() -> None:
+    class Silent:
+        def __init__(self) -> None:
+            self.told: list[Any] = []
+
+        def __call__(self, image: Any, prompt: Any = None, num_frames: int = 5) -> Any:
+            self.told.append(prompt)
+            rows = image if isinstance(image, list) else [image]
+            first = torch.stack([torch.from_numpy(np.array(i)).permute(2, 0, 1) for i in rows])
+            return SimpleNamespace(frames=first[:, None].repeat(1, num_frames, 1, 1, 1))
+
+    items = sprite_items(2, 4, branches=1)
+    assert [item.prompt for item in items] == [None, None]
+    with pytest.raises(ValueError, match="prompt: 'sprites-0' has none, expected one there, or"):
+        model(Pipe(), prompt=None).rollout(items, 4)
+    told = model(Pipe(), prompt=None, call={"prompt": "a room"})
+    assert told.rollout([replace(items[0], fps=16.0)], 4).frames.shape == (1, 5, 3, 64, 64)
+    silent = Silent()
+    plain = DiffusersModel(silent, fps=10.0, frame_size=(64, 64), frames=5, rows=None)
+    plain.rollout(items, 4)
+    with pytest.raises(ValueError, match="prompt: 'sprites-1' has none"):
+        plain.rollout([replace(items[0], prompt="a room"), items[1]], 4)
+    assert silent.told == [None]

@@ -14,8 +14,7 @@ from wmscore.rollouts import Rollouts
 from wmscore.testing import check_world_model, sprite_items
 from wmscore.timeline import ByName, ByTable
 from wmscore.worlds import Capabilities, Item, SpriteWorld, TeacherForced, WindowModel
-from wmscore.worlds.pixels import float_frames
-from wmscore.worlds.rounding import rounded_frames
+from wmscore.worlds.pixels import float_frames, rounded_frames
 
 SIZE, K = 32, 3
 NAMES = ("noop", "left", "right", "up", "down")
@@ -416,10 +415,10 @@ def test_rounding_names_the_rows() -> None:
     frames = torch.zeros(3, 3, 4, 4)
     frames[1, 0, 0, 0] = torch.nan
     frames[2, 0, 0, 0] = 1.5
-    message = r"model 'm': expected finite values in -1\.\.1, got .* in rows \[1, 2\] of 3"
+    message = r"model 'm': frames: expected finite values in -1\.\.1, got .* in rows \[1, 2\] of 3"
     with pytest.raises(ValueError, match=message):
-        rounded_frames(frames, "m", low=-1.0, high=1.0)
+        rounded_frames(frames, "model 'm'", low=-1.0, high=1.0)
     with pytest.raises(ValueError, match=r"in rows \[1\] of 3"):
-        rounded_frames(frames, "m", low=-1.0, high=1.0, clamp=True)
+        rounded_frames(frames, "model 'm'", low=-1.0, high=1.0, clamp=True)
     frames[1] = 1 + 0.9 / 255  # within half a level
-    assert rounded_frames(frames[:2], "m", low=-1.0, high=1.0)[1].unique().tolist() == [255]
+    assert rounded_frames(frames[:2], "model 'm'", low=-1.0, high=1.0)[1].unique().tolist() == [255]

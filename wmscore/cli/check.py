@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from wmscore.cli.models import ANCHORS, add_options, find_model, needs_world, read_options
-from wmscore.cli.parsing import Command, read_panel
+from wmscore.cli.parsing import Command, import_from_here, read_panel
 
 __all__ = ["add"]
 
@@ -37,6 +37,7 @@ def _check(args: argparse.Namespace) -> int:
     from wmscore.testing import check_world_model
     from wmscore.worlds.load import load_world
 
+    import_from_here()
     panel = read_panel(args.panel)
     most = panel.contract.horizon
     horizon = most if args.horizon is None else args.horizon

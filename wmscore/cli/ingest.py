@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmscore.cli.output import console, print_sentences
-from wmscore.cli.parsing import Command, read_panel
+from wmscore.cli.parsing import Command, import_from_here, read_panel
 from wmscore.cli.progress import Ticker
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def _ingest(args: argparse.Namespace) -> int:
     from wmscore.recordings import record_shard
     from wmscore.worlds import RecordedWorld
 
-    sys.path.insert(0, str(Path.cwd()))  # a world may live in a file right here
+    import_from_here()
     panel = read_panel(args.panel)
     if args.no_actions:
         panel = panel.without_actions()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -77,7 +75,6 @@ def find_model(
     from wmscore.worlds import ActionBlind, Frozen, OtherSeed
     from wmscore.worlds.load import load_model
 
-    sys.path.insert(0, str(Path.cwd()))  # a model may live in a file right here
     if name not in ANCHORS:
         return load_model(name, **options), "model"
     if options:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 
+from wmscore.cli.models import ANCHORS, add_options, find_model, read_options
 from wmscore.cli.output import console, progress_bar
-from wmscore.cli.parsing import Command, read_panel
+from wmscore.cli.parsing import Command, import_from_here, read_panel
 
 __all__ = ["add"]
 
@@ -17,7 +16,8 @@ def add(command: Command) -> None:
     run = command("protocol", _protocol, "judge a model as a paper did, on a panel of your own")
     run.add_argument("protocol", choices=["gamengen"])
     run.add_argument("panel", help="panel JSON, or 'sprites' or 'vizdoom'")
-    run.add_argument("--model", required=True, help="module:factory, or frozen")
+    run.add_argument("--model", required=True, help=f"module:factory; or {', '.join(ANCHORS)}")
+    add_options(run)
     run.add_argument("--windows", type=int, nargs="+", default=[16, 32], help="frames")
     run.add_argument("--start", type=int, help="index of the last true frame")
     run.add_argument("--batch-size", type=int, default=8)
@@ -36,13 +36,13 @@ def _protocol(args: argparse.Namespace) -> int:
     from wmscore.networks import ClipEncoder, LpipsNetwork
     from wmscore.protocols import gamengen_protocol
     from wmscore.replay import freeze_panel, render_truth
-    from wmscore.worlds import Frozen, TeacherForced
-    from wmscore.worlds.load import call_factory, load_model, load_world
+    from wmscore.worlds import TeacherForced
+    from wmscore.worlds.load import call_factory, load_world
 
-    sys.path.insert(0, str(Path.cwd()))  # a model may live in a file right here
+    import_from_here()
     panel = read_panel(args.panel)
     world = load_world(panel)
-    model = Frozen(world) if args.model == "frozen" else load_model(args.model)
+    model, _ = find_model(args.model, world, None, read_options(args.set))
     if not isinstance(model, TeacherForced):
         raise ValueError(f"--model: {args.model} offers no one-step predictions (predict_next)")
     network = clips = None

@@ -6,12 +6,13 @@ import argparse
 
 from wmscore.cli.models import ANCHORS, add_options, find_model, needs_world, read_options
 from wmscore.cli.output import print_sentences
-from wmscore.cli.parsing import Command, read_panel
+from wmscore.cli.parsing import Command, import_from_here, read_panel
 from wmscore.cli.progress import Ticker
 
 __all__ = ["add"]
 
 _INTERRUPTED = 130
+_TERMINATED = 143  # by SIGTERM, as `wmscore.cli.main` has it
 
 
 def add(command: Command) -> None:
@@ -20,7 +21,8 @@ def add(command: Command) -> None:
     play.description = (
         "Roll a model out over a panel, into a folder. The same command again goes on where an "
         "interrupted one ended. Exit codes: 0 every row is recorded; 1 some rows are evaluation "
-        "faults, or found no room on the disk; 2 usage, or another panel; 130 interrupted."
+        "faults, found no room on the disk, or the model ended the run; 2 usage, or another panel; "
+        "130 interrupted."
     )
     play.add_argument("panel", help="panel JSON, or 'sprites' or 'vizdoom'")
     play.add_argument("--model", required=True, help=f"module:factory; or {', '.join(ANCHORS)}")
@@ -61,6 +63,7 @@ def _replay(args: argparse.Namespace) -> int:
     from wmscore.recordings.parts import is_disk_full
     from wmscore.worlds.load import load_world
 
+    import_from_here()
     panel, shard = read_panel(args.panel), _shard(args.shard)
     truth = Recording(args.truth) if args.truth else None
     # With a truth the world need not be installed here, unless the model is made of it.
@@ -88,6 +91,14 @@ def _replay(args: argparse.Namespace) -> int:
             screen, [f"Interrupted. {args.out} keeps what is finished; the same command goes on."]
         )
         return _INTERRUPTED
+    except SystemExit as error:
+        if error.code == _TERMINATED:
+            raise
+        ended = f"The model ended the run (SystemExit: {error.code})."
+        print_sentences(
+            screen, [f"{ended} {args.out} keeps what is finished; the same command goes on."]
+        )
+        return 1
     except OSError as error:
         if not is_disk_full(error):
             raise

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmscore.cli.output import console, print_results, print_sentences
-from wmscore.cli.parsing import Command, read_panel
+from wmscore.cli.parsing import Command, import_from_here, read_panel
 
 if TYPE_CHECKING:
     from wmscore.manifest import Panel
@@ -50,7 +48,7 @@ def _score(args: argparse.Namespace) -> int:
     check_folder(args.out)
     panel = read_panel(args.panel) if args.panel else None
     recordings = join_recordings(args.rollouts, panel)
-    sys.path.insert(0, str(Path.cwd()))  # an encoder may live in a file right here
+    import_from_here()
     networks = _networks(args, recordings[0].panel)
 
     oracle = None

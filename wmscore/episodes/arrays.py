@@ -219,13 +219,10 @@ class ArrayEpisodes:
             )
         stored = first.dtypes[self._actions]
         if stored.startswith(("int", "uint")):
-            if names is None:
-                raise ValueError("action_names: expected one for each discrete action, got None")
             return action_rows("discrete", names, units, align)
         if not stored.startswith("float"):
             raise ValueError(f"actions: expected integers or floats, got {stored}")
         many = len(first.shapes[self._frames]) == 5
         shape = first.shapes[self._actions][1 + many :]
         width = int(shape[0]) if shape else 1
-        given = [f"action_{i}" for i in range(width)] if names is None else names
-        return action_rows("continuous", given, units, align, stored=stored)
+        return action_rows("continuous", names, units, align, width=width, stored=stored)

@@ -12,12 +12,10 @@ from torch import Tensor
 
 from wmscore.episodes.cut import ClipCut, cut_clip
 from wmscore.episodes.episode import Episode, EpisodeError, EpisodeKey, SourceFacts
-from wmscore.timeline import Alignment, align
+from wmscore.timeline import GRIPPER_ACTIONS, Alignment, align, gripper_motions
 from wmscore.video import VideoError, stored_facts
 
 __all__ = ["CosmosAnnotations", "relative_actions"]
-
-_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 
 
 def relative_actions(
@@ -43,12 +41,8 @@ def relative_actions(
             "states, gripper: expected [T + 1, 6] and [T + 1], got "
             f"{list(states.shape)} and {list(gripper.shape)}"
         )
-    place, turn = states[:, :3].double(), _rotation(states[:, 3:].double())
-    back = turn[:-1].transpose(1, 2)
-    way = (back @ place.diff(dim=0)[:, :, None])[:, :, 0]
-    angles = _angles(back @ turn[1:])
-    moved = torch.cat([way * scale, angles * scale, gripper[1:, None].double() * gripper_scale], 1)
-    return moved.float()
+    held = gripper[1:, None].double() * gripper_scale
+    return torch.cat([gripper_motions(states) * scale, held], 1).float()
 
 
 class CosmosAnnotations:
@@ -195,7 +189,7 @@ class CosmosAnnotations:
                 fps=cut.fps / self.every,
                 frame_size=(frames.shape[-2], frames.shape[-1]),
                 actions="continuous",
-                action_names=_NAMES,
+                action_names=GRIPPER_ACTIONS,
                 action_units=units if metric else ("number",) * 7,
                 codec=stored.as_dict() if stored.lossy else None,
                 notes=tuple(notes),
@@ -224,22 +218,3 @@ def _matrix(path: Path, data: dict[str, Any], name: str, dims: int) -> Tensor:
             f"{list(values.shape)}"
         )
     return values.float() if name == "action" else values
-
-
-def _rotation(angles: Tensor) -> Tensor:
-    """`[N, 3]` roll, pitch, yaw as `[N, 3, 3]` = Rz Ry Rx."""
-    (a, b, c), (x, y, z) = angles.cos().unbind(1), angles.sin().unbind(1)
-    rows = [
-        [c * b, c * y * x - z * a, c * y * a + z * x],
-        [z * b, z * y * x + c * a, z * y * a - c * x],
-        [-y, b * x, b * a],
-    ]
-    return torch.stack([torch.stack(row, -1) for row in rows], -2)
-
-
-def _angles(turn: Tensor) -> Tensor:
-    """The inverse of `_rotation`; small turns are far from where it is not unique."""
-    roll = torch.atan2(turn[:, 2, 1], turn[:, 2, 2])
-    pitch = torch.atan2(-turn[:, 2, 0], torch.hypot(turn[:, 0, 0], turn[:, 1, 0]))
-    yaw = torch.atan2(turn[:, 1, 0], turn[:, 0, 0])
-    return torch.stack([roll, pitch, yaw], 1)

@@ -78,16 +78,13 @@ class LeRobotEpisodes:
         self._action, self._columns = action, tuple(columns)
         feature = meta.feature("action", action)
         discrete = np.issubdtype(np.dtype(feature["dtype"]), np.integer)
-        if discrete and action_names is None:
-            raise ValueError(f"action_names: expected one for each discrete {action!r}")
-        names = tuple(action_names) if action_names is not None else meta.names(feature)
         self._rows = action_rows(
-            "discrete" if discrete else "continuous", names, action_units, align
+            "discrete" if discrete else "continuous",
+            meta.names(feature) if action_names is None and not discrete else action_names,
+            action_units,
+            align,
+            width=None if discrete else meta.width(feature),
         )
-        if not discrete and len(names) != meta.width(feature):
-            raise ValueError(
-                f"action_names: expected {meta.width(feature)} for {action!r}, got {list(names)}"
-            )
         for column in columns:
             meta.feature("columns", column)
         self._keys = [EpisodeKey(id=f"episode_{number:06d}") for number in meta.episodes]

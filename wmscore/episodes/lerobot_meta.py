@@ -100,14 +100,13 @@ class LeRobotMeta:
             raise ValueError(f"action: expected a vector, its shape is {shape}")
         return int(shape[0])
 
-    def names(self, feature: dict[str, Any]) -> tuple[str, ...]:
-        """Names of a vector's components; by number where the data set has none."""
+    @staticmethod
+    def names(feature: dict[str, Any]) -> tuple[str, ...] | None:
+        """Names of a vector's components, or None where the data set has none."""
         names = feature.get("names")
         if isinstance(names, dict):  # {"motors": [...]}
             names = [name for group in names.values() for name in group]
-        if not names:
-            names = [f"action_{i}" for i in range(self.width(feature))]
-        return tuple(str(name) for name in names)
+        return tuple(str(name) for name in names) if names else None
 
     def data_path(self, number: int) -> Path:
         """The table that holds an episode's rows."""

@@ -61,16 +61,12 @@ class MinariEpisodes:
         self._frames = frames.strip("/")
         if not float(fps) > 0:
             raise ValueError(f"fps: expected above 0, got {fps}")
-        names = list(action_names) if action_names is not None else meta.action_names()
-        if meta.actions == "continuous" and len(names) != meta.action_count:
-            raise ValueError(f"action_names: expected {meta.action_count}, got {names}")
-        if meta.actions == "discrete" and len(names) != meta.action_count:
-            raise ValueError(f"action_names: expected {meta.action_count} actions, got {names}")
         self._rows = action_rows(
             meta.actions,
-            names,
+            action_names,
             action_units,
             "transition",
+            width=meta.action_count,
             first=meta.first_action,
             stored=meta.action_dtype,
         )

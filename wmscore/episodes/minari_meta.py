@@ -56,7 +56,3 @@ class MinariMeta:
             self.actions, self.action_count = "continuous", int(read["shape"][0])
         else:
             raise ValueError(f"path: expected discrete actions or a vector, got {read}")
-
-    def action_names(self) -> list[str]:
-        """`action_0`, ...: the format has no names."""
-        return [f"action_{i}" for i in range(self.action_count)]

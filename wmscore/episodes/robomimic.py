@@ -99,12 +99,11 @@ class RobomimicEpisodes:
             if rate is None or not rate > 0:
                 raise ValueError(f"fps: expected frames per second, the file has none; got {fps}")
             size = images.shape[1:3] if self._layout == "THWC" else images.shape[2:4]
-            labels = [f"action_{i}" for i in range(width)] if action_names is None else action_names
-            if len(labels) != width:
-                raise ValueError(f"action_names: expected {width}, got {list(labels)}")
             convention: Alignment = "transition" if self._next else "at_frame"
             stored = first["actions"].dtype.name
-            self._rows = action_rows("continuous", labels, action_units, convention, stored=stored)
+            self._rows = action_rows(
+                "continuous", action_names, action_units, convention, width=width, stored=stored
+            )
         self._names = names
         self.facts = SourceFacts(
             fps=float(rate),

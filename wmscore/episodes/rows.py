@@ -95,18 +95,37 @@ class ActionRows:
 
 def action_rows(
     kind: Literal["none", "discrete", "continuous"],
-    names: Sequence[str],
+    names: Sequence[str] | None,
     units: Sequence[ActionUnit],
     convention: Alignment,
     *,
+    width: int | None = None,
     first: int = 0,
     stored: str = "float32",
 ) -> ActionRows:
     """Check and keep what rows mean.
 
+    Args:
+        kind: of the actions.
+        names: of the discrete actions in order, or of the vector's components; by default
+            `action_0`, `action_1`, ... where `width` is known.
+        units: unit of each component, or empty.
+        convention: which frame a row belongs to.
+        width: number of discrete actions or of components, as far as the files say.
+        first: the number of the first discrete action.
+        stored: type of the numbers in the files.
+
     Raises:
-        ValueError: an unknown convention, repeated names, or units that do not fit.
+        ValueError: an unknown convention, no names, repeated or too many or few of them, or units
+            that do not fit.
     """
+    if names is None and kind != "none":
+        if width is None:
+            raise ValueError("action_names: expected one for each discrete action, got None")
+        names = [f"action_{i}" for i in range(width)]
+    names = names or ()
+    if width is not None and len(names) != width:
+        raise ValueError(f"action_names: expected {width}, got {list(names)}")
     if convention not in get_args(Alignment):
         raise ValueError(f"align: expected one of {get_args(Alignment)}, got {convention!r}")
     if kind != "none" and (not names or len(set(names)) < len(names)):

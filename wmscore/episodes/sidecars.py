@@ -82,14 +82,14 @@ class VideoEpisodes:
         first = self._clips.keys()[0]
         rows, names = self._file_rows(first)
         kind: Literal["discrete", "continuous"] = "continuous" if rows.ndim == 2 else "discrete"
-        if kind == "discrete" and action_names is None:
-            raise ValueError("action_names: expected one for each discrete action, got None")
-        if kind == "continuous":
-            width = int(rows.shape[1])
-            names = self._names or names or tuple(f"action_{i}" for i in range(width))
-        else:
-            names = self._names
-        self._rows = action_rows(kind, names or (), action_units, align, stored=rows.dtype.name)
+        self._rows = action_rows(
+            kind,
+            self._names if kind == "discrete" else self._names or names,
+            action_units,
+            align,
+            width=int(rows.shape[1]) if kind == "continuous" else None,
+            stored=rows.dtype.name,
+        )
         said = () if fps is None else (f"frames count as {fps:g} per second",)
         self.facts = SourceFacts(
             fps=facts.fps if fps is None else float(fps),

@@ -23,6 +23,7 @@ from wmscore.timeline.gamecraft import (
     ToGameCraft,
     read_gamecraft,
 )
+from wmscore.timeline.gripper import GRIPPER_ACTIONS, gripper_motions, gripper_poses
 from wmscore.timeline.key_strings import (
     HY_WORLDPLAY,
     SANA_WM,
@@ -65,6 +66,7 @@ __all__ = [
     "GAMECRAFT_FRAMES",
     "GAMENGEN_ACTIONS",
     "GAMENGEN_BUTTONS",
+    "GRIPPER_ACTIONS",
     "HY_WORLDPLAY",
     "MATRIX_GAME_KEYS",
     "MINECRAFT_BUTTONS",
@@ -101,6 +103,8 @@ __all__ = [
     "ToVpt",
     "align",
     "gather_losses",
+    "gripper_motions",
+    "gripper_poses",
     "loss_sentences",
     "minecraft_space",
     "motion_space",

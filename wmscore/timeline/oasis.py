@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from wmscore.manifest import ActionSpace
-from wmscore.timeline.alignment import Alignment, align, unalign
+from wmscore.timeline import alignment
+from wmscore.timeline.alignment import Alignment, unalign
 from wmscore.timeline.loss import Conversion, Loss, LossKind, gap_losses
 from wmscore.timeline.picking import pick
 from wmscore.timeline.spaces import vector_space
@@ -60,14 +61,14 @@ class ToOasis:
     Args:
         table: action -> components of `minecraft_space()`, for discrete actions:
             `{"forward": {"forward": 1}, "left": {"yaw": -12}, "stop": {}}`.
-        rows: "produced" gives T + 1 rows, where row t conditions frame t and row 0 is zero, as the
+        align: "produced" gives T + 1 rows, where row t conditions frame t and row 0 is zero, as the
             model takes them; "transition" gives the T actions.
 
     The value is `[T + 1, 25]` or `[B, T + 1, 25]` float32.
     """
 
-    def __init__(self, *, table: Table | None = None, rows: Alignment = "produced") -> None:
-        self.table, self.rows = table, rows
+    def __init__(self, *, table: Table | None = None, align: Alignment = "produced") -> None:
+        self.table, self.align = table, align
 
     def __call__(self, timeline: Timeline, /) -> Conversion[Tensor]:
         """Encode.
@@ -84,18 +85,18 @@ class ToOasis:
             part, sign = _CAMERA.get(name, (name, 1.0))
             column = found.value[..., list(wanted).index(part)] * sign
             columns.append(_buckets(column, part, losses) if name in _CAMERA else column)
-        value = unalign(torch.stack(columns, -1), self.rows, dim=-2)
+        value = unalign(torch.stack(columns, -1), self.align, dim=-2)
         return Conversion(timeline, found.losses).then(Conversion(value, tuple(losses)))
 
 
 def read_oasis(
-    rows: Tensor, *, alignment: Alignment = "produced", fps: float = 20.0
+    rows: Tensor, *, align: Alignment = "produced", fps: float = 20.0
 ) -> Conversion[Timeline]:
     """Rows of open-oasis as a timeline of `minecraft_space()`.
 
     Args:
         rows: `[N, 25]` floating point.
-        alignment: what row t is, see `align`: "produced" with the zero row in front, as the model
+        align: what row t is, see `align`: "produced" with the zero row in front, as the model
             takes them; "transition" for a file of actions without it.
         fps: frames per second.
 
@@ -107,7 +108,7 @@ def read_oasis(
             f"rows: expected floating point [N, {len(OASIS_COLUMNS)}], "
             f"got {rows.dtype} {list(rows.shape)}"
         )
-    aligned = align(rows, len(rows) + (alignment == "transition"), alignment)
+    aligned = alignment.align(rows, len(rows) + (align == "transition"), align)
     values = aligned.value.float()
     space = minecraft_space()
     columns = {}

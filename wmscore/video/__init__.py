@@ -9,6 +9,7 @@ from wmscore.video.png import png_bytes
 from wmscore.video.rate import constant_rate_index, to_constant_rate
 from wmscore.video.read import read_video
 from wmscore.video.reencode import Reencoding, reencode
+from wmscore.video.resize import resize_frames
 from wmscore.video.torchcodec import torchcodec_lack
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "probe_video",
     "read_video",
     "reencode",
+    "resize_frames",
     "stored_facts",
     "to_constant_rate",
     "torchcodec_lack",

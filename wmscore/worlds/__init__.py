@@ -32,8 +32,9 @@ _EXPORTS = {
     "load": ("load_model", "load_world"),
     "mujoco": ("MujocoWorld",),
     "oasis": ("Oasis3Service", "OasisActions", "OpenOasis", "load_open_oasis", "oasis3_model"),
+    "pixels": ("float_frames", "rounded_frames", "uint8_frames"),
     "protocol": ("Capabilities", "Item", "TeacherForced", "WorldModel", "item_keys"),
-    "randomness": ("contained_randomness", "row_generators", "row_seed"),
+    "randomness": ("contained_randomness", "row_generators", "row_normal", "row_seed"),
     "recorded": ("RecordedWorld",),
     "reencoded": ("Reencoded",),
     "row_noise": ("RowNoise", "contained_row_noise"),
@@ -102,13 +103,17 @@ __all__ = [
     "calibrate_latent_actions",
     "contained_randomness",
     "contained_row_noise",
+    "float_frames",
     "item_keys",
     "load_model",
     "load_open_oasis",
     "load_world",
     "oasis3_model",
+    "rounded_frames",
     "row_generators",
+    "row_normal",
     "row_seed",
+    "uint8_frames",
     "videos_model",
     "write_cosmos3_jsonl",
     "write_predict_annotations",
@@ -144,8 +149,9 @@ if TYPE_CHECKING:
         load_open_oasis,
         oasis3_model,
     )
+    from wmscore.worlds.pixels import float_frames, rounded_frames, uint8_frames
     from wmscore.worlds.protocol import Capabilities, Item, TeacherForced, WorldModel, item_keys
-    from wmscore.worlds.randomness import contained_randomness, row_generators, row_seed
+    from wmscore.worlds.randomness import contained_randomness, row_generators, row_normal, row_seed
     from wmscore.worlds.recorded import RecordedWorld
     from wmscore.worlds.reencoded import Reencoded
     from wmscore.worlds.row_noise import RowNoise, contained_row_noise

@@ -8,15 +8,14 @@ Nothing of it is in this package: the sampler object is the user's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from wmscore.timeline import Converter
-from wmscore.worlds.pixels import float_frames
+from wmscore.worlds.pixels import float_frames, rounded_frames
 from wmscore.worlds.protocol import Capabilities
-from wmscore.worlds.rounding import rounded_frames
 from wmscore.worlds.row_noise import contained_row_noise
 from wmscore.worlds.windows import Padding, WindowModel
 
@@ -61,9 +60,9 @@ class DiamondModel(WindowModel):
         self,
         sampler: ObservationSampler,
         *,
+        actions: Literal["discrete", "continuous"] = "discrete",
         action_names: Sequence[str] = (),
         action_units: Sequence[str] = (),
-        continuous: bool = False,
         fps: float,
         frame_size: tuple[int, int] = (64, 64),
         context_frames: int = 4,
@@ -78,10 +77,10 @@ class DiamondModel(WindowModel):
 
         Args:
             sampler: the user's object, on `device`.
+            actions: whether it takes numbers of actions or vectors.
             action_names: what the model's action numbers mean, in its order, or the components of
                 its vectors (the CSGO model has 51 columns).
             action_units: of vector components.
-            continuous: actions are vectors.
             fps: frames per second of what the model predicts; Atari with 4 skipped frames has 15.
             frame_size: (height, width).
             context_frames: frames that the model was trained to look back on.
@@ -98,7 +97,7 @@ class DiamondModel(WindowModel):
             self._next,
             name=name,
             capabilities=Capabilities(
-                actions="continuous" if continuous else "discrete",
+                actions=actions,
                 action_names=tuple(action_names),
                 action_units=tuple(action_units),
                 batch_invariant=False,
@@ -123,4 +122,4 @@ class DiamondModel(WindowModel):
                 f"model {self.name!r}: expected frames [B, 3, H, W] of sample, got "
                 f"{list(frames.shape) if isinstance(frames, Tensor) else type(frames).__name__}"
             )
-        return rounded_frames(frames, self.name, low=-1.0, high=1.0, clamp=self.clamp)
+        return rounded_frames(frames, f"model {self.name!r}", low=-1.0, high=1.0, clamp=self.clamp)

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wmscore.rollouts import Rollouts
+from wmscore.video import resize_frames
+from wmscore.worlds.pixels import float_frames
 from wmscore.worlds.protocol import Capabilities, Item, TeacherForced, WorldModel
 
 __all__ = ["FitSize", "ForcedFitSize"]
@@ -152,7 +154,7 @@ class FitSize:
         if self._same:
             return frames
         top, left, bottom, right = _middle(self._outer, self.size)
-        small = _resize(frames[..., top:bottom, left:right], self._inner, self.mode)
+        small = resize_frames(frames[..., top:bottom, left:right], self._inner, self.mode)
         native = self.model.capabilities.frame_size
         top, left, bottom, right = _middle(self._inner, native)
         return F.pad(small, (left, native[1] - right, top, native[0] - bottom))
@@ -178,7 +180,7 @@ class FitSize:
             dtype=rollouts.frames.dtype,
             device=rollouts.device,
         )
-        for row, item in enumerate(items):  # one row at a time: floats take four times the room
+        for row, item in enumerate(items):
             frames[row] = self._back_frames(item, rollouts.frames[row])
         labels = rollouts.labels
         if labels is not None:
@@ -198,7 +200,7 @@ class FitSize:
                 f"got {list(frames.shape)}"
             )
         top, left, bottom, right = _middle(self._inner, native)
-        large = _resize(frames[..., top:bottom, left:right], self._outer, self.mode)
+        large = resize_frames(frames[..., top:bottom, left:right], self._outer, self.mode)
         top, left, bottom, right = _middle(self._outer, self.size)
         if item.frame is None:
             if self.unseen:
@@ -207,7 +209,7 @@ class FitSize:
         given = item.frame.to(frames.device)
         begun = _psnr(frames[0], self._there(given[None])[0]) >= self.first_frame_psnr
         if frames.is_floating_point():
-            given = given.to(frames.dtype) / 255
+            given = float_frames(given).to(frames.dtype)
         shown = given.expand(len(frames), *given.shape).clone()
         first = 1 if begun else 0
         shown[first:, :, top:bottom, left:right] = large[first:]
@@ -258,25 +260,6 @@ def _middle(inner: tuple[int, int], outer: tuple[int, int]) -> tuple[int, int, i
     """The box (top, left, bottom, right) of `inner` size in the middle of `outer`."""
     top, left = (outer[0] - inner[0]) // 2, (outer[1] - inner[1]) // 2
     return top, left, top + inner[0], left + inner[1]
-
-
-def _resize(frames: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """`[N, C, H, W]` uint8 or floating point at another size, in the same dtype.
-
-    Bicubic interpolation overshoots at edges; the overshoot is cut off, as every image library
-    does. NaN stays NaN.
-    """
-    if tuple(frames.shape[-2:]) == size:
-        return frames
-    if mode == "nearest":
-        return F.interpolate(frames, size=size, mode="nearest-exact")
-    floats = frames if frames.is_floating_point() else frames.float()
-    found = F.interpolate(floats, size=size, mode=mode, align_corners=False, antialias=True)
-    if frames.dtype == torch.uint8:
-        return found.round_().clamp_(0, 255).to(torch.uint8)
-    # What was out of range stays so: the scorer must see it.
-    low, high = floats.amin((-2, -1), keepdim=True), floats.amax((-2, -1), keepdim=True)
-    return found.clamp(low, high)
 
 
 def _nearest(labels: Tensor, size: tuple[int, int]) -> Tensor:

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from wmscore.timeline import GAMENGEN_ACTIONS, Converter, ToGameNGen
-from wmscore.worlds.pixels import float_frames
+from wmscore.worlds.pixels import float_frames, rounded_frames
 from wmscore.worlds.protocol import Capabilities
-from wmscore.worlds.rounding import rounded_frames
+from wmscore.worlds.randomness import row_normal
 from wmscore.worlds.windows import Padding, WindowModel
 
 __all__ = ["GameNGenModel"]
@@ -164,7 +164,9 @@ class GameNGenModel(WindowModel):
         height, width = self.capabilities.frame_size
         pixels = self.vae.decode(scaled).sample[..., :height, :width]
         # Image pipelines of diffusers cut off what lies outside.
-        return rounded_frames(pixels.float(), self.name, low=-1.0, high=1.0, clamp=True)
+        return rounded_frames(
+            pixels.float(), f"model {self.name!r}", low=-1.0, high=1.0, clamp=True
+        )
 
     def _next(
         self, context: Tensor, actions: Tensor, generators: Sequence[torch.Generator]
@@ -172,12 +174,7 @@ class GameNGenModel(WindowModel):
         rows, _, *shape = context.shape
         history = context.flatten(1, 2)
         tokens = self.action_embedding(actions).to(context.dtype)
-        latents = torch.stack(
-            [
-                torch.randn(shape, generator=generator, device=self.device, dtype=context.dtype)
-                for generator in generators
-            ]
-        )
+        latents = row_normal(shape, generators, context.dtype)
         self.scheduler.set_timesteps(self.steps, device=self.device)
         latents = latents * self.scheduler.init_noise_sigma
         classes = None

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from wmscore.extras import require
+from wmscore.worlds.item_scripts import check_names, script_names, script_vectors
 from wmscore.worlds.protocol import Item
 
 __all__ = ["ActionTable", "action_table"]
@@ -36,32 +37,11 @@ class ActionTable:
         Raises:
             ValueError: the item's actions are of another kind, or out of the space's bounds.
         """
-        unknown = [name for name in item.action_names if name not in self.names]
-        if unknown:
-            raise ValueError(
-                f"action_names: expected names out of {list(self.names)}, got {unknown}"
-            )
-        actions = item.actions[:horizon]
         if self.kind == "discrete":
-            if actions.dim() != 1 or actions.is_floating_point():
-                raise ValueError(
-                    f"actions: expected [T] indices into {list(item.action_names)}, "
-                    f"got {list(actions.shape)} {actions.dtype}"
-                )
-            wrong = [i for i in actions.tolist() if not 0 <= i < len(item.action_names)]
-            if wrong:
-                raise ValueError(f"actions: expected 0..{len(item.action_names) - 1}, got {wrong}")
-            return tuple(self.names.index(item.action_names[i]) for i in actions.tolist())
-        missing = [name for name in self.names if name not in item.action_names]
-        if missing:
-            raise ValueError(f"action_names: expected {list(self.names)}, {missing} are missing")
-        if actions.dim() != 2 or actions.shape[1] != len(self.names):
-            raise ValueError(
-                f"actions: expected [T, {len(self.names)}] for {list(self.names)}, "
-                f"got {list(actions.shape)} {actions.dtype}"
-            )
-        order = [item.action_names.index(name) for name in self.names]
-        return tuple(self._vector("actions", row) for row in actions[:, order].tolist())
+            names = script_names(item, horizon, self.names)
+            return tuple(self.names.index(name) for name in names)
+        vectors = script_vectors(item, horizon, self.names)
+        return tuple(self._vector("actions", row) for row in vectors)
 
     def warmup(self, entries: Sequence[Any]) -> tuple[Any, ...]:
         """A warm-up's names or vectors as hashable entries.
@@ -71,11 +51,7 @@ class ActionTable:
         """
         if self.kind == "continuous":
             return tuple(self._vector("reset.warmup", row) for row in entries)
-        unknown = [name for name in entries if name not in self.names]
-        if unknown:
-            raise ValueError(
-                f"reset.warmup: expected names out of {list(self.names)}, got {unknown}"
-            )
+        check_names("reset.warmup", entries, self.names)
         return tuple(self.names.index(name) for name in entries)
 
     def batch(self, scripts: Sequence[Any]) -> Any:

@@ -30,10 +30,10 @@ class Driver:
     """Plays up to `num_envs` rows side by side in one vector environment."""
 
     def __init__(
-        self, vector: Any, table: ActionTable, frames: View, labels: View | None, repeat: int
+        self, vector: Any, table: ActionTable, frames: View, labels: View | None, frame_skip: int
     ) -> None:
         """Take an open vector environment."""
-        self.vector, self.table, self.repeat = vector, table, repeat
+        self.vector, self.table, self.frame_skip = vector, table, frame_skip
         self.views = [frames] if labels is None else [frames, labels]
         mode = vector.metadata.get("autoreset_mode")  # gymnasium 1.0 has no other than NextStep
         self.mode = "NextStep" if mode is None else str(mode.value)
@@ -82,7 +82,7 @@ class Driver:
         batch = self.table.batch(actions)
         shown = self._alive.copy()
         observation: Any = None
-        for part in range(self.repeat):
+        for part in range(self.frame_skip):
             if self.mode == "Disabled" and self._over.any():
                 # Ended ones refuse to be stepped; what they show from here on is not looked at.
                 self.vector.reset(seed=self._seeds, options={"reset_mask": self._over})
@@ -92,7 +92,7 @@ class Driver:
             self._alive = self._alive & ~ended
             if self.mode == "SameStep":
                 shown &= ~ended  # it shows the next episode already
-            elif ended.any() and part < self.repeat - 1:
+            elif ended.any() and part < self.frame_skip - 1:
                 if t is not None:
                     self._show(t, observation, ended & shown)
                 shown &= ~ended

@@ -61,7 +61,7 @@ class GymnasiumWorld:
         action_units: Sequence[ActionUnit] = (),
         frames: str = "render",
         labels: str | None = None,
-        repeat: int = 1,
+        frame_skip: int = 1,
         num_envs: int = 1,
         processes: bool = False,
         context: str = "spawn",
@@ -81,12 +81,12 @@ class GymnasiumWorld:
                 uint8.
             labels: "observation" or "observation/KEY" with integer object labels `[H, W]`, 0 =
                 background.
-            repeat: steps of the environment that one action lasts.
+            frame_skip: steps of the environment that one action lasts; the last one is shown.
             num_envs: environments side by side; of a vector environment its own number.
             processes: one process for each of them, instead of one after the other.
             context: how processes start, as in `multiprocessing`. With "spawn" a script needs
                 `if __name__ == "__main__":`, and cloudpickle must be able to send `env`.
-            fps: frames per second; by default the environment's `render_fps / repeat`.
+            fps: frames per second; by default the environment's `render_fps / frame_skip`.
             name: short name; by default "gymnasium" and the environment's.
             options: further arguments of `gymnasium.make`, if `env` is a name.
 
@@ -95,7 +95,7 @@ class GymnasiumWorld:
             ValueError: an argument does not fit the environment.
         """
         gymnasium = require("gymnasium", "gymnasium")
-        for field, value in (("repeat", repeat), ("num_envs", num_envs)):
+        for field, value in (("frame_skip", frame_skip), ("num_envs", num_envs)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{field}: expected an integer of at least 1, got {value!r}")
         if context not in (known := multiprocessing.get_all_start_methods()):
@@ -105,7 +105,7 @@ class GymnasiumWorld:
         self._frames = View("frames", frames)
         self._labels = None if labels is None else View("labels", labels)
         self._make = _Make(env, frames, options) if isinstance(env, str) else env
-        self.repeat, self.num_envs = repeat, num_envs
+        self.frame_skip, self.num_envs = frame_skip, num_envs
         self._processes, self._context = processes, context
         self._vector: Any = None
         self._finalizer: Any = None
@@ -129,7 +129,7 @@ class GymnasiumWorld:
                 f"got {list(action_units)}"
             )
         self._units = tuple(action_units)
-        rate = fps or float(first.metadata.get("render_fps") or 0) / repeat
+        rate = fps or float(first.metadata.get("render_fps") or 0) / frame_skip
         if not rate > 0:
             raise ValueError(
                 "fps: expected frames per second, since the environment names no render_fps; "
@@ -175,7 +175,7 @@ class GymnasiumWorld:
         rows: list[int] = []
         parts: list[Shown] = []
         try:
-            driver = Driver(self._open(), self._table, self._frames, self._labels, self.repeat)
+            driver = Driver(self._open(), self._table, self._frames, self._labels, self.frame_skip)
             with contained_randomness(0):
                 for group in group_plays(plays, driver.num_envs):
                     rows += group

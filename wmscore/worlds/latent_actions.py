@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from wmscore.timeline import Converter
-from wmscore.worlds.pixels import float_frames
+from wmscore.worlds.pixels import float_frames, rounded_frames
 from wmscore.worlds.protocol import Capabilities
-from wmscore.worlds.rounding import rounded_frames
 from wmscore.worlds.row_noise import contained_row_noise
 from wmscore.worlds.windows import Padding, WindowModel
 
@@ -121,4 +120,4 @@ class LatentActionModel(WindowModel):
                 temperature=self.temperature,
             )
             frames = self.tokenizer.detokenize(latents)[:, -1]
-        return rounded_frames(frames, self.name, low=-1.0, high=1.0, clamp=True)
+        return rounded_frames(frames, f"model {self.name!r}", low=-1.0, high=1.0, clamp=True)

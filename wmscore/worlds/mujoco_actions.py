@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from wmscore.worlds.item_scripts import check_names, script_names, script_vectors
 from wmscore.worlds.protocol import Item
 
 __all__ = ["Controls", "controls"]
@@ -39,32 +40,9 @@ class Controls:
         Raises:
             ValueError: the actions are of another kind, have other names, or exceed the limits.
         """
-        unknown = [name for name in item.action_names if name not in self.names]
-        if unknown:
-            raise ValueError(
-                f"action_names: expected names out of {list(self.names)}, got {unknown}"
-            )
-        actions = item.actions[:horizon]
         if self.kind == "discrete":
-            if actions.dim() != 1 or actions.is_floating_point():
-                raise ValueError(
-                    f"actions: expected [T] indices into {list(item.action_names)}, "
-                    f"got {list(actions.shape)} {actions.dtype}"
-                )
-            wrong = [i for i in actions.tolist() if not 0 <= i < len(item.action_names)]
-            if wrong:
-                raise ValueError(f"actions: expected 0..{len(item.action_names) - 1}, got {wrong}")
-            return self._rows([item.action_names[i] for i in actions.tolist()], "actions")
-        missing = [name for name in self.names if name not in item.action_names]
-        if missing:
-            raise ValueError(f"action_names: expected {list(self.names)}, {missing} are missing")
-        if actions.dim() != 2 or actions.shape[1] != len(self.names):
-            raise ValueError(
-                f"actions: expected [T, {len(self.names)}] for {list(self.names)}, "
-                f"got {list(actions.shape)} {actions.dtype}"
-            )
-        order = [item.action_names.index(name) for name in self.names]
-        return self._rows(actions[:, order].tolist(), "actions")
+            return self._rows(script_names(item, horizon, self.names), "actions")
+        return self._rows(script_vectors(item, horizon, self.names), "actions")
 
     def warmup(self, rows: Any) -> np.ndarray:
         """`[n, nu]` controls of a warm-up: action names, or vectors in the order of `names`."""
@@ -74,11 +52,7 @@ class Controls:
 
     def _rows(self, rows: Sequence[Any], field: str) -> np.ndarray:
         if self.table is not None:
-            unknown = [name for name in rows if name not in self.names]
-            if unknown:
-                raise ValueError(
-                    f"{field}: expected names out of {list(self.names)}, got {unknown}"
-                )
+            check_names(field, rows, self.names)
             return self.table[[self.names.index(name) for name in rows]]
         result = np.zeros((len(rows), self.count))
         for t, row in enumerate(rows):

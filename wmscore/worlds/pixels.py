@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["float_frames", "uint8_frames"]
+__all__ = ["float_frames", "rounded_frames", "uint8_frames"]
 
 
 def uint8_frames(
@@ -37,6 +37,30 @@ def uint8_frames(
             f"frames: expected finite values in {low:g}..{high:g}, got {found[0]:g}..{found[1]:g}"
         )
     return scaled.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def rounded_frames(
+    frames: Tensor, who: str, *, low: float = 0.0, high: float = 1.0, clamp: bool = False
+) -> Tensor:
+    """`uint8_frames` of an answer `[B, ...]`, with an error that says who and in which rows.
+
+    Raises:
+        TypeError: as `uint8_frames`.
+        ValueError: likewise.
+    """
+    try:
+        return uint8_frames(frames, low=low, high=high, clamp=clamp)
+    except ValueError as error:
+        wrong = [i for i, row in enumerate(frames) if not _fits(row, low, high, clamp)]
+        raise ValueError(f"{who}: {error} in rows {wrong} of {len(frames)}") from None
+
+
+def _fits(frames: Tensor, low: float, high: float, clamp: bool) -> bool:
+    try:
+        uint8_frames(frames, low=low, high=high, clamp=clamp)
+    except ValueError:
+        return False
+    return True
 
 
 def float_frames(frames: Tensor, *, low: float = 0.0, high: float = 1.0) -> Tensor:

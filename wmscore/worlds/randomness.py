@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from wmscore.worlds.protocol import Item
 
-__all__ = ["contained_randomness", "row_generators", "row_seed"]
+__all__ = ["contained_randomness", "row_generators", "row_normal", "row_seed"]
 
 _MASK = 2**64 - 1
 
@@ -44,6 +45,17 @@ def row_generators(
     With one each, a row's noise does not depend on the rows beside it.
     """
     return [torch.Generator(device).manual_seed(row_seed(item.seed, call)) for item in items]
+
+
+def row_normal(
+    shape: Sequence[int],
+    generators: Sequence[torch.Generator],
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Standard normal noise `[B, *shape]`, each row from its own generator, on their device."""
+    return torch.stack(
+        [torch.randn(*shape, generator=g, device=g.device, dtype=dtype) for g in generators]
+    )
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ import torch
 from wmscore.rollouts import Rollouts
 from wmscore.worlds.doom_game import ACTIONS, SCENARIOS, DoomGame, screen_resolution
 from wmscore.worlds.doom_savegame import redraw_randomness
+from wmscore.worlds.item_scripts import check_names, script_names
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
 from wmscore.worlds.step import stack_actions
 
@@ -243,23 +244,12 @@ def _read(item: Item, horizon: int) -> _Play:
         raise ValueError(f"reset.seed: expected an integer in 0..2^32-1, got {seed!r}")
     if not isinstance(warmup, list | tuple):
         raise ValueError(f"reset.warmup: expected a list of action names, got {warmup!r}")
-    for field, names in (("reset.warmup", warmup), ("action_names", item.action_names)):
-        strange = [name for name in names if name not in ACTIONS]
-        if strange:
-            raise ValueError(f"{field}: expected names out of {list(ACTIONS)}, got {strange}")
-    if item.actions.dim() != 1 or item.actions.is_floating_point():
-        raise ValueError(
-            f"actions: expected [T] indices into {list(item.action_names)}, "
-            f"got {list(item.actions.shape)} {item.actions.dtype}"
-        )
-    script = item.actions[:horizon].tolist()
-    wrong = [index for index in script if not 0 <= index < len(item.action_names)]
-    if wrong:
-        raise ValueError(f"actions: expected 0..{len(item.action_names) - 1}, got {wrong}")
+    check_names("reset.warmup", warmup, ACTIONS)
+    script = script_names(item, horizon, ACTIONS)
     return _Play(
         scenario=scenario,
         seed=seed,
         warmup=tuple(warmup),
-        script=tuple(item.action_names[index] for index in script),
+        script=tuple(script),
         noise_seed=item.noise_seed,
     )

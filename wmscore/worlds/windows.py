@@ -13,6 +13,7 @@ from wmscore.rollouts import Rollouts
 from wmscore.timeline import Converter
 from wmscore.worlds.action_intake import ActionIntake
 from wmscore.worlds.given import given_frames
+from wmscore.worlds.pixels import float_frames
 from wmscore.worlds.protocol import Capabilities, Item, WorldModel, item_keys
 from wmscore.worlds.randomness import row_generators
 from wmscore.worlds.step import stack_actions
@@ -155,13 +156,14 @@ class WindowModel:
                 not have, or the model predicts what is no frame.
         """
         first = given_frames(items, self.capabilities.frame_size, f"model {self.name!r}")
-        return self._drive(items, first[:, None], horizon)
+        return self._drive(items, first[:, None], horizon, field="frame")
 
     def predict_next(
         self, items: Sequence[Item], reference_frames: Tensor, horizon: int
     ) -> Rollouts:
         """Predict each frame from the true frames before it, all as far back as K."""
-        return self._drive(items, reference_frames[:, :horizon], horizon, forced=True)
+        known = reference_frames[:, :horizon]
+        return self._drive(items, known, horizon, field="reference_frames", forced=True)
 
     def continue_from(self, items: Sequence[Item], history: Tensor, horizon: int) -> Rollouts:
         """Roll out after a true history: its frames are given, all after them are predicted.
@@ -173,14 +175,20 @@ class WindowModel:
             raise ValueError(
                 f"history: expected 1..{horizon} frames before the horizon, got {history.shape[1]}"
             )
-        return self._drive(items, history, horizon)
+        return self._drive(items, history, horizon, field="history")
 
     def _drive(
-        self, items: Sequence[Item], known: Tensor, horizon: int, *, forced: bool = False
+        self,
+        items: Sequence[Item],
+        known: Tensor,
+        horizon: int,
+        *,
+        field: str,
+        forced: bool = False,
     ) -> Rollouts:
         """Frames that are known are given; with `forced` they are predicted, all but frame 0."""
         given = self._intake.actions(items, horizon).to(self.device)
-        self._check_frames(items, known, "reference_frames" if forced else "history")
+        self._check_frames(items, known, field)
         known = known.to(self.device)
         known_steps = known.shape[1] - 1
         window = _Window(self, items, known[:, 0], given)
@@ -225,7 +233,7 @@ class WindowModel:
         if tuple(frames.shape[2:]) != wanted:
             raise ValueError(
                 f"{field}: model {self.name!r} takes frames {list(wanted)}, got "
-                f"{list(frames.shape[2:])}; nothing is resized here"
+                f"{list(frames.shape[2:])}; wmscore.worlds.FitSize fits panels of another size"
             )
 
     def _states(self, frames: Tensor) -> Tensor:
@@ -255,7 +263,7 @@ class WindowModel:
         """Frames 0..T of the dtype that the model shows, with those that are known."""
         shape = (known.shape[0], horizon + 1, *known.shape[2:])
         frames = torch.empty(shape, dtype=shown.dtype, device=shown.device)
-        unit = known if shown.dtype == torch.uint8 else known.to(torch.float32) / 255
+        unit = known if shown.dtype == torch.uint8 else float_frames(known)
         frames[:, : known.shape[1]] = unit.to(shown.dtype)
         return frames
 

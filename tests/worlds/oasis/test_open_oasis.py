@@ -53,7 +53,7 @@ def items() -> list[Item]:
 
 @pytest.fixture(scope="module")
 def model() -> OpenOasis:
-    return OpenOasis(*networks(), CONVERTER, steps=3)
+    return OpenOasis(*networks(), converter=CONVERTER, steps=3)
 
 
 def published(
@@ -122,7 +122,7 @@ def test_the_schedule() -> None:
 
 def test_what_the_networks_are_asked(items: list[Item]) -> None:
     dit, vae = networks()
-    OpenOasis(dit, vae, CONVERTER, steps=2).rollout(items[:2], HORIZON)
+    OpenOasis(dit, vae, converter=CONVERTER, steps=2).rollout(items[:2], HORIZON)
     counts = [shape[1] for shape, _ in dit.calls]
     assert counts == [2, 2, 3, 3, *[4] * 8]  # two steps per frame, four frames at most
     assert [levels for _, levels in dit.calls[:4]] == [
@@ -188,15 +188,25 @@ def test_predictions_see_the_true_frames(model: OpenOasis, items: list[Item]) ->
     assert not torch.equal(forced.frames[:, 2], own.frames[:, 2])
 
 
+def test_true_frames_of_another_kind(model: OpenOasis, items: list[Item]) -> None:
+    height, width = model.capabilities.frame_size
+    for frames in (
+        torch.zeros(2, 3, 3, height, width),
+        torch.zeros(2, 3, 3, height, width - 1, dtype=torch.uint8),
+    ):
+        with pytest.raises(ValueError, match=r"reference_frames: expected uint8 frames \[n, C"):
+            model.predict_next(items[:2], frames, 2)
+
+
 def test_several_frames_per_action(items: list[Item]) -> None:
     """A panel of 10 frames per second: half of each turn twice, every second frame is shown."""
     dit, vae = networks()
-    slow = OpenOasis(dit, vae, CONVERTER, steps=2, frames_per_action=2)
+    slow = OpenOasis(dit, vae, converter=CONVERTER, steps=2, frames_per_action=2)
     rows = [replace(item, fps=10.0) for item in items[:2]]
     assert slow.capabilities.fps == 10
     doubled = [replace(i, fps=20.0, actions=i.actions.repeat_interleave(2)) for i in rows]
     half = OasisActions({**TABLE, "left": {"yaw": -5.0}, "right": {"yaw": 5.0}})
-    fast = OpenOasis(dit, vae, half, steps=2).rollout(doubled, 2 * HORIZON)
+    fast = OpenOasis(dit, vae, converter=half, steps=2).rollout(doubled, 2 * HORIZON)
     assert torch.equal(slow.rollout(rows, HORIZON).frames, fast.frames[:, ::2])
     assert slow.conversion_losses == ()
     with pytest.raises(ValueError, match=r"is at 20 .* model 'open-oasis' takes 10"):
@@ -204,15 +214,15 @@ def test_several_frames_per_action(items: list[Item]) -> None:
 
 
 def test_any_other_converter(items: list[Item]) -> None:
-    same = OpenOasis(*networks(), ByTable(ROWS, components=OASIS_COLUMNS), steps=2)
-    wanted = OpenOasis(*networks(), CONVERTER, steps=2).rollout(items[:2], HORIZON).frames
+    same = OpenOasis(*networks(), converter=ByTable(ROWS, components=OASIS_COLUMNS), steps=2)
+    wanted = OpenOasis(*networks(), converter=CONVERTER, steps=2).rollout(items[:2], HORIZON).frames
     assert torch.equal(same.rollout(items[:2], HORIZON).frames, wanted)
     assert same.capabilities.actions == "discrete"
 
 
 def test_losses_are_told(items: list[Item]) -> None:
     wide = {**TABLE, "up": None, "left": {"yaw": -30.2}}
-    model = OpenOasis(*networks(), OasisActions(wide), steps=1)
+    model = OpenOasis(*networks(), converter=OasisActions(wide), steps=1)
     assert model.conversion_losses == ()
     model.rollout([replace(items[0], actions=torch.tensor([3, 1, 3]))], 3)
     told = " ".join(model.conversion_losses)
@@ -236,24 +246,24 @@ def test_bad_rows_and_networks(model: OpenOasis, items: list[Item]) -> None:
         return Conversion(torch.zeros(*timeline.actions.shape, 24))
 
     with pytest.raises(ValueError, match=r"converter: expected \[2, 25\].*got \[2, 24\]"):
-        OpenOasis(*networks(), narrow).rollout(items[:1], 2)
+        OpenOasis(*networks(), converter=narrow).rollout(items[:1], 2)
     dit, vae = networks()
     with pytest.raises(TypeError, match="vae: expected an attribute patch_size, got a Linear"):
-        OpenOasis(dit, nn.Linear(1, 1), CONVERTER)
+        OpenOasis(dit, nn.Linear(1, 1), converter=CONVERTER)
     with pytest.raises(TypeError, match="dit: expected max_frames"):
-        OpenOasis(nn.Linear(1, 1), vae, CONVERTER)
+        OpenOasis(nn.Linear(1, 1), vae, converter=CONVERTER)
     with pytest.raises(ValueError, match="frames_per_action: expected at least 1, got 0"):
-        OpenOasis(dit, vae, CONVERTER, frames_per_action=0)
+        OpenOasis(dit, vae, converter=CONVERTER, frames_per_action=0)
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.needs_cuda)])
 def test_half_precision(model: OpenOasis, items: list[Item], device: str) -> None:
     """As published on CUDA: the encoder and the denoiser by autocast. The noise is the same."""
     wanted = model.rollout(items[:2], HORIZON).frames.float()
-    half = OpenOasis(*networks(), CONVERTER, steps=3, device=device, half=True)
+    half = OpenOasis(*networks(), converter=CONVERTER, steps=3, device=device, half=True)
     gap = (half.rollout(items[:2], HORIZON).frames.float() - wanted).abs()[:, 1:]
     assert 0 < gap.mean() < 4
-    full = OpenOasis(*networks(), CONVERTER, steps=3, device=device, half=False)
+    full = OpenOasis(*networks(), converter=CONVERTER, steps=3, device=device, half=False)
     assert (full.rollout(items[:2], HORIZON).frames.float() - wanted).abs().max() <= 2
 
 
@@ -263,8 +273,8 @@ class BlowsUp(SmallDiT):
 
 
 def test_what_is_no_number_is_an_error(items: list[Item]) -> None:
-    with pytest.raises(ValueError, match="expected finite values"):
-        OpenOasis(BlowsUp(), networks()[1], CONVERTER, steps=2).rollout(items[:1], 2)
+    with pytest.raises(ValueError, match=r"open-oasis: frames: expected finite values .* rows \[0\] of"):
+        OpenOasis(BlowsUp(), networks()[1], converter=CONVERTER, steps=2).rollout(items[:1], 2)
 
 
 # ---- files -------------------------------------------------------------------------------
@@ -367,7 +377,7 @@ def test_the_published_networks(items: list[Item]) -> None:
     for weight in dit.parameters():  # an untrained network has zeros that hide its actions
         if not weight.any():
             nn.init.normal_(weight, std=0.2)
-    model = OpenOasis(dit, vae, CONVERTER, steps=3)
+    model = OpenOasis(dit, vae, converter=CONVERTER, steps=3)
     report = check_world_model(model, items[:4], HORIZON)
     report.raise_on_failure()
     assert report.action_effect > 0.1

@@ -180,6 +180,11 @@ def test_answers_of_another_shape(items: list[Item], answer: object, message: st
         ServerModel(service).rollout(items[:1], 4)
 
 
+def test_panels_of_another_frame_rate(items: list[Item]) -> None:
+    with pytest.raises(RowsFailedError, match="is at 12 frames per second, model 'echo' takes 10"):
+        ServerModel(Echo()).rollout([replace(items[0], fps=12.0)], 4)
+
+
 def test_an_interrupt_calls_all_off(items: list[Item]) -> None:
     seen: list[BaseException] = []
 

@@ -11,7 +11,14 @@ from torch import Tensor
 from wmscore.files import atomic_folder, safe_name
 from wmscore.manifest import Panel
 from wmscore.rollouts import Rollouts
-from wmscore.timeline import Converter, Loss, Timeline, loss_sentences
+from wmscore.timeline import (
+    GRIPPER_ACTIONS,
+    Converter,
+    Loss,
+    Timeline,
+    gripper_poses,
+    loss_sentences,
+)
 from wmscore.video import write_video
 from wmscore.worlds.cosmos.rows import (
     CosmosExport,
@@ -23,9 +30,7 @@ from wmscore.worlds.cosmos.rows import (
 )
 from wmscore.worlds.given import continued
 
-__all__ = ["integrate_poses", "write_predict_annotations", "write_predict_inputs"]
-
-_COMPONENTS = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+__all__ = ["write_predict_annotations", "write_predict_inputs"]
 
 
 def write_predict_inputs(
@@ -161,17 +166,17 @@ def write_predict_annotations(
             line = Timeline.of_panel(panel, scenario, branch, fps=fps)
             losses.append(converter(line).losses)
             vectors = converter(continued(line, -(-line.steps // chunk) * chunk)).value
-            if vectors.ndim != 2 or vectors.shape[1] != len(_COMPONENTS):
+            if vectors.ndim != 2 or vectors.shape[1] != len(GRIPPER_ACTIONS):
                 raise ValueError(
-                    f"scenarios[{scenario}].actions: expected [N, 7], {', '.join(_COMPONENTS)}, "
-                    f"got {list(vectors.shape)}"
+                    f"scenarios[{scenario}].actions: expected [N, 7], "
+                    f"{', '.join(GRIPPER_ACTIONS)}, got {list(vectors.shape)}"
                 )
             grip = vectors[:, 6].double()
             write_json(
                 draft / "annotation" / f"{name}.json",
                 {
                     "videos": [{"video_path": f"videos/{name}.mp4"}],
-                    "state": integrate_poses(vectors[:, :6]).tolist(),
+                    "state": gripper_poses(vectors[:, :6]).tolist(),
                     "continuous_gripper_state": torch.cat([grip[:1], grip]).tolist(),
                     "action": vectors.tolist(),
                 },
@@ -214,40 +219,3 @@ def write_predict_annotations(
         write_json(draft / "losses.json", found)
         panel.save(draft / "panel.json")
     return CosmosExport(folder / "inference_params.json", tuple(names), found)
-
-
-def integrate_poses(motion: Tensor) -> Tensor:
-    """Poses `[T + 1, 6]` float64 out of motions `[T, 6]` in the moving frame, from the origin.
-
-    x, y, z in metres and roll, pitch, yaw in radians, the rotation being
-    Rz(yaw) Ry(pitch) Rx(roll), as in the IRASim data tools that Cosmos Predict uses.
-    """
-    rotation, place = torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-    poses = [torch.cat([place, _angles(rotation)])]
-    for step in motion.double():
-        place = place + rotation @ step[:3]
-        rotation = rotation @ _rotation(step[3:])
-        poses.append(torch.cat([place, _angles(rotation)]))
-    return torch.stack(poses)
-
-
-def _rotation(angles: Tensor) -> Tensor:
-    (a, b, c), (s, t, u) = angles.cos().tolist(), angles.sin().tolist()
-    x = torch.tensor([[1, 0, 0], [0, a, -s], [0, s, a]], dtype=torch.float64)
-    y = torch.tensor([[b, 0, t], [0, 1, 0], [-t, 0, b]], dtype=torch.float64)
-    z = torch.tensor([[c, -u, 0], [u, c, 0], [0, 0, 1]], dtype=torch.float64)
-    return z @ y @ x
-
-
-def _angles(rotation: Tensor) -> Tensor:
-    flat = torch.hypot(rotation[0, 0], rotation[1, 0])
-    if flat < 1e-6:  # straight up or down: yaw is free, taken as 0
-        roll = torch.atan2(-rotation[1, 2], rotation[1, 1])
-        return torch.stack([roll, torch.atan2(-rotation[2, 0], flat), torch.zeros_like(flat)])
-    return torch.stack(
-        [
-            torch.atan2(rotation[2, 1], rotation[2, 2]),
-            torch.atan2(-rotation[2, 0], flat),
-            torch.atan2(rotation[1, 0], rotation[0, 0]),
-        ]
-    )

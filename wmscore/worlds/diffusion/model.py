@@ -179,8 +179,9 @@ class DiffusersModel(ChunkModel):
             found[inputs.generator] = generators[0] if rows == 1 else generators
         if inputs.output_type is not None:
             found[inputs.output_type] = "pt"
-        if inputs.prompt is not None and inputs.prompt_embeds not in self._call:
+        if inputs.prompt is not None and not {inputs.prompt, inputs.prompt_embeds} & {*self._call}:
             prompts = [self._prompt if p is None else p for p in chunk.prompts]
+            self._check_prompts(chunk, prompts)
             if None not in prompts:
                 found[inputs.prompt] = prompts[0] if rows == 1 else prompts
         if chunk.actions is not None and self._action_argument is not None:
@@ -193,6 +194,17 @@ class DiffusersModel(ChunkModel):
                 ]
             found[self._action_argument] = said[0] if rows == 1 else said
         return found | {key: _for_rows(key, value, rows) for key, value in self._call.items()}
+
+    def _check_prompts(self, chunk: Chunk, prompts: Sequence[str | None]) -> None:
+        """Refuse rows without a text beside rows with one, and where there has to be one."""
+        needed = self.inputs.needs_prompt or any(prompt is not None for prompt in prompts)
+        if None not in prompts or not needed or self._action_argument == self.inputs.prompt:
+            return
+        item = chunk.items[list(prompts).index(None)]
+        raise ValueError(
+            f"prompt: {item.scenario_id!r} has none, expected one there, or prompt= or call= to "
+            f"say what {self.name} is told"
+        )
 
     def _shown(self, chunk: Chunk) -> dict[str, Any]:
         """The context, as the image or the video of each row."""

@@ -28,6 +28,7 @@ class PipelineInputs:
         image: takes one frame.
         video: takes several frames.
         prompt: takes text.
+        needs_prompt: the text has no default.
         prompt_embeds: takes encoded text.
         count: takes the number of frames to answer.
         rate: takes frames per second.
@@ -45,6 +46,7 @@ class PipelineInputs:
     image: str | None
     video: str | None
     prompt: str | None
+    needs_prompt: bool
     prompt_embeds: str | None
     count: str | None
     rate: str | None
@@ -79,13 +81,14 @@ def pipeline_inputs(pipe: Any) -> PipelineInputs:
     def first(*names: str) -> str | None:
         return next((name for name in names if name in parameters), None)
 
-    rate = first(*_RATES)
+    rate, prompt = first(*_RATES), first("prompt")
     annotation = "" if rate is None else str(parameters[rate].annotation)
     ratio = next((r for name in _RATIOS if (r := getattr(pipe, name, None))), 1)
     return PipelineInputs(
         image=first("image"),
         video=first("video"),
-        prompt=first("prompt"),
+        prompt=prompt,
+        needs_prompt=prompt is not None and parameters[prompt].default is inspect.Parameter.empty,
         prompt_embeds=first("prompt_embeds"),
         count=first(*_COUNTS),
         rate=rate,

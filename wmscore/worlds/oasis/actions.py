@@ -40,7 +40,7 @@ class OasisActions:
         self._by_table = (
             None if table is None else ByTable(table, components=self.names, units=self.units)
         )
-        self._resample, self._encode = Resample(fps), ToOasis(rows="transition")
+        self._resample, self._encode = Resample(fps), ToOasis(align="transition")
 
     def __call__(self, timeline: Timeline, /) -> Conversion[Tensor]:
         """Look up, resample, encode.

@@ -67,7 +67,7 @@ def load_open_oasis(
     dit, vae = dit_code.DiT_models[_DIT](), vae_code.VAE_models[_VAE]()
     for network, path in ((dit, dit_weights), (vae, vae_weights)):
         _fill(network, Path(path))
-    return OpenOasis(dit, vae, converter, device=device, **options)
+    return OpenOasis(dit, vae, converter=converter, device=device, **options)
 
 
 def open_oasis_modules(checkout: str | Path) -> tuple[ModuleType, ModuleType]:

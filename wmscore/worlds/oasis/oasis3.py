@@ -44,8 +44,8 @@ class Oasis3Service:
 
     def __init__(
         self,
-        converter: Converter[Tensor],
         *,
+        converter: Converter[Tensor],
         fps: float,
         endpoint: str | None = None,
         tls: bool | None = None,
@@ -253,5 +253,5 @@ def oasis3_model(
         bounds = dict.fromkeys(OASIS3_ACTIONS, (-1.0, 1.0)) if limits else {}
         converter = SameVector(OASIS3_ACTIONS, limits=bounds)
     height, width = frame_size
-    service = Oasis3Service(converter, frame_size=(height, width), **options)
+    service = Oasis3Service(converter=converter, frame_size=(height, width), **options)
     return ServerModel(service, workers=workers, attempts=attempts, timeout=timeout)

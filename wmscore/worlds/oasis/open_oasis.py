@@ -14,9 +14,9 @@ from wmscore.timeline import Converter
 from wmscore.worlds.given import check_rate, given_frames, item_timeline, naming_item
 from wmscore.worlds.oasis.actions import OasisActions
 from wmscore.worlds.oasis.forcing import FrameDenoiser, WindowSampler
-from wmscore.worlds.pixels import float_frames, uint8_frames
+from wmscore.worlds.pixels import float_frames, rounded_frames
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
-from wmscore.worlds.randomness import row_generators
+from wmscore.worlds.randomness import row_generators, row_normal
 from wmscore.worlds.row_losses import RowLosses
 from wmscore.worlds.step import stack_actions
 
@@ -49,7 +49,7 @@ class OpenOasis:
     Memory: the latents of one window, and the weights; each frame is decoded when it is there.
 
     Example:
-        >>> model = OpenOasis(dit, vae, OasisActions(table))  # doctest: +SKIP
+        >>> model = OpenOasis(dit, vae, converter=OasisActions(table))  # doctest: +SKIP
         >>> check_world_model(model, items, horizon=4).raise_on_failure()  # doctest: +SKIP
     """
 
@@ -57,9 +57,8 @@ class OpenOasis:
         self,
         dit: FrameDenoiser,
         vae: FrameCoder,
-        converter: Converter[Tensor] | None = None,
         *,
-        name: str = "open-oasis",
+        converter: Converter[Tensor] | None = None,
         steps: int = 10,
         stabilisation: int = 15,
         scaling: float = 0.07843137255,
@@ -68,6 +67,7 @@ class OpenOasis:
         frames_per_action: int = 1,
         device: torch.device | str = "cpu",
         half: bool | None = None,
+        name: str = "open-oasis",
     ) -> None:
         """Put the two networks together.
 
@@ -77,7 +77,6 @@ class OpenOasis:
             converter: the panel's actions to `[T * frames_per_action, action_width]`, row t
                 acting between frame t and t + 1 of the networks; by default `OasisActions()`. That
                 the networks count otherwise is the adapter's business.
-            name: of the rollouts.
             steps: DDIM steps per frame.
             stabilisation: noise level that the context is said to have.
             scaling: factor between the autoencoder's latents and the denoiser's.
@@ -88,6 +87,7 @@ class OpenOasis:
             device: where the networks run.
             half: float16 by autocast where the published code has it (encoder and denoiser); by
                 default on CUDA only.
+            name: of the rollouts.
         """
         if frames_per_action < 1:
             raise ValueError(f"frames_per_action: expected at least 1, got {frames_per_action}")
@@ -144,7 +144,18 @@ class OpenOasis:
         """Generate each frame with the true frames before it as context.
 
         With several frames per action, those in between stay the model's own.
+
+        Raises:
+            ValueError: true frames of another size or type than the model's, besides what `rollout`
+                raises.
         """
+        wanted = (len(items), 3, *self._capabilities.frame_size)
+        found = (reference_frames.shape[0], *reference_frames.shape[2:])
+        if reference_frames.dtype != torch.uint8 or found != wanted:
+            raise ValueError(
+                f"reference_frames: expected uint8 frames [n, C, H, W] = {list(wanted)} each, "
+                f"got {reference_frames.dtype} {list(reference_frames.shape)}"
+            )
         return self._drive(items, horizon, lambda t: reference_frames[:, t])
 
     @torch.no_grad()
@@ -161,7 +172,7 @@ class OpenOasis:
         keep = self.dit.max_frames - 1
         for t in range(1, horizon + 1):
             for i in range((t - 1) * self.frames_per_action + 1, t * self.frames_per_action + 1):
-                noise = self._noise(items, i, context)
+                noise = row_normal(context.shape[2:], row_generators(items, i)).to(self.device)
                 with self._precision():
                     latent = self.sampler.next_latent(context, told[:, : i + 1], noise)
                 context = torch.cat([context, latent[:, None]], 1)[:, -keep:]
@@ -198,13 +209,6 @@ class OpenOasis:
         # Nothing is known of what produced the given frame; the published code says so by zeros.
         return torch.cat([torch.zeros_like(told[:, :1]), told], 1).to(self.device)
 
-    def _noise(self, items: Sequence[Item], frame: int, like: Tensor) -> Tensor:
-        noise = [
-            torch.randn(like.shape[2:], generator=generator)
-            for generator in row_generators(items, frame)
-        ]
-        return torch.stack(noise).to(self.device)
-
     def _encode(self, frames: Tensor) -> Tensor:
         """`[B, 3, H, W]` pixels to `[B, C, h, w]` latents."""
         pixels = float_frames(frames.to(self.device), low=-1.0)
@@ -217,7 +221,7 @@ class OpenOasis:
     def _decode(self, latents: Tensor) -> Tensor:
         """`[B, C, h, w]` latents to uint8 pixels; what lies outside is cut off, as published."""
         pixels = self.vae.decode(latents.flatten(2).transpose(1, 2) / self.scaling)
-        return uint8_frames(pixels, low=-1.0, clamp=True)
+        return rounded_frames(pixels, self.name, low=-1.0, high=1.0, clamp=True)
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         if not self.half:

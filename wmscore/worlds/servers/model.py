@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wmscore.files import sha256_tensor
 from wmscore.rollouts import Rollouts
-from wmscore.worlds.given import given_frames
+from wmscore.worlds.given import check_rate, given_frames
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
 from wmscore.worlds.randomness import row_seed
 from wmscore.worlds.servers.errors import RowsFailedError, ServiceError
@@ -201,8 +201,9 @@ class ServerModel:
         return found
 
     def _row(self, item: Item, horizon: int, stopped: threading.Event) -> Tensor:
-        size = self.capabilities.frame_size
-        given = given_frames([item], size, f"model {self.name!r}")
+        size, who = self.capabilities.frame_size, f"model {self.name!r}"
+        check_rate(item, self.capabilities.fps, who)
+        given = given_frames([item], size, who)
         patience = Patience(
             **self._patience,  # type: ignore[arg-type]
             seed=row_seed(item.seed),
