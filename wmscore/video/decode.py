@@ -14,10 +14,12 @@ from torch import Tensor
 
 from wmscore.extras import require
 from wmscore.video.facts import CodecFacts, Video, VideoError, is_lossy
+from wmscore.video.grain import time_slack
 
 __all__ = ["packet_times", "probe_video", "read_with_pyav", "stored_facts"]
 
 _MOST_AHEAD = 512  # a header may promise any number of frames
+_BACK = (0.0, 10.0, None)  # seconds before the wanted time from which to decode, in turn; all
 
 
 class _Buffer:
@@ -55,6 +57,16 @@ class _Packets:
     broken: str = ""
     readable: int = 0
     times: list[float] = field(default_factory=list)
+    stored: list[float] = field(default_factory=list)  # times of packets, as they come
+    end: float = 0.0
+
+    def note(self, packet: Any, stream: Any) -> None:
+        """Keep when a packet is shown."""
+        if packet.pts is None:
+            return
+        time = float((packet.pts - (stream.start_time or 0)) * stream.time_base)
+        self.stored.append(time)
+        self.end = max(self.end, time + float((packet.duration or 0) * stream.time_base))
 
 
 def read_with_pyav(
@@ -67,6 +79,28 @@ def read_with_pyav(
     threads: int = 0,
 ) -> Video:
     """See `read_video`; on the CPU."""
+    for back in _BACK:
+        video = _read(path, start, frames, since, until, threads, back)
+        if video is not None:
+            break
+    assert video is not None
+    return video
+
+
+def _read(
+    path: str | Path,
+    start: int,
+    frames: int | None,
+    since: float | None,
+    until: float | None,
+    threads: int,
+    back: float | None,
+) -> Video | None:
+    """Decode from `back` seconds before `since`; None where seeking came out after it.
+
+    So it does where the first frames at a key frame need those before it (open groups of pictures),
+    or where a file has no index.
+    """
     av = require("av", "harness")
     packets, times = _Packets(), list[float]()
     with _open(av, path) as container:
@@ -76,10 +110,12 @@ def read_with_pyav(
         kept = _Buffer(frames or max(stream.frames - start, 0) if until is None else 0)
         rotation, last_end = 0, 0.0
         zero = float((stream.start_time or 0) * stream.time_base)
-        if since is not None and since > 0:
-            container.seek(int((since + zero) / stream.time_base), stream=stream)
+        sought = since is not None and back is not None and since > back
+        if since is not None and back is not None and sought:
+            container.seek(int((since - back + zero) / stream.time_base), stream=stream)
         # Frames are at or after `since` where rounding to the grain of the file says so.
-        grain = 1.5 * float(stream.time_base)
+        gap = 1 / float(stream.average_rate or stream.guessed_rate or 30)
+        grain = time_slack(float(stream.time_base), gap)
         whole, seen, passed = True, 0, 0
         for frame in _decoded(av, container, stream, packets):
             if frame.pts is None:
@@ -87,6 +123,14 @@ def read_with_pyav(
                     f"{path}: frame {seen} has no time; expected times", packets.readable
                 )
             time = float(frame.pts * stream.time_base) - zero
+            if since is not None and sought and not packets.times and time > since + grain:
+                return None
+            if (
+                packets.broken
+                and packets.times
+                and time > max(packets.times[-1] + gap, last_end) + gap / 2
+            ):
+                break  # the decoder gives later frames too, whose neighbours are lost
             last_end = time + float((frame.duration or 0) * stream.time_base)
             packets.times.append(time)
             if until is not None and time >= until - grain:
@@ -114,6 +158,8 @@ def read_with_pyav(
             if frames is not None and len(kept) == frames:
                 whole = False
                 break
+        if sought and not packets.times:
+            return None
         if packets.broken and whole:
             raise VideoError(
                 f"{path}: broken after {packets.readable} frames ({packets.broken})"
@@ -247,6 +293,9 @@ def _decoded(av: Any, container: Any, stream: Any, packets: _Packets) -> Iterato
                 packets.first = packets.first or bytes(packet)
                 packets.count += 1
                 packets.size += packet.size
+                packets.note(packet, stream)
+            elif not packets.broken and _ends_early(stream, container, packets.stored, packets.end):
+                packets.broken = "it ends early"
             for frame in packet.decode():
                 if frame.is_corrupt:
                     packets.broken = "a frame is damaged"
@@ -276,7 +325,8 @@ def _length(stream: Any) -> float | None:
         return float(stream.duration * stream.time_base)
     if text := stream.metadata.get("DURATION"):  # Matroska: 00:00:01.250000000
         hours, minutes, seconds = text.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        return end - float((stream.start_time or 0) * stream.time_base)
     return None
 
 
@@ -284,19 +334,33 @@ def _check_whole(
     path: str | Path, stream: Any, container: Any, packets: _Packets, last_end: float
 ) -> None:
     """Refuse a file that ends before its header says."""
-    length = _length(stream)
-    if length is None and container.duration and not container.streams.audio:
-        length = container.duration / 1e6
-    if length is None or not packets.times:
-        return
-    times = packets.times
-    gap = max((b - a for a, b in itertools.pairwise(times)), default=0.0)
-    rate = float(stream.average_rate or stream.guessed_rate or 1)
-    if last_end < length - 1.5 * max(gap, 1 / rate):
+    if _ends_early(stream, container, packets.times, last_end):
         raise VideoError(
             f"{path}: ends after {packets.readable} frames, at {last_end:.3g} s{_expected(stream)}",
             packets.readable,
         )
+    if container.format.name == "gif" and not Path(path).read_bytes().rstrip(b"\0").endswith(b";"):
+        raise VideoError(
+            f"{path}: broken after {max(packets.readable - 1, 0)} frames (its end mark is missing)",
+            max(packets.readable - 1, 0),
+        )
+
+
+def _ends_early(stream: Any, container: Any, times: list[float], end: float) -> bool:
+    """The last of the frames shown at `times` is over before the header says."""
+    length = _length(stream)
+    if length is None and container.duration and not container.streams.audio:
+        length = container.duration / 1e6
+        if "matroska" in container.format.name:  # it says when the last frame ends
+            length -= float((stream.start_time or 0) * stream.time_base)
+    if length is None or not times:
+        return False
+    times = sorted(times)
+    gap = max((b - a for a, b in itertools.pairwise(times)), default=0.0)
+    rate = float(stream.average_rate or stream.guessed_rate or 1)
+    # Some files do not say how long their last frame stays.
+    spare = 0.6 if end > times[-1] else 1.5
+    return end < length - spare * max(gap, 1 / rate)
 
 
 def _facts(container: Any, stream: Any, packets: _Packets, rotation: int) -> CodecFacts:
