@@ -15,6 +15,7 @@ from torch import Tensor
 from wmscore.extras import require
 from wmscore.video.facts import CodecFacts, Video, VideoError, is_lossy
 from wmscore.video.grain import time_slack
+from wmscore.video.pictures import Pictures
 
 __all__ = ["packet_times", "probe_video", "read_with_pyav", "stored_facts"]
 
@@ -28,17 +29,19 @@ class _Buffer:
     def __init__(self, expected: int) -> None:
         self.expected, self.count = max(expected, 1), 0
         self.tensor = torch.empty(0)
+        self.pictures = Pictures()
 
     def __len__(self) -> int:
         return self.count
 
-    def append(self, picture: Tensor) -> None:
+    def append(self, frame: Any) -> None:
         if not self.count:
-            self.tensor = picture.new_empty((min(self.expected, _MOST_AHEAD), *picture.shape))
+            shape = (min(self.expected, _MOST_AHEAD), 3, frame.height, frame.width)
+            self.tensor = torch.empty(shape, dtype=torch.uint8)
         elif self.count == len(self.tensor):
             more = torch.empty_like(self.tensor)
             self.tensor = torch.cat([self.tensor, more])
-        self.tensor[self.count] = picture
+        self.pictures.write(frame, self.tensor[self.count])
         self.count += 1
 
     def taken(self) -> Tensor:
@@ -146,14 +149,13 @@ def _read(
             if rotation != frame.rotation % 360 and kept:
                 raise VideoError(f"{path}: turns its picture at frame {seen - 1}", seen - 1)
             rotation = frame.rotation % 360
-            picture = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
-            if kept and picture.shape != kept.tensor.shape[1:]:
+            if kept and (frame.height, frame.width) != tuple(kept.tensor.shape[2:]):
                 raise VideoError(
-                    f"{path}: expected frames of {_size(kept.tensor[0])}, got {_size(picture)} "
-                    f"from frame {seen - 1} on",
+                    f"{path}: expected frames of {_size(*kept.tensor.shape[2:])}, got "
+                    f"{_size(frame.height, frame.width)} from frame {seen - 1} on",
                     seen - 1,
                 )
-            kept.append(picture)
+            kept.append(frame)
             times.append(time)
             if frames is not None and len(kept) == frames:
                 whole = False
@@ -381,8 +383,8 @@ def _facts(container: Any, stream: Any, packets: _Packets, rotation: int) -> Cod
     )
 
 
-def _size(picture: Tensor) -> str:
-    return f"{picture.shape[1]}x{picture.shape[2]}"
+def _size(height: int, width: int) -> str:
+    return f"{height}x{width}"
 
 
 def _asked(start: int, since: float | None, until: float | None) -> str:
