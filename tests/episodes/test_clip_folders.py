@@ -133,8 +133,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("empty", "cannot be opened as a video"),
         ("fast", "expected 10 frames per second, got a constant rate of 25"),
         ("variable", "expected 10 frames per second, got a variable rate"),
-        ("larger", "expected frames of 32x48 as in the first clip, got 48x64"),
-        ("odd", "expected frames of 32x48 as in the first clip, got 33x47"),
+        ("larger", "expected frames of 32x48 as most clips have, got 48x64"),
+        ("odd", "expected frames of 32x48 as most clips have, got 33x47"),
     ],
 )
 def test_a_bad_clip_is_an_error_of_its_own(mixed: Path, scenario: str, says: str) -> None:
