@@ -5,7 +5,8 @@ processes and with the same batches, and throws the frames away; `replay` rolls 
 harness, beside the truth, in memory; `record` writes the rollouts to disk too, in the folder that
 `--folder` names, with a truth that was rendered before. Providers take turns. The clock is the
 wall's, since VizDoom runs in processes of its own; `overhead` is the median over rounds of the time
-beyond that of `bare` in the same round, as a share of it.
+beyond that of `bare` in the same round, as a share of it. `cpu_seconds` is the time of this process
+on processors, all threads, without VizDoom's own.
 
 For VizDoom, `bare` plays wmscore's games, whose episodes repeat, by hand. `engine` is VizDoom
 itself asked for the picture, labels and objects of each step and nothing else: other rollouts,
@@ -46,6 +47,7 @@ COLUMNS = {
     "seconds": ".2f",
     "frames_per_second": ",.0f",
     "overhead": "+.1%",
+    "cpu_seconds": ".2f",
 }
 
 
@@ -203,13 +205,15 @@ def measured(
     record(folder / "truth", frozen, world, model, batch_size=options.batch_size)
     providers = {**by_hand, "replay": in_memory, "record": on_disk}
     taken: dict[str, list[float]] = {name: [] for name in providers}
+    worked: dict[str, list[float]] = {name: [] for name in providers}
     for turn in range(options.rounds + 1):
         for name, call in providers.items():
             shutil.rmtree(folder / "model", ignore_errors=True)
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), time.process_time()
             call()
             if turn:  # the first calls are slow
                 taken[name].append(time.perf_counter() - start)
+                worked[name].append(time.process_time() - busy)
     recording = Recording(folder / "model")
     assert recording.complete
     assert not recording.faults
@@ -228,6 +232,7 @@ def measured(
                 "seconds": seconds,
                 "frames_per_second": frames / seconds,
                 "overhead": statistics.median(beyond),
+                "cpu_seconds": statistics.median(worked[name]),
                 "rounds": len(times),
             }
         )
@@ -260,9 +265,9 @@ def main() -> None:
     """Measure, print and write."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--worlds", nargs="+", default=["sprites", "vizdoom"])
-    options.add_argument("--scenarios", type=int, default=24)
+    options.add_argument("--scenarios", type=int, default=48)
     options.add_argument("--batch-size", type=int, default=8)
-    options.add_argument("--sides", type=int, nargs="+", default=[64, 128], help="of sprites")
+    options.add_argument("--sides", type=int, nargs="+", default=[64], help="of sprites")
     options.add_argument("--workers", type=int, nargs="+", default=[2], help="games side by side")
     options.add_argument("--folder", help="where recordings go (default: the system's)")
     options.set_defaults(rounds=5, threads=[1])

@@ -60,7 +60,7 @@ declare -A options=([bench_frame_ssim]="" [bench_lpips]="--sides 64 256 --seeds 
   [bench_identity]="--rollouts 16 256 --sides 64 128" [bench_tracking]="--rollouts 16 256"
   [bench_response]="--groups 64 --rounds 5" [bench_first_crossing]="--rounds 5"
   [bench_panels]="--rounds 3 --most-numpy 0 --most-pandas 0" [bench_comparison]="--rounds 3 --alone"
-  [bench_stats]="--rounds 3 --alone --most 1000")
+  [bench_replay]="--rounds 3 --worlds sprites" [bench_stats]="--rounds 3 --alone --most 1000")
 if [ -n "${FUSED_SSIM:-}" ] && step fused-ssim 100 bash -c build_fused_ssim; then
   options[bench_frame_ssim]+=" --fused-ssim $FUSED_SSIM"
 fi
@@ -69,7 +69,8 @@ if "$PYTHON" -c 'import triton' 2>/dev/null; then
 fi
 sanitizer=$(command -v compute-sanitizer || true)
 reserve=$([ -n "$sanitizer" ] && echo 80 || echo 0)
-benchmarks=(benchmarks/bench_*.py)
+# Replay and ingest time simulators and decoders, which need no GPU and more packages than there are here.
+mapfile -t benchmarks < <(ls benchmarks/bench_*.py | grep -vE 'bench_(replay|ingest)')
 waiting=${#benchmarks[@]}
 for file in "${benchmarks[@]}"; do # each may use its share of what the earlier ones left
   name=$(basename "$file" .py)

@@ -22,7 +22,8 @@ from wmscore.files import sha256_file
 from wmscore.functional import Reason
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.recordings import Recording, join_recordings, record, record_shard
-from wmscore.recordings.layout import Layout, Shard, lock_shard
+from wmscore.recordings.layout import Layout, Shard
+from wmscore.recordings.locks import lock_shard
 from wmscore.recordings.question import question
 from wmscore.rollouts import Rollouts
 from wmscore.scorer import Scorer

@@ -22,16 +22,19 @@ _EXPORTS = {
 _MODULES = (
     "calibration",
     "comparison",
+    "episodes",
     "evidence",
     "functional",
     "metrics",
     "networks",
     "ops",
     "protocols",
+    "recordings",
     "replay",
     "stats",
     "testing",
     "timeline",
+    "video",
     "worlds",
 )
 

@@ -12,7 +12,7 @@ from wmscore.functional import Lag, Reason, VectorRecovery
 from wmscore.scores import Scores
 from wmscore.stats import mean_interval
 
-__all__ = ["action_records", "action_sentences", "action_summary"]
+__all__ = ["action_records", "action_sentences", "action_summary", "takes_no_actions"]
 
 _CURVES = (
     *("agreement", "cosine", "gain", "leak", "script_match"),
@@ -133,8 +133,16 @@ def action_records(scores: Scores) -> list[dict[str, Any]]:
     return lines
 
 
+def takes_no_actions(scores: Scores) -> bool:
+    """Whether the panel asks for a response that the model has no way to give."""
+    curve = scores.axes.get("action_response")
+    return curve is not None and bool((curve.reason == int(Reason.NO_ACTIONS)).any())
+
+
 def action_sentences(scores: Scores) -> list[str]:
     """What a person should know of a model's response to actions, one sentence each."""
+    if takes_no_actions(scores):
+        return [f"n/a, {Reason.NO_ACTIONS.description}"]
     summary = action_summary(scores)
     if summary is None:
         return []

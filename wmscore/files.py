@@ -48,6 +48,8 @@ def create_file(path: str | Path, text: str) -> bool:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # a name without text would stay after a power cut
         draft.chmod(0o666 & ~_umask())
         return link_file(draft, path)
     finally:

@@ -23,6 +23,8 @@ _PER_ROW = ("frames", "actions", "valid", "labels", "latents")
 _PER_REFERENCE = ("reference", "reference_valid", "reference_labels", "reference_latents")
 _KEYS = ("scenario", "seed", "branch", "reference_index")
 _INFO = "info."
+# What can be computed with.
+_PIXELS = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -166,8 +168,10 @@ class Rollouts:
 
     @staticmethod
     def _check_pixels(name: str, value: Tensor) -> None:
-        if value.dtype != torch.uint8 and not value.is_floating_point():
-            raise TypeError(f"{name}: expected uint8 or floating point, got {value.dtype}")
+        if value.dtype not in _PIXELS:
+            raise TypeError(
+                f"{name}: expected uint8 or floating point of 16 to 64 bits, got {value.dtype}"
+            )
 
     @classmethod
     def _check_labels(
@@ -266,6 +270,9 @@ class Rollouts:
             found = sorted({getattr(part, name) for part in parts})
             if len(found) > 1:
                 raise ValueError(f"{name}: expected one for all parts, got {found}")
+        dtypes = sorted({str(part.frames.dtype) for part in parts})
+        if len(dtypes) > 1:  # torch would turn 0..255 into floats
+            raise ValueError(f"frames: expected one dtype for all parts, got {dtypes}")
         joined: dict[str, Any] = {}
         for name in (*_PER_ROW, *_PER_REFERENCE, "scenario", "seed", "branch"):
             values = [getattr(part, name) for part in parts]

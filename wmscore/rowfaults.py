@@ -9,6 +9,8 @@ from wmscore.functional import Reason
 
 __all__ = ["RowFault", "describe_faults"]
 
+_LONGEST = 300  # characters of a message in one line
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowFault:
@@ -30,8 +32,9 @@ class RowFault:
 
     def __str__(self) -> str:
         """The error in one line."""
-        lines = self.message.split("\n")
-        return f"{self.error}: {lines[0]}" + " ..." * (len(lines) > 1)
+        lines = self.message.strip().splitlines() or [""]
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in lines[0][:_LONGEST])
+        return f"{self.error}: {shown}" + " ..." * (len(lines) > 1 or len(lines[0]) > _LONGEST)
 
 
 def describe_faults(faults: Sequence[RowFault], scenarios: Sequence[str]) -> list[str]:

@@ -50,8 +50,9 @@ def test_codes_are_stable() -> None:
         "BRANCH_APART",
         "MODEL_ERROR",
         "WRONG_ANSWER",
+        "NO_ACTIONS",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == list(range(43))
+    assert [int(reason) for reason in sorted(Reason)] == list(range(44))
 
 
 def test_each_reason_has_its_own_line() -> None:

@@ -17,7 +17,7 @@ from tests.panels import sprite_panel
 from wmscore.cli import main
 from wmscore.functional import lpips, mse, psnr
 from wmscore.functional.distributions import frechet_distance_from_features
-from wmscore.manifest import Panel
+from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.networks import ClipEncoder, LpipsNetwork
 from wmscore.protocols import gamengen_protocol
 from wmscore.replay import freeze_panel, panel_items, render_truth
@@ -209,6 +209,8 @@ def test_rows_that_cannot_be_measured_are_counted(scene: Scene) -> None:
                     frames[i, 2] = torch.nan
                 if (item.scenario, item.seed) == (1, 0):
                     valid[i, 3:] = False
+                if (item.scenario, item.seed) == (3, 1):
+                    frames[i, 2] += 0.5
             return replace(answer, frames=frames, valid=valid)
 
     valid = truth.valid.clone()
@@ -218,13 +220,23 @@ def test_rows_that_cannot_be_measured_are_counted(scene: Scene) -> None:
     assert found.left_out == {
         "whose true episode ends within the windows": 2,
         "that the model answers with missing or not finite frames": 2,
+        "that the model answers with values outside 0..1": 1,
     }
-    assert (found.rows, found.scenarios) == (6, 4)
+    assert (found.rows, found.scenarios) == (5, 4)
     assert math.isfinite(found.forced.psnr.mean)
     assert "left out: 2 rows, whose true episode ends" in found.table()
     nothing = replace(truth, valid=torch.cat([truth.valid[:, :3], valid[:, 3:] & False], 1))
     with pytest.raises(ValueError, match="none of 10 rows of panel 'test-sprites' can be measured"):
         gamengen_protocol(panel, Failing(), nothing, windows=(4,))
+
+
+def test_the_truth_of_another_panel_is_refused(scene: Scene) -> None:
+    panel, truth = scene
+    other = replace(truth, panel="0" * 64)
+    with pytest.raises(PanelMismatchError, match=r"truth: expected panel .* got 000000000000"):
+        gamengen_protocol(panel, panning(), other, windows=(4,))
+    with pytest.raises(ValueError, match=r"truth: expected every scenario, 1 are missing, such as"):
+        gamengen_protocol(panel, panning(), truth[truth.scenario != 1], windows=(4,))
 
 
 def test_a_table_and_a_file(scene: Scene, clips: ClipEncoder, tmp_path: Path) -> None:

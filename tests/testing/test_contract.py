@@ -292,3 +292,107 @@ def test_too_little_to_look_at(items: list[Item]) -> None:
         check_world_model(WORLD, items[:1], HORIZON)
     with pytest.raises(ValueError, match="at least 2 of each, got 4 and 1"):
         check_world_model(WORLD, items, 1)
+
+
+# ---- models that fail, and what they declare ---------------------------------------------
+
+
+class Failing(Edited):
+    """Raises in its `n`-th call."""
+
+    def __init__(self, call: int, error: Exception) -> None:
+        super().__init__()
+        self.left, self.error = call, error
+
+    def edit(self, rollouts: Rollouts, items: Sequence[Item]) -> Rollouts:
+        self.left -= 1
+        if self.left == 0:
+            raise self.error
+        return rollouts
+
+
+@pytest.mark.parametrize(
+    ("call", "property"),
+    [(1, "answers"), (2, "deterministic"), (3, "seedable"), (4, "batch invariant")],
+)
+def test_an_exception_is_a_row(call: int, property: str, items: list[Item]) -> None:
+    report = check_world_model(Failing(call, RuntimeError("out of luck\nat all")), items, HORIZON)
+    (row,) = [row for row in report.rows if not row.ok]
+    assert (row.property, row.observed) == (property, "raised")
+    assert row.detail == "RuntimeError: out of luck"
+
+
+def test_a_model_without_rollouts_does_not_answer(items: list[Item]) -> None:
+    class Silent(Edited):
+        """Answers with nothing."""
+
+        def edit(self, rollouts: Rollouts, items: Sequence[Item]) -> Rollouts:
+            return None  # type: ignore[return-value]
+
+    assert broken(Silent(), items) == ["answers"]
+
+
+def test_wrong_pixels_are_told_by_row(items: list[Item]) -> None:
+    class Wrong(Edited):
+        """Shows NaN in one row and bright pixels in another."""
+
+        def edit(self, rollouts: Rollouts, items: Sequence[Item]) -> Rollouts:
+            frames = rollouts.frames / 255
+            frames[1 % len(items), 3, 0, 0, :2] = float("nan")
+            frames[2 % len(items), 3] += 1
+            return replace(rollouts, frames=frames)
+
+    report = check_world_model(Wrong(batch_invariant=False), items, HORIZON)
+    row = next(row for row in report.rows if row.property == "pixel range")
+    assert not row.ok
+    assert "row 1: 2 values are not finite" in row.detail
+    assert "row 2: 0" in row.detail
+    assert "row 0" not in row.detail
+
+
+def test_chunks_do_not_see_later_commands(items: list[Item]) -> None:
+    class Chunked(Edited):
+        """Three frames per call, of which the first depend on the last action of `reach`."""
+
+        reach = 3
+
+        def edit(self, rollouts: Rollouts, items: Sequence[Item]) -> Rollouts:
+            return later(rollouts, rollouts.actions[:, self.reach - 1].view(-1, 1, 1, 1, 1))
+
+    def row(model: WorldModel) -> bool:
+        report = check_world_model(model, items, HORIZON)
+        return rows_of(report)["chunk causal"]
+
+    honest = Chunked(prefix_causal=False, frames_per_call=3)
+    assert row(honest)
+    honest.reach = 4
+    assert not row(honest)
+    assert row(Edited(frames_per_call=1))
+    assert row(Edited(frames_per_call=HORIZON))  # one call makes all
+
+
+@pytest.mark.parametrize(
+    ("promises", "wrong"),
+    [
+        ({"frames_per_call": 0}, "frames_per_call = 0"),
+        ({"context_frames": 0}, "context_frames = 0"),
+        ({"fps": 0.0}, "fps = 0.0"),
+        ({"action_units": ("button",)}, "1 action_units for 5 action_names"),
+    ],
+)
+def test_capabilities_make_sense(
+    promises: dict[str, object], wrong: str, items: list[Item]
+) -> None:
+    report = check_world_model(Edited(**promises), items, HORIZON)
+    row = next(row for row in report.rows if row.property == "capabilities")
+    assert not row.ok
+    assert wrong in row.observed
+
+
+def test_foreign_actions_are_named(items: list[Item]) -> None:
+    model = Edited(action_names=("noop", "left"), actions_exact=False)
+    report = check_world_model(model, items, HORIZON)
+    row = next(row for row in report.rows if row.property == "capabilities")
+    assert row.ok
+    assert "converts, or does not know: right, up, down" in row.detail
+    assert "known only roughly" in row.observed

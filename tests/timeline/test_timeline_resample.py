@@ -149,3 +149,13 @@ def test_batches_are_their_rows() -> None:
 def test_bad_questions_are_refused(call, message) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_whole_multiples_of_any_rate_are_whole() -> None:
+    """Also of rates that are no simple fractions."""
+    for rate in (7.123456789, 18.90212, 59.9400599, 1 / 0.018):
+        line = Timeline.of(torch.tensor([0, 1, 0]), ("a", "b"), fps=rate)
+        for times in range(2, 7):
+            found = Resample(rate * times)(line)
+            assert found.value.actions.equal(line.actions.repeat_interleave(times))
+            assert found.lossless

@@ -182,7 +182,7 @@ def test_a_converter_makes_the_actions_and_its_losses_are_counted_once() -> None
     for _ in range(2):  # asked for again, nothing more is lost
         model.rollout([*items, replace(items[0], seed=8)], 4)
     assert adder.calls[0].actions[0][:, 0].tolist() == [1, 2, 1, 2]
-    assert model.conversion_losses == ("up: clipped at 2 steps, by up to 7 number: to 0..2",)
+    assert model.conversion_losses == ("up: clipped at 2 steps, by up to 7: to 0..2",)
 
 
 def test_the_contract_of_a_chunked_model() -> None:
@@ -232,17 +232,17 @@ def test_answers_that_are_none() -> None:
 def test_items_that_it_cannot_take() -> None:
     model, _ = adding(ChunkRule(frames=5))
     items = level_items(SCRIPTS[:1])
-    with pytest.raises(ValueError, match="'s0' has no frame, adder needs one"):
+    with pytest.raises(ValueError, match=r"model 'adder' needs item\.frame, 's0' has None"):
         model.rollout([replace(items[0], frame=None)], 2)
-    with pytest.raises(ValueError, match=r"takes frames \[3, 4, 6\] uint8.*FitSize"):
+    with pytest.raises(ValueError, match=r"takes frames uint8 \[3, 4, 6\].*FitSize"):
         model.rollout([replace(items[0], frame=torch.zeros(3, 4, 4, dtype=torch.uint8))], 2)
-    with pytest.raises(ValueError, match="answers at 10 frames per second, the panel has 35"):
+    with pytest.raises(ValueError, match="is at 35 frames per second, model 'adder' takes 10"):
         model.rollout([replace(items[0], fps=35.0)], 2)
     keys = replace(items[0], actions=torch.zeros(10, dtype=torch.int64), action_names=("a", "b"))
-    with pytest.raises(ValueError, match=r"takes continuous actions .* has discrete ones"):
+    with pytest.raises(ValueError, match=r"takes continuous actions, 's0' has discrete ones"):
         model.rollout([keys], 2)
     named, _ = adding(ChunkRule(frames=5), action_names=("down",))
-    with pytest.raises(ValueError, match=r"\['down'\], 's0' has continuous ones \['up'\]"):
+    with pytest.raises(ValueError, match=r"'s0', actions: .*\['down'\], got \['up'\]"):
         named.rollout(items, 2)
     with pytest.raises(ValueError, match="converter: expected none for a model without actions"):
         ChunkModel(

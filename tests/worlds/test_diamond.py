@@ -6,45 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from tests.worlds.tiny_models import TinySampler
 from wmscore.testing import check_world_model, sprite_items
 from wmscore.worlds import DiamondModel, Item, SpriteWorld
 
 SIZE = 32
 NAMES = ("noop", "left", "right", "up", "down")
-
-
-class TinySampler(nn.Module):
-    """Euler steps from noise with a random network, on the global generator as DIAMOND's are."""
-
-    def __init__(self, actions: int = 5, context: int = 4, churn: float = 0.0) -> None:
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.into = nn.Conv2d(3 * (context + 1), 16, 3, padding=1)
-            self.out = nn.Conv2d(16, 3, 3, padding=1)
-            self.embed = nn.Embedding(actions, 16)
-        self.churn = churn
-        self.seen: list[tuple[Tensor, Tensor]] = []
-
-    def denoise(self, x: Tensor, obs: Tensor, act: Tensor) -> Tensor:
-        hidden = self.into(torch.cat([obs, x], 1)) + self.embed(act).sum(1)[:, :, None, None]
-        found = self.out(torch.relu(hidden)).clamp(-1, 1)
-        return found.add(1).div(2).mul(255).byte().div(255).mul(2).sub(1)
-
-    def sample(self, prev_obs: Tensor, prev_act: Tensor) -> tuple[Tensor, list[Tensor]]:
-        self.seen.append((prev_obs, prev_act))
-        rows, _, _, height, width = prev_obs.shape
-        obs = prev_obs.flatten(1, 2)
-        x = torch.randn(rows, 3, height, width, device=prev_obs.device)
-        trajectory = [x]
-        for sigma, following in ((5.0, 1.0), (1.0, 0.1), (0.1, 0.0)):
-            if self.churn:
-                x = x + self.churn * torch.randn_like(x)
-            x = x + (x - self.denoise(x, obs, prev_act)) / sigma * (following - sigma)
-            trajectory.append(x)
-        return x, trajectory
 
 
 def model(sampler: object | None = None, **options: object) -> DiamondModel:

@@ -94,7 +94,7 @@ def test_a_panel_of_another_size_goes_through_fit_size(items: list[Item]) -> Non
     inner = DiffusersModel(
         tiny.wan(), fps=16.0, frame_size=(32, 64), frames=5, call=tiny.embeds_call()
     )
-    with pytest.raises(ValueError, match="FitSize converts the size"):
+    with pytest.raises(ValueError, match="FitSize fits panels"):
         inner.rollout(items, 4)
     check(FitSize(inner, 32, 32), items, 4)
 

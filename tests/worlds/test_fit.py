@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
 
 from wmscore.rollouts import Rollouts
 from wmscore.testing import check_world_model, sprite_items
-from wmscore.worlds import ChunkModel, ChunkRule, FitSize, ForcedFitSize, Frozen, SpriteWorld
+from wmscore.worlds import (
+    AtFrameRate,
+    ChunkModel,
+    ChunkRule,
+    FitSize,
+    ForcedFitSize,
+    Frozen,
+    Item,
+    SpriteWorld,
+)
 from wmscore.worlds.protocol import Capabilities
 
 
@@ -113,6 +124,7 @@ class Floats:
 
     def rollout(self, items: list, horizon: int) -> Rollouts:
         frames = torch.full((len(items), horizon + 1, 3, 16, 16), 0.5)
+        frames[:, 0] = torch.stack([item.frame for item in items]) / 255
         frames[0, 1, 0, 3, 3] = float("nan")
         frames[0, 2, 0, 3, 3] = 1.5
         return Rollouts(
@@ -133,6 +145,48 @@ def test_bad_pixels_reach_the_scorer() -> None:
     assert found[0, 2].max() > 1.1
     assert torch.allclose(found[1, 1:], torch.tensor(0.5))
     assert torch.equal((found[:, 0] * 255).round().to(torch.uint8)[1], items[1].frame)
+
+
+class Lossy(SpriteWorld):
+    """As if its frames came as lossy video."""
+
+    codec: ClassVar = {"lossy": True}
+
+
+@pytest.mark.parametrize("floats", [False, True])
+def test_another_first_frame_is_not_hidden(floats: bool) -> None:
+    class Mirror(SpriteWorld):
+        """Repeats what it is shown, but begins with its negative in row 0."""
+
+        def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
+            found = super().rollout(items, horizon)
+            frames = torch.stack([item.frame for item in items])[:, None].repeat(1, 4, 1, 1, 1)
+            frames[0, 0] = 255 - frames[0, 0]
+            return replace(found, frames=frames.double() / 255 if floats else frames, labels=None)
+
+    items = [replace(item, labels=None) for item in sprite_items(1, 3, branches=2)]
+    first = FitSize(Mirror(32, 32), 64, 64).rollout(items, 3).frames[:, 0]
+    given = torch.stack([item.frame for item in items])
+    gap = (first * (255 if floats else 1) - given.double()).abs().amax((1, 2, 3))
+    assert gap[0] > 100
+    assert gap[1] < 1e-9
+
+
+def test_a_world_that_renders_at_another_size_begins_with_its_own_frame() -> None:
+    items = [replace(item, labels=None) for item in sprite_items(1, 3, branches=2)]
+    given = torch.stack([item.frame for item in items])
+    for options, same in (({}, False), ({"first_frame_psnr": 20.0}, True)):
+        fitted = FitSize(SpriteWorld(32, 32), 64, 64, **options)
+        assert torch.equal(fitted.rollout(items, 3).frames[:, 0], given) == same
+    with pytest.raises(ValueError, match="first_frame_psnr: expected dB, got NaN"):
+        FitSize(SpriteWorld(32, 32), 64, 64, first_frame_psnr=float("nan"))
+
+
+def test_the_codec_of_the_model_is_passed_on() -> None:
+    assert FitSize(Lossy(32, 32), 64, 64).codec == {"lossy": True}
+    assert FitSize(SpriteWorld(32, 32), 64, 64).codec is None
+    assert AtFrameRate(Lossy(32, 32), 5.0).codec == {"lossy": True}
+    assert AtFrameRate(SpriteWorld(32, 32), 5.0).codec is None
 
 
 def test_bad_arguments() -> None:

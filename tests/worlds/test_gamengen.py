@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.worlds.tiny_models import gamengen_parts
 from wmscore.testing import check_world_model, sprite_items
 from wmscore.worlds import GameNGenModel, Item, SpriteWorld
 
@@ -20,38 +21,7 @@ NAMES = ("noop", "left", "right", "up", "down")
 
 @pytest.fixture(scope="module")
 def parts() -> dict[str, Any]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        unet = diffusers.UNet2DConditionModel(
-            sample_size=SIZE // 4,
-            in_channels=4 * (K + 1),
-            out_channels=4,
-            block_out_channels=(8, 16),
-            layers_per_block=1,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-            cross_attention_dim=8,
-            num_class_embeds=10,
-            norm_num_groups=4,
-            attention_head_dim=4,
-        ).eval()
-        vae = diffusers.AutoencoderKL(
-            block_out_channels=(8, 8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            latent_channels=4,
-            norm_num_groups=4,
-        ).eval()
-        embedding = torch.nn.Embedding(len(NAMES), 8)
-    scheduler = diffusers.DDIMScheduler(
-        prediction_type="v_prediction",
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        steps_offset=1,
-        clip_sample=False,
-    )
-    return {"unet": unet, "vae": vae, "action_embedding": embedding, "scheduler": scheduler}
+    return gamengen_parts(SIZE, K, len(NAMES))
 
 
 def make(parts: dict[str, Any], **options: Any) -> GameNGenModel:

@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.worlds.tiny_models import genie
 from wmscore.rollouts import Rollouts
 from wmscore.testing import check_world_model, sprite_items
 from wmscore.timeline import Timeline
@@ -23,6 +23,7 @@ from wmscore.worlds import (
     calibrate_latent_actions,
     item_keys,
 )
+from wmscore.worlds.latent_assignment import chance_of, motion_effects
 from wmscore.worlds.latent_meaning import describe_response
 from wmscore.worlds.step import stack_actions
 
@@ -34,85 +35,6 @@ NAMES = WORLD.capabilities.action_names
 @pytest.fixture(scope="module")
 def items() -> list[Item]:
     return sprite_items(4, 4, branches=2, world=WORLD)
-
-
-# ---- a double of Genie's shape: every pixel is a token -----------------------------------
-
-
-class Colours:
-    """A codebook of all 8-bit colours: index to code in -1..1."""
-
-    def get_latents_from_indices(self, indices: Tensor, dim: int = -1) -> Tensor:
-        shifts = torch.tensor([16, 8, 0])
-        return ((indices[..., None] >> shifts) & 255) / 127.5 - 1
-
-
-class PixelTokenizer:
-    """Tokens are pixels."""
-
-    def __init__(self, height: int, width: int) -> None:
-        self.quantizer = Colours()
-        self.size = (height, width)
-        self.seen: list[Tensor] = []
-
-    def tokenize(self, frames: Tensor) -> Tensor:
-        self.seen.append(frames)
-        levels = ((frames + 1) * 127.5).round().long().flatten(-2)
-        return (levels[:, :, 0] << 16) + (levels[:, :, 1] << 8) + levels[:, :, 2]
-
-    def detokenize(self, codes: Tensor) -> Tensor:
-        return codes.transpose(-1, -2).unflatten(-1, self.size)
-
-
-class Codes:
-    """Latent actions as codes of bits, as a quantizer of two levels gives them."""
-
-    codebook_size = 8
-
-    def get_latents_from_indices(self, indices: Tensor) -> Tensor:
-        return ((indices[..., None] >> torch.arange(3)) & 1) * 2.0 - 1
-
-
-class SecretDynamics:
-    """Moves the last frame by what the last latent action secretly means."""
-
-    MOVES = ((2, 0), (0, -2), (0, 0), (0, 2), (0, 2), (-2, 0), (-2, -2), (7, 5))
-
-    def __init__(self, size: int, noise: float = 0.0) -> None:
-        self.size, self.noise = size, noise
-        self.contexts: list[int] = []
-
-    def forward_inference(
-        self,
-        context_latents: Tensor,
-        prediction_horizon: int,
-        num_steps: int,
-        index_to_latents_fn: Any,
-        conditioning: Tensor,
-        temperature: float,
-    ) -> Tensor:
-        assert prediction_horizon == 1
-        assert conditioning.shape[:2] == context_latents.shape[:2]
-        self.contexts.append(context_latents.shape[1])
-        bits = (conditioning[:, -1] > 0).long()
-        action = (bits << torch.arange(3)).sum(-1)
-        last = context_latents[:, -1].unflatten(1, (self.size, self.size))
-        moved = torch.stack(
-            [f.roll(self.MOVES[int(a)], (0, 1)) for f, a in zip(last, action, strict=True)]
-        )
-        if temperature:
-            moved = moved + self.noise * torch.randn(moved.shape)
-        return torch.cat([context_latents, moved.flatten(1, 2)[:, None]], 1)
-
-
-def genie(noise: float = 0.0, size: int = SIZE, **options: Any) -> LatentActionModel:
-    options = {"frame_size": (size, size), "fps": 10.0, **options}
-    return LatentActionModel(
-        PixelTokenizer(size, size),
-        SecretDynamics(size, noise),
-        SimpleNamespace(quantizer=Codes()),
-        **options,
-    )
 
 
 def latent_items(items: Sequence[Item], model: LatentActionModel) -> list[Item]:
@@ -271,10 +193,54 @@ def test_what_a_model_cannot_do_stays_unassigned(items: list[Item]) -> None:
     assert slow.gain[0, NAMES.index("left")] == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_blind_model_has_a_noop_at_best(items: list[Item]) -> None:
-    blind = calibrate_latent_actions(Secret(*[("noop", 1.0)] * 3), items, WORLD)
-    assert blind.mapping == {"noop": "latent-0"}
-    assert blind.why[1:] == ("does the same as latent-0",) * 2
+@pytest.mark.parametrize("always", ["noop", "left"])
+def test_a_blind_model_has_no_action(items: list[Item], always: str) -> None:
+    blind = calibrate_latent_actions(Secret(*[(always, 1.0)] * 3), items, WORLD)
+    assert blind.mapping == {}
+    assert blind.why == ("all latent actions do the same: the model does not react to them",) * 3
+
+
+def test_motion_in_random_directions_is_no_action() -> None:
+    """A model that moves as fast as an action does, but each time another way."""
+    still, count, names = 0.02, 8, 5
+    theirs = torch.zeros(names, 4, dtype=torch.float64)
+    theirs[1:, :2] = torch.tensor([(2, 0), (-2, 0), (0, 2), (0, -2)])
+    for scenarios in (3, 6):
+        lucky = 0
+        for seed in range(40):
+            generator = torch.Generator().manual_seed(seed)
+            angle = torch.rand(scenarios, count, generator=generator) * 2 * torch.pi
+            mine = torch.zeros(scenarios, count, 4, dtype=torch.float64)
+            mine[..., 0], mine[..., 1] = 2 * angle.sin(), 2 * angle.cos()
+            fields = motion_effects(mine, theirs.expand(scenarios, -1, -1), 0, (48, 48))[:2]
+            chance = chance_of(*fields, torch.arange(scenarios), still, 400, 0)
+            lucky += bool((chance * count <= 0.05).any())
+        assert lucky <= 6  # of 40, at a rate of 5 %
+
+
+class Slanted(Secret):
+    """Its last latent action moves right and up, right and down, or right, by the scenario."""
+
+    WAYS = ("right+up", "right", "right")
+
+    def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
+        parts = []
+        for item in items:
+            self.meaning = (*self.meaning[:-1], (self.WAYS[item.scenario], 1.0))
+            parts.append(super().rollout([item], horizon))
+        return Rollouts.concat(parts)
+
+
+def test_few_scenarios_may_agree_by_chance(items: list[Item]) -> None:
+    three = [item for item in items if item.scenario < 3]
+    ways = ("left", "up", "down", "noop", "left", "up", "down", "right")
+    found = calibrate_latent_actions(Slanted(*((way, 1.0) for way in ways)), three, WORLD)
+    assert found.why[7] == "like 'right', which may be chance in so few scenarios"
+    assert "right" not in found.mapping
+    assert float(found.confidence[7]) > 0.95  # drawn anew, it agrees nearly every time
+    assert found.chance[3].isnan()  # moves nothing, which no direction makes
+    assert float(found.chance[0]) < 0.005 < float(found.chance[7])
+    assert found.to_dict()["latent"][7]["chance"] == pytest.approx(float(found.chance[7]))
 
 
 def test_actions_that_move_nothing_cannot_be_told_apart(items: list[Item]) -> None:

@@ -60,6 +60,12 @@ def test_two_rows_in_every_form(output: Any) -> None:
     assert torch.equal(pipeline_frames(output, 2), VIDEO)
 
 
+def test_three_frames_are_not_three_colours() -> None:
+    three = VIDEO[:, :3]
+    for output in (three.permute(0, 1, 3, 4, 2).numpy(), [images(video) for video in three]):
+        assert torch.equal(pipeline_frames(output, 2), three)
+
+
 @pytest.mark.parametrize(
     "output",
     [
@@ -215,6 +221,11 @@ def test_signatures_that_say_too_little() -> None:
     class Blind:
         def __call__(self, prompt: str, num_frames: int) -> None: ...
 
+    class Film:
+        vae_scale_factor_temporal = 4
+
+        def __call__(self, video: Any, num_frames: int) -> None: ...
+
     class Endless:
         def __call__(self, image: Any) -> None: ...
 
@@ -232,6 +243,9 @@ def test_signatures_that_say_too_little() -> None:
         DiffusersModel(Endless(), fps=10.0, frame_size=(8, 8))
     with pytest.raises(ValueError, match="expected one that takes an image or a video, Deaf"):
         model(Deaf(), **plain, contexts=(1, 3))
+    with pytest.raises(ValueError, match=r"contexts: Film encodes 4 frames .* got \[4\]: of the"):
+        model(Film(), **plain, frames=9, contexts=(1, 4, 5))
+    assert model(Film(), **plain, frames=9, contexts=(1, 5)).capabilities.context_frames == 5
     with pytest.raises(ValueError, match=r"call: Deaf takes .*, got 'steps'"):
         model(Deaf(), **plain, call={"steps": 3})
     with pytest.raises(ValueError, match=r"fps: Whole takes whole frames per second, got 7\.5"):

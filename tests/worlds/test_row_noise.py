@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from wmscore.testing import sprite_items
-from wmscore.worlds.row_noise import RowNoise, row_noise
+from wmscore.worlds.randomness import row_generators
+from wmscore.worlds.row_noise import RowNoise, contained_row_noise
 
 Draw = Callable[[int], Tensor]
 DRAWS: dict[str, Draw] = {
@@ -86,7 +87,7 @@ def test_nothing_leaks_out() -> None:
     items = sprite_items(1, 2, seeds=(4,))
     found = []
     for _ in range(2):
-        with row_noise(items, 3) as noise:
+        with contained_row_noise(row_generators(items, 3)) as noise:
             found.append([torch.randn(7), random.random(), np.random.rand()])  # noqa: NPY002
         assert noise.shared == 1
     assert found[0][0].equal(found[1][0])
@@ -94,7 +95,7 @@ def test_nothing_leaks_out() -> None:
     assert torch.get_rng_state().equal(states[0])
     assert random.getstate() == states[1]
     assert (np.random.get_state()[1] == states[2]).all()  # noqa: NPY002
-    with row_noise(items, 4):
+    with contained_row_noise(row_generators(items, 4)):
         assert not torch.randn(7).equal(found[0][0])
     with pytest.raises(ValueError, match="generators: expected at least one"):
         RowNoise([])

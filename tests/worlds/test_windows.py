@@ -14,6 +14,7 @@ from wmscore.rollouts import Rollouts
 from wmscore.testing import check_world_model, sprite_items
 from wmscore.timeline import ByName, ByTable
 from wmscore.worlds import Capabilities, Item, SpriteWorld, TeacherForced, WindowModel
+from wmscore.worlds.pixels import float_frames
 from wmscore.worlds.rounding import rounded_frames
 
 SIZE, K = 32, 3
@@ -230,12 +231,14 @@ def test_replay_and_one_step_predictions_of_a_panel() -> None:
 
 def test_float_frames_reach_the_scorer_as_they_are() -> None:
     def predict(context: Tensor, actions: Tensor, generators: object) -> Tensor:
-        shown = context[:, -1].float() / (255 if context.dtype == torch.uint8 else 1)
+        shown = context[:, -1].clone()
         shown[1] = torch.nan
         return shown
 
     items = plain_items([[1, 2], [1, 2]])
-    model = WindowModel(predict, name="nan", capabilities=replace(ABLE, context_frames=1))
+    model = WindowModel(
+        predict, name="nan", capabilities=ABLE, encode=float_frames, decode=lambda state: state
+    )
     rolled = model.rollout(items, 2)
     assert rolled.frames.dtype == torch.float32
     assert rolled.frames[0].isfinite().all()
@@ -334,18 +337,18 @@ def test_bad_options_are_refused(options: dict[str, object], message: str) -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"frame": None}, "model 'pan' needs item.frame, got None"),
+        ({"frame": None}, "model 'pan' needs item.frame, 's0' has None"),
         (
             {"frame": torch.zeros(3, 16, SIZE, dtype=torch.uint8)},
-            r"takes frames \[3, 32, 32\], got \[3, 16, 32\]; nothing is resized",
+            r"takes frames uint8 \[3, 32, 32\], .*\[3, 16, 32\].*FitSize",
         ),
-        ({"fps": 20.0}, "'s0' is at 20 frames per second, expected the model's 10"),
+        ({"fps": 20.0}, "'s0' is at 20 frames per second, model 'pan' takes 10"),
         ({"actions": torch.tensor([1])}, "the script of 's0' has 1 actions, expected at least"),
         ({"action_names": ("a", "b", "c", "d", "e")}, "'s0', actions: table: expected an entry"),
         ({"noop": None}, "'s0' has no noop, .*pad_action"),
         (
             {"actions": torch.ones(2, 1), "action_names": ("yaw",), "noop": None},
-            "'s0', actions: timeline: ByName needs discrete actions, got continuous",
+            "model 'pan' takes discrete actions, 's0' has continuous ones",
         ),
     ],
 )
@@ -359,7 +362,7 @@ def test_no_items_and_a_model_without_names() -> None:
     with pytest.raises(ValueError, match="items: expected at least one"):
         WindowModel(pan, name="pan", capabilities=ABLE).rollout([], 2)
     able = replace(ABLE, action_names=(), actions="continuous")
-    with pytest.raises(ValueError, match="'s0' has discrete actions, expected continuous ones"):
+    with pytest.raises(ValueError, match="takes continuous actions, 's0' has discrete ones"):
         WindowModel(pan, name="pan", capabilities=able).rollout(plain_items([[1, 2]]), 2)
 
 
@@ -373,8 +376,32 @@ def test_no_items_and_a_model_without_names() -> None:
 )
 def test_what_is_no_frame_is_refused(answer: Tensor) -> None:
     model = WindowModel(lambda *_: answer, name="m", capabilities=ABLE)
-    with pytest.raises(ValueError, match=r"model 'm', step 1: expected frames \[1, 3, 32, 32\]"):
+    told = (
+        r"frames \[1, 3, 32, 32\]" if answer.dtype == torch.uint8 else r"uint8 .*, got torch\.int64"
+    )
+    with pytest.raises(ValueError, match=rf"model 'm', step 1: expected {told}"):
         model.rollout(plain_items([[1, 2]]), 2)
+
+
+def test_frames_of_two_kinds_are_not_mixed() -> None:
+    """A context of 8 bits beside floating point numbers in 0..1 would be nearly black."""
+    items = plain_items([[1, 2]])
+    model = WindowModel(lambda c, *_: c[:, -1] / 255, name="m", capabilities=ABLE)
+    message = r"'m', step 1: expected uint8 frames as those of the context, got torch\.float32; "
+    with pytest.raises(ValueError, match=message):
+        model.rollout(items, 2)
+    with pytest.raises(ValueError, match="step 1: expected uint8 frames .*, got NoneType"):
+        WindowModel(lambda *_: None, name="m", capabilities=ABLE).rollout(items, 2)  # type: ignore[arg-type, return-value]
+    kinds = iter([torch.uint8, torch.float32])
+    moody = WindowModel(
+        lambda c, *_: c[:, -1],
+        name="m",
+        capabilities=ABLE,
+        encode=float_frames,
+        decode=lambda state: state.to(next(kinds)),
+    )
+    with pytest.raises(ValueError, match=r"step 2: expected torch\.uint8 frames as at the step"):
+        moody.rollout(items, 2)
 
 
 def test_true_frames_of_another_kind_are_refused() -> None:

@@ -75,6 +75,12 @@ def add(command: Command) -> None:
         action="store_true",
         help="the model takes no actions: commanded scripts only, no score of action response",
     )
+    take.add_argument(
+        "--every-script",
+        action="store_true",
+        help="the model takes no actions: the clip of the commanded script answers all scripts, on "
+        "the same panel as models that take actions; its action response is n/a",
+    )
     take.add_argument("--batch-size", type=int, default=8)
     take.add_argument(
         "--retry-faults", action="store_true", help="ask again for the rows that failed before"
@@ -112,7 +118,7 @@ def _ingest(args: argparse.Namespace) -> int:
         space=panel.contract.actions if args.scripts else None,
     )
     ignore = () if observation is None else observation.ignore or ()
-    model = RecordedWorld(source, ignore=ignore)
+    model = RecordedWorld(source, ignore=ignore, every_script=args.every_script)
     ticker = Ticker()
     with ticker:
         recorded = record_shard(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from wmscore.cli.parsing import Command, read_panel
 
 if TYPE_CHECKING:
     from wmscore.manifest import Panel
-    from wmscore.scores import Scores
 
 __all__ = ["add"]
 
@@ -45,16 +43,9 @@ def add(command: Command) -> None:
 
 
 def _score(args: argparse.Namespace) -> int:
-    from wmscore.evidence import (
-        CONVERSION,
-        check_folder,
-        codec_lines,
-        conversion_lines,
-        write_evidence,
-    )
+    from wmscore.evidence import check_folder, codec_lines, conversion_lines, write_evidence
     from wmscore.recordings import Recording, join_recordings
-    from wmscore.scorer import Scorer
-    from wmscore.scorer.codec import behind_codec
+    from wmscore.scorer import score_recording
 
     check_folder(args.out)
     panel = read_panel(args.panel) if args.panel else None
@@ -62,23 +53,21 @@ def _score(args: argparse.Namespace) -> int:
     sys.path.insert(0, str(Path.cwd()))  # an encoder may live in a file right here
     networks = _networks(args, recordings[0].panel)
 
-    def scored(recording: Recording, oracle: Scores | None) -> Scores:
-        scorer = Scorer(recording.panel, device=args.device, oracle=oracle, **networks)
-        for rollouts in recording:
-            scorer.update(rollouts)
-        scorer.add_faults(recording.faults, model=recording.model)
-        found = scorer.compute()
-        if losses := recording.about.facts.get("conversion_losses"):
-            return replace(found, provenance=found.provenance | {CONVERSION: "; ".join(losses)})
-        return found
-
-    oracle = scored(Recording(args.oracle, panel), None) if args.oracle else None
-    results = [scored(recording, oracle) for recording in recordings]
-    if not args.no_codec_floor:
-        results = [
-            behind_codec(found, recording, device=args.device, **networks)
-            for found, recording in zip(results, recordings, strict=True)
-        ]
+    oracle = None
+    if args.oracle:
+        oracle = score_recording(
+            Recording(args.oracle, panel), codec_floor=False, device=args.device, **networks
+        )
+    results = [
+        score_recording(
+            recording,
+            codec_floor=not args.no_codec_floor,
+            device=args.device,
+            oracle=oracle,
+            **networks,
+        )
+        for recording in recordings
+    ]
     by_model = {s.model: r for s, r in zip(results, recordings, strict=True)}
     roles = {r.model: r.role for r in recordings if r.role != "model"}
     write_evidence(

@@ -15,14 +15,16 @@ from wmscore.episodes.episode import (
 )
 from wmscore.episodes.lerobot import LeRobotEpisodes
 from wmscore.episodes.minari import MinariEpisodes
-from wmscore.episodes.naming import ClipEntry
+from wmscore.episodes.naming import ROW_PATTERN, ClipEntry, row_name
 from wmscore.episodes.panels import panel_from_episodes
 from wmscore.episodes.robomimic import RobomimicEpisodes
+from wmscore.episodes.seams import SeamDuplicates, drop_frames, seam_duplicates
 from wmscore.episodes.sidecars import VideoEpisodes
 from wmscore.episodes.timed import TimedAction, read_timed_script, timed_actions
 from wmscore.episodes.windows import EpisodeWindows, episode_length
 
 __all__ = [
+    "ROW_PATTERN",
     "ArrayEpisodes",
     "ClipCut",
     "ClipEntry",
@@ -37,14 +39,18 @@ __all__ = [
     "LeRobotEpisodes",
     "MinariEpisodes",
     "RobomimicEpisodes",
+    "SeamDuplicates",
     "SourceFacts",
     "TimedAction",
     "VideoEpisodes",
     "cut_clip",
+    "drop_frames",
     "episode_length",
     "panel_from_episodes",
     "read_action_rows",
     "read_timed_script",
     "repeated_frames",
+    "row_name",
+    "seam_duplicates",
     "timed_actions",
 ]

@@ -15,7 +15,7 @@ from wmscore.episodes.episode import (
     EpisodeKey,
     SourceFacts,
 )
-from wmscore.episodes.naming import ClipEntry, entries_by_name, read_index
+from wmscore.episodes.naming import ROW_PATTERN, ClipEntry, entries_by_name, read_index
 from wmscore.episodes.timed import read_timed_script, timed_actions
 from wmscore.manifest import ActionSpace
 from wmscore.video import CodecFacts, VideoError, stored_facts
@@ -45,6 +45,8 @@ class ClipFolder:
         seam_chunk: likewise.
         crop: (top, left, bottom, right) of the picture in each clip.
         size: (height, width) to which it is resized.
+        threads: of each decoder; recorded worlds read several clips at once, so that one is enough
+            where batches are larger than one.
         space: the panel's action space, for clips with hand-timed scripts (`x.actions.json` beside
             `x.mp4`, or the index' column `script`). Actions from there count as approximate.
 
@@ -65,7 +67,7 @@ class ClipFolder:
         folder: str | Path,
         *,
         name: str | None = None,
-        pattern: str = "{scenario}_{seed}_{branch}",
+        pattern: str = ROW_PATTERN,
         fps: float | None = None,
         offset: float = 0.0,
         start_frame: int | None = None,
@@ -74,6 +76,7 @@ class ClipFolder:
         seam_chunk: int | None = None,
         crop: Box | None = None,
         size: tuple[int, int] | None = None,
+        threads: int = 1,
         space: ActionSpace | None = None,
     ) -> None:
         """Find the clips, and read the headers of the first few."""
@@ -85,7 +88,7 @@ class ClipFolder:
             raise ValueError("fps: expected the rate to come out of drop_repeats or resample")
         self.unused: tuple[str, ...] = ()
         self._entries = self._find(pattern)
-        self._space = space
+        self._space, self._threads = space, threads
         stored = self._probe()
         self._cut = ClipCut(
             fps=stored.fps if fps is None else fps,
@@ -125,7 +128,9 @@ class ClipFolder:
         elif entry.offset is not None:
             cut = replace(cut, start_frame=None, offset=entry.offset)
         try:
-            video = cut_clip(self.folder / entry.file, cut, start=start, frames=frames)
+            video = cut_clip(
+                self.folder / entry.file, cut, start=start, frames=frames, threads=self._threads
+            )
         except VideoError as error:
             raise EpisodeError(str(error)) from None
         size = tuple(video.frames.shape[-2:])

@@ -19,7 +19,7 @@ Box = tuple[int, int, int, int]
 
 _REPEAT = 0.1  # grey levels on average by which a repeated frame may differ after a lossy codec
 _BEFORE = 5.0  # seconds read before the offset, so that what is shown at the offset is known
-_AFTER = 1.0
+_AFTER = 2  # frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def cut_clip(
     if cut.drops:
         video = _without_repeats(video, cut)
     elif cut.resample:
-        video = _resampled(path, video, cut, reach)
+        video = _resampled(path, video, cut, reach, threads)
     else:
         video = _from_offset(path, video, cut, reach)
     count = len(video.times)
@@ -106,8 +106,7 @@ def cut_clip(
             count,
         )
     stop = count if reach is None else reach
-    video = video.select(torch.arange(start, stop), video.times[start:stop], cut.fps)
-    return _framed(path, video, cut)
+    return _framed(path, video.span(start, stop, cut.fps), cut)
 
 
 def _read(path: str | Path, cut: ClipCut, reach: int | None, threads: int) -> Video:
@@ -118,7 +117,7 @@ def _read(path: str | Path, cut: ClipCut, reach: int | None, threads: int) -> Vi
         since = max(cut.offset - _BEFORE, 0.0) or None
     until = None
     if reach is not None and not cut.drops and cut.start_frame is None:
-        until = cut.offset + reach / cut.fps + _AFTER
+        until = cut.offset + (reach + _AFTER) / cut.fps
     limit = None
     if reach is not None and cut.start_frame is not None and not (cut.drops or cut.resample):
         limit = cut.start_frame + reach
@@ -143,7 +142,7 @@ def _from_offset(path: str | Path, video: Video, cut: ClipCut, reach: int | None
     first = _start(video, cut)
     times = video.times[first:] if reach is None else video.times[first : first + reach]
     if not len(times):
-        return video.select(torch.arange(0), times, cut.fps)
+        return video.span(0, 0, cut.fps)
     expected = times[0] + torch.arange(len(times), dtype=torch.float64) / cut.fps
     late = (times - expected).abs()
     if bool((late > 0.25 / cut.fps + 2.5 * video.tick).any()):
@@ -156,24 +155,32 @@ def _from_offset(path: str | Path, video: Video, cut: ClipCut, reach: int | None
         )
     apart = abs(float(times[0]) - cut.offset)
     if cut.start_frame is None and apart > 0.5 / cut.fps + 2.5 * video.tick:
-        return video.select(torch.arange(0), times[:0], cut.fps)  # it ends before the offset
-    index = torch.arange(first, first + len(times))
-    return video.select(index, times - times[0], cut.fps)
+        return video.span(0, 0, cut.fps)  # it ends before the offset
+    return video.span(first, first + len(times), cut.fps)
 
 
-def _resampled(path: str | Path, video: Video, cut: ClipCut, reach: int | None) -> Video:
-    start = cut.offset
-    if cut.start_frame is not None:
-        if cut.start_frame >= len(video.times):
-            return video.select(torch.arange(0), video.times[:0], cut.fps)
-        start = float(video.times[cut.start_frame])
+def _resampled(
+    path: str | Path, video: Video, cut: ClipCut, reach: int | None, threads: int
+) -> Video:
     try:
-        return to_constant_rate(video, cut.fps, start=start, frames=reach)
+        return to_constant_rate(video, cut.fps, start=_second(video, cut), frames=reach)
     except VideoError:
-        try:
-            return to_constant_rate(video, cut.fps, start=start)
-        except VideoError as error:
-            raise EpisodeError(f"{path}: {error}") from None
+        # It ends before, or its last frame before the end of what was read stays for long.
+        video = read_video(path, threads=threads)
+    try:
+        whole = to_constant_rate(video, cut.fps, start=_second(video, cut))
+    except VideoError as error:
+        raise EpisodeError(f"{path}: {error}") from None
+    return whole if reach is None else whole.span(0, min(reach, len(whole.times)), cut.fps)
+
+
+def _second(video: Video, cut: ClipCut) -> float:
+    """When frame 0 is shown."""
+    if cut.start_frame is None:
+        return cut.offset
+    if cut.start_frame < len(video.times):
+        return float(video.times[cut.start_frame])
+    return float("inf")
 
 
 def _without_repeats(video: Video, cut: ClipCut) -> Video:

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from wmscore.episodes.episode import EpisodeError, EpisodeKey
+from wmscore.files import safe_name
 
-__all__ = ["SUFFIXES", "ClipEntry", "entries_by_name", "read_index"]
+__all__ = ["ROW_PATTERN", "SUFFIXES", "ClipEntry", "entries_by_name", "read_index", "row_name"]
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".gif")
 """Files that count as clips."""
+
+ROW_PATTERN = "{scenario}_{seed}_{branch}"
+"""Form of the names of clips that answer a panel's rows, by default."""
 
 _PARTS = {"scenario": r"(?P<scenario>.+)", "seed": r"(?P<seed>-?\d+)", "branch": r"(?P<branch>\d+)"}
 
@@ -51,6 +55,16 @@ class ClipEntry:
         """The episode's key."""
         name = self.id or str(Path(self.file).with_suffix(""))
         return EpisodeKey(id=name, scenario=self.scenario, seed=self.seed, branch=self.branch)
+
+
+def row_name(scenario_id: str, seed: int, branch: int) -> str:
+    """The name of a row's clip and of the files that ask for it, which `ROW_PATTERN` reads.
+
+    Example:
+        >>> row_name("hall/3", 7, 0)
+        'hall_3_7_0'
+    """
+    return ROW_PATTERN.format(scenario=safe_name(scenario_id), seed=seed, branch=branch)
 
 
 def entries_by_name(folder: Path, pattern: str) -> tuple[list[ClipEntry], list[str]]:

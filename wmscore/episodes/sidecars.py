@@ -16,7 +16,7 @@ from wmscore.episodes.rows import action_rows, frame_range
 from wmscore.manifest import ActionUnit
 from wmscore.timeline import Alignment
 from wmscore.video import VideoError
-from wmscore.video.decode import packet_times
+from wmscore.video.container import packet_times
 
 __all__ = ["VideoEpisodes"]
 

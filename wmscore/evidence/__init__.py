@@ -3,7 +3,6 @@
 from wmscore.evidence.folder import check_folder, write_evidence
 from wmscore.evidence.reading import StoredScores, read_scores
 from wmscore.evidence.table import (
-    CONVERSION,
     action_table,
     codec_lines,
     conversion_lines,
@@ -22,7 +21,6 @@ __all__ = [
     "action_table",
     "check_folder",
     "choose_traces",
-    "CONVERSION",
     "codec_lines",
     "conversion_lines",
     "horizon_table",

@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
-from wmscore.actions import action_summary
+from wmscore.actions import action_summary, takes_no_actions
 from wmscore.evidence.horizons import mean_horizon_cell
 from wmscore.files import atomic_file
 from wmscore.manifest import Panel
+from wmscore.scorer.recorded import CONVERSION
 from wmscore.scores import Scores
 
 __all__ = [
     "action_table",
-    "CONVERSION",
     "codec_lines",
     "conversion_lines",
     "horizon_table",
@@ -28,9 +28,6 @@ __all__ = [
     "unmatched_rows",
     "write_metrics",
 ]
-
-CONVERSION = "conversion of actions"
-"""Of the provenance: what a model was not told of what it was commanded."""
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -95,6 +92,8 @@ def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None
         ends = Counter(filter(None, (scores.failing_axis(r) for r in range(len(scores)))))
         ended = [f"{axis.split('_')[0]} x{n}" for axis, n in ends.most_common()]
         ended += [f"evaluation fault: {kind} x{n}" for kind, n in scores.faults().items()]
+        if not known and takes_no_actions(scores):
+            ended.append("n/a: takes no actions")
         body.append(
             [
                 scores.model,
@@ -151,6 +150,9 @@ def action_table(results: Sequence[Scores], roles: dict[str, str] | None = None)
     body = []
     for scores in ranked(results):
         summary = action_summary(scores)
+        if takes_no_actions(scores):
+            role = (roles or {}).get(scores.model, "model")
+            body.append([scores.model, role, *["n/a"] * (len(head) - 2)])
         if summary is None:
             continue
         agreement = summary["curves"].get("agreement", dict.fromkeys(("mean", "low", "high")))
@@ -225,6 +227,8 @@ def _axis_cell(scores: Scores, axis: str) -> str:
 
     A row with an evaluation fault is undefined, whatever it still shows.
     """
+    if axis == "action_response" and takes_no_actions(scores):
+        return "n/a"
     rows = scores.axes[axis].values.nanmean(1).masked_fill(scores.fault != 0, float("nan"))
     known = rows[~rows.isnan()]
     if not len(known):

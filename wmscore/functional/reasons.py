@@ -57,6 +57,7 @@ class Reason(IntEnum):
     BRANCH_APART = 40
     MODEL_ERROR = 41
     WRONG_ANSWER = 42
+    NO_ACTIONS = 43
 
     @property
     def description(self) -> str:
@@ -115,6 +116,7 @@ _DESCRIPTIONS = {
     "frame",
     Reason.MODEL_ERROR: "the model raised an error",
     Reason.WRONG_ANSWER: "the model answered something else than was asked",
+    Reason.NO_ACTIONS: "the model takes no actions, so that it cannot be asked for a response",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }

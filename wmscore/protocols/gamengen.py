@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wmscore.functional import LpipsEncoder
-from wmscore.manifest import Panel
+from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.networks import ClipEncoder
 from wmscore.protocols.gamengen_measure import Measured
 from wmscore.protocols.gamengen_result import GameNGenResult
@@ -46,7 +46,7 @@ def gamengen_protocol(
 
     Commanded scripts only, no counterfactual branches. Scenarios are the unit: seeds and steps are
     averaged first. Rows whose true episode ends within the windows, and rows that the model answers
-    with frames that are not finite or too few, are in no number and are counted.
+    with frames that are not finite, out of range or too few, are in no number and are counted.
 
     Args:
         panel: the contract; its horizon must reach `start` + the longest window.
@@ -62,8 +62,10 @@ def gamengen_protocol(
         progress: called with (rows done, rows in all).
 
     Raises:
-        ValueError: no one-step predictions, a horizon that is too short, a start that the model
-            cannot go on from, no row left to measure, or an answer to another question.
+        PanelMismatchError: the truth is that of another panel.
+        ValueError: no one-step predictions, a scenario that is missing in the truth, a horizon that
+            is too short, a start that the model cannot go on from, no row left to measure, or an
+            answer to another question.
     """
     if not isinstance(model, TeacherForced):
         raise ValueError(f"model {model.name!r}: offers no one-step predictions (predict_next)")
@@ -79,11 +81,20 @@ def gamengen_protocol(
             f"panel {panel.name!r}: expected a horizon of at least {end} (start {begin} + window "
             f"{lengths[-1]}), got {panel.contract.horizon}"
         )
+    if truth.panel != panel.fingerprint:
+        raise PanelMismatchError(
+            f"truth: expected panel {panel.fingerprint[:12]}, got {truth.panel[:12]}"
+        )
     place = {
         (s, b): i
         for i, (s, b) in enumerate(zip(truth.scenario.tolist(), truth.branch.tolist(), strict=True))
     }
     rows = list(panel.rows())
+    if missing := sorted({s for s, _ in rows if (s, 0) not in place}):
+        ids = [panel.scenarios[s].id for s in missing[:4]]
+        raise ValueError(
+            f"truth: expected every scenario, {len(missing)} are missing, such as {ids}"
+        )
     found = Measured(lengths, begin, lpips_network, clip_encoder)
     for low in range(0, len(rows), batch_size):
         part = rows[low : low + batch_size]

@@ -14,6 +14,7 @@ from wmscore.functional.distributions import frechet_interval
 from wmscore.networks import ClipEncoder
 from wmscore.protocols.gamengen_result import Average, Errors, GameNGenResult, WindowResult
 from wmscore.rollouts import Rollouts
+from wmscore.scorer.faults import is_out_of_range
 
 __all__ = ["Measured"]
 
@@ -51,13 +52,16 @@ class Measured:
             reference_valid: `[n]` bool, rows whose true frames all exist.
         """
         fine = torch.ones(len(forced), dtype=torch.bool)
+        inside = torch.ones(len(forced), dtype=torch.bool)
         for rollouts in (forced, rolled):
             finite = rollouts.frames.flatten(1).isfinite().all(1)
             fine &= (finite & rollouts.valid.all(1)).cpu()
+            inside &= ~is_out_of_range(rollouts.frames).cpu()
         there = reference_valid.cpu()
         self._leave_out("whose true episode ends within the windows", ~there)
         self._leave_out("that the model answers with missing or not finite frames", there & ~fine)
-        kept = (there & fine).nonzero()[:, 0]
+        self._leave_out("that the model answers with values outside 0..1", there & fine & ~inside)
+        kept = (there & fine & inside).nonzero()[:, 0]
         if not len(kept):
             return
         self.scenario += forced.scenario[kept].tolist()

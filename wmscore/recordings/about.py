@@ -109,9 +109,14 @@ def read_about(folder: Path) -> About:
     path = folder / "recording.json"
     if not path.exists():
         raise ValueError(f"folder: {folder} holds no recording (recording.json is missing)")
-    data = json.loads(path.read_text(encoding="utf-8"))
-    if data.pop("version", 1) != VERSION:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        known = data.pop("version", 1) == VERSION
+        found = About(**data) if known else None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: expected what a replay wrote, got {error}") from None
+    if found is None:
         raise ValueError(
             f"folder: {folder} was recorded by another version of wmscore; replay it again"
         )
-    return About(**data)
+    return found

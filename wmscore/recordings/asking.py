@@ -11,11 +11,15 @@ import torch
 
 import wmscore.rollouts
 from wmscore.functional import Reason
+from wmscore.recordings.keeping import own, unlike
 from wmscore.replay import WrongAnswerError
 from wmscore.rollouts import Rollouts
 from wmscore.rowfaults import RowFault
 
-__all__ = ["Answer", "Ask", "ask_rows"]
+__all__ = ["Answer", "Ask", "ask_rows", "wrong_answer"]
+
+_STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+_LONGEST = 4000  # characters of a message in a report
 
 Ask = Callable[[Sequence[tuple[int, int]]], Rollouts]
 """Answers (scenario index, seed) rows, all branches of each."""
@@ -26,13 +30,16 @@ class Answer:
     """What came of asking for some rows.
 
     Attributes:
-        rollouts: of the rows that were answered, in the order asked; None where none was.
+        rollouts: of the rows that were answered, in the order asked, in host memory of their own;
+            None where none was.
+        device: where the model made them.
         faults: of the others.
         log: tracebacks, of failed batches too.
         calls: how many times the model was called.
     """
 
     rollouts: Rollouts | None = None
+    device: torch.device | None = None
     faults: list[RowFault] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     calls: int = 0
@@ -41,8 +48,9 @@ class Answer:
 def ask_rows(ask: Ask, rows: Sequence[tuple[int, int]]) -> Answer:
     """Ask for all rows at once, and where that fails for each alone.
 
-    A row that fails alone becomes a fault, whatever exception it raises. What asks a process to
-    stop (KeyboardInterrupt, SystemExit) is none.
+    A row that fails alone becomes a fault, whatever exception it raises, also one that is no
+    `Exception` (a panic in Rust, a cancelled task). What asks a process to stop (KeyboardInterrupt,
+    SystemExit) is none.
     """
     answer = Answer()
     found = _try(ask, rows, answer)
@@ -54,8 +62,8 @@ def ask_rows(ask: Ask, rows: Sequence[tuple[int, int]]) -> Answer:
         parts: list[Rollouts] = []
         for row in rows:
             alone = _try(ask, [row], answer)
-            if alone is not None and parts and (other := _unlike(alone, parts[0])):
-                answer.faults.append(_fault(row, Reason.WRONG_ANSWER, "WrongAnswerError", other))
+            if alone is not None and parts and (other := unlike(alone, parts[0])):
+                answer.faults.append(wrong_answer(row, other))
             elif alone is not None:
                 parts.append(alone)
         answer.rollouts = Rollouts.concat(parts) if parts else None
@@ -66,12 +74,16 @@ def _try(ask: Ask, rows: Sequence[tuple[int, int]], answer: Answer) -> Rollouts 
     """Ask once; a failure is noted, as the fault of the first of `rows`."""
     answer.calls += 1
     try:
-        return ask(rows)
-    except Exception as error:
+        found = ask(rows)
+        answer.device = found.device
+        return own(found)  # at once: the next call may fill the same buffers
+    except _STOPS:
+        raise
+    except BaseException as error:
         wrong = isinstance(error, WrongAnswerError) or _is_malformed(error)
         reason = Reason.WRONG_ANSWER if wrong else Reason.MODEL_ERROR
         text = f"rows {list(rows)}\n{''.join(traceback.format_exception(error))}"
-        fault = _fault(rows[0], reason, type(error).__name__, str(error))
+        fault = _fault(rows[0], reason, type(error).__name__, _message(error))
     # Only now are the tensors gone that the traceback held.
     answer.log.append(text)
     answer.faults.append(fault)
@@ -80,32 +92,31 @@ def _try(ask: Ask, rows: Sequence[tuple[int, int]], answer: Answer) -> Rollouts 
     return None
 
 
+def wrong_answer(row: tuple[int, int], message: str) -> RowFault:
+    """The fault of a row whose answer does not go with those of other rows."""
+    return _fault(row, Reason.WRONG_ANSWER, WrongAnswerError.__name__, message)
+
+
 def _fault(row: tuple[int, int], reason: Reason, error: str, message: str) -> RowFault:
     return RowFault(
         scenario=row[0], seed=row[1], reason=reason, error=error, message=message or "(no message)"
     )
 
 
-def _is_malformed(error: Exception) -> bool:
+def _message(error: BaseException) -> str:
+    """What an exception says, as far as it fits a report."""
+    try:
+        text = str(error)
+    except Exception:  # it is the model's: it may be broken too
+        return "(a message that cannot be read)"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]} ... ({len(text)} characters; all of them are in the log)"
+
+
+def _is_malformed(error: BaseException) -> bool:
     """Whether `Rollouts` itself refused what the model made of its answer."""
     frames = traceback.extract_tb(error.__traceback__)
     where = wmscore.rollouts.__file__
     return bool(frames) and Path(frames[-1].filename) == Path(where)
-
-
-def _unlike(alone: Rollouts, first: Rollouts) -> str:
-    """How an answer is of another kind than the first one; rows of one file must be of one."""
-    kinds = [
-        {
-            "frames": (r.frames.dtype, tuple(r.frames.shape[1:])),
-            "labels": None if r.labels is None else r.labels.dtype,
-            "latents": None if r.latents is None else (r.latents.dtype, r.latents.shape[2]),
-            "info": sorted((k, v.dtype, tuple(v.shape[1:])) for k, v in r.info.items()),
-        }
-        for r in (first, alone)
-    ]
-    return "; ".join(
-        f"{name}: expected {kinds[0][name]} as in other rows, got {kinds[1][name]}"
-        for name in kinds[0]
-        if kinds[0][name] != kinds[1][name]
-    )

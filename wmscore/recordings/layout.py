@@ -17,15 +17,16 @@ rollouts. Every file appears whole or not at all, so that this can be told at an
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wmscore.manifest import Panel
 
-__all__ = ["Layout", "Shard", "clean_drafts", "lock_shard"]
+__all__ = ["Layout", "Shard", "clean_drafts"]
 
 # As `wmscore.files` names them: a dot, the file's name, and something random.
 _DRAFT = re.compile(
@@ -57,13 +58,22 @@ class Shard:
             )
         return cls(*numbers)
 
+    def overlaps(self, other: Shard) -> bool:
+        """Whether there are parts that both make.
+
+        Example:
+            >>> Shard(0, 2).overlaps(Shard(2, 4)), Shard(0, 2).overlaps(Shard(1, 4))
+            (True, False)
+        """
+        return (self.index - other.index) % math.gcd(self.count, other.count) == 0
+
 
 class Layout:
     """Rows and file names of a recording's parts."""
 
     def __init__(self, panel: Panel, batch_size: int) -> None:
         """Cut the rows of `panel` into parts of `batch_size`."""
-        self.batch_size, self.seeds = batch_size, len(panel.seeds)
+        self.batch_size, self.seeds = batch_size, list(panel.seeds)
         self.rows = list(panel.rows())
         self.parts = -(-len(self.rows) // batch_size)
 
@@ -75,9 +85,15 @@ class Layout:
         """The parts that a shard makes."""
         return range(shard.index, self.parts, shard.count)
 
+    def part_of(self, scenario: int, seed: int) -> int | None:
+        """The part with a row, or None where the panel does not have it."""
+        if not 0 <= scenario < len(self.rows) // len(self.seeds) or seed not in self.seeds:
+            return None
+        return (scenario * len(self.seeds) + self.seeds.index(seed)) // self.batch_size
+
     def first_part(self, scenario: int) -> int:
         """The first part with rows of a scenario; its truth is rendered along with it."""
-        return scenario * self.seeds // self.batch_size
+        return scenario * len(self.seeds) // self.batch_size
 
     @staticmethod
     def scenarios(rows: Sequence[tuple[int, int]]) -> list[int]:
@@ -106,32 +122,3 @@ def clean_drafts(folder: Path, layout: Layout, shard: Shard) -> None:
         with contextlib.suppress(FileNotFoundError):
             if mine or now - draft.stat().st_mtime > _OLD_DRAFT:
                 draft.unlink()
-
-
-@contextlib.contextmanager
-def lock_shard(folder: Path, shard: Shard) -> Iterator[None]:
-    """Let no second process make the same parts at the same time; a killed one lets go.
-
-    Raises:
-        ValueError: another process is at it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        yield
-        return
-    path = folder / f".shard-{shard.index}-of-{shard.count}.lock"
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"shard: another process is recording {shard.index}/{shard.count} into {folder}"
-            ) from None
-        except OSError:  # a network file system without locks
-            yield
-            return
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)

@@ -54,24 +54,27 @@ def read_faults(folder: Path, part: int) -> list[RowFault]:
         return []
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))["faults"]
-    except ValueError:  # cut short by a crash of the machine: asked for again
+        faults = [RowFault(**{**line, "reason": Reason[line["reason"].upper()]}) for line in listed]
+    except (ValueError, KeyError, TypeError):  # cut short by a crash, say: asked for again
         return []
-    if not listed:
+    if not faults:
         return []
     answered = set(recorded_rows(folder, part))
-    faults = [RowFault(**{**line, "reason": Reason[line["reason"].upper()]}) for line in listed]
     return [fault for fault in faults if (fault.scenario, fault.seed) not in answered]
 
 
-def read_learned(folder: Path, part: int) -> dict[str, Any] | None:
-    """What a part's report says that the model had learned by then; None of a broken report."""
+def read_learned(folder: Path, part: int) -> list[dict[str, Any]]:
+    """What a part's report says that the model had learned by then, in each run that asked for it.
+
+    Nothing of a broken report.
+    """
     path = Layout.report(folder, part)
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         found = {name: report[name] for name in ("number", "run", "conversion_losses", "codec")}
-    except (OSError, ValueError, KeyError):
-        return None
-    return found
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [*report.get("before", []), found]
 
 
 def is_finished(folder: Path, part: int, rows: Sequence[Row]) -> bool:

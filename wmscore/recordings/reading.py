@@ -95,8 +95,8 @@ class Recording:
             self._home[part] = homes[0]
             faults += read_faults(homes[0], part)
         self.faults, self.missing = tuple(faults), tuple(missing)
-        reports = [read_learned(home, part) for part, home in self._home.items()]
-        told = sorted((r for r in reports if r is not None), key=lambda r: r["number"])
+        told = [r for part, home in self._home.items() for r in read_learned(home, part)]
+        told.sort(key=lambda r: r["number"])
         self.about = with_learned(self.about, told)
         self._truth = TruthParts(self.folders, self.question)
 
@@ -131,8 +131,8 @@ class Recording:
         Raises:
             ValueError: the row is not in the panel, is a fault, or is not recorded.
         """
-        if (scenario, seed) in self._layout.rows:
-            part = self._layout.rows.index((scenario, seed)) // self._layout.batch_size
+        part = self._layout.part_of(scenario, seed)
+        if part is not None:
             rollouts = self._part(part) if part in self._home else None
             if rollouts is not None:
                 match = (rollouts.scenario == scenario) & (rollouts.seed == seed)

@@ -6,7 +6,7 @@ import secrets
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,17 @@ import torch
 from wmscore.files import create_file
 from wmscore.manifest import Panel
 from wmscore.recordings.about import About, describe_model, learned, start_about
-from wmscore.recordings.asking import Answer, Ask, ask_rows
+from wmscore.recordings.asking import Answer, ask_rows, wrong_answer
 from wmscore.recordings.freezing import freeze, prepare_truth
-from wmscore.recordings.layout import Layout, Shard, clean_drafts, lock_shard
+from wmscore.recordings.keeping import bytes_of, info_in, info_of, unlike
+from wmscore.recordings.layout import Layout, Shard, clean_drafts
+from wmscore.recordings.locks import lock_shard
 from wmscore.recordings.parts import (
     has_room,
     is_disk_full,
     is_finished,
     read_faults,
+    read_learned,
     write_part,
 )
 from wmscore.recordings.question import adopt_frozen, check_same
@@ -32,6 +35,7 @@ from wmscore.recordings.truth import TruthParts
 from wmscore.recordings.writer import Writer
 from wmscore.replay import (
     Progress,
+    WrongAnswerError,
     check_batch_size,
     predict_rows,
     roll_out_rows,
@@ -194,7 +198,7 @@ def record_shard(
             panel = adopt_frozen(truth.folder, panel, truth.panel)
         truths = prepare_truth(folder, panel, world, layout, share, truth, truth_progress)
         frozen = freeze(folder, panel, world, layout, truths)
-        run = _Run(folder, frozen, layout, truths, model, teacher_forced, progress)
+        run = _Run(folder, frozen, layout, truths, model, about, progress)
         return run.all(share, retry_faults)
 
 
@@ -216,12 +220,13 @@ class _Run:
         layout: Layout,
         truths: TruthParts,
         model: WorldModel,
-        teacher_forced: bool,
+        about: About,
         progress: Progress | None,
     ) -> None:
         self.folder, self.panel, self.layout, self.truths = folder, panel, layout, truths
         self.model, self.progress = model, progress
-        self.answer = predict_rows if teacher_forced else roll_out_rows
+        self.answer = predict_rows if about.teacher_forced else roll_out_rows
+        self.name, self.info = about.model, info_in(folder)
         self.fingerprint = panel.fingerprint
         self.recorded = Recorded(panel)
         self.done = 0
@@ -254,16 +259,15 @@ class _Run:
         """Ask for a part, or for the faults in it, and have it written."""
         if self.size:
             writer.settle()
-        if self.size and not has_room(self.folder, self.size):
-            self._lost(rows)  # nothing is rolled out that cannot be kept
-            return
         wanted = rows
         if again:
             wanted = [(fault.scenario, fault.seed) for fault in read_faults(self.folder, part)]
+        if self.size and not has_room(self.folder, self.size):
+            self._lost(wanted)  # nothing is rolled out that cannot be kept
+            return
         truth = self.truths.rows(Layout.scenarios(wanted), self.fingerprint)
         start = time.perf_counter()
-        ask: Ask = partial(self.answer, self.panel, self.model, truth)
-        answer = ask_rows(ask, wanted)
+        answer = ask_rows(partial(self._ask, truth), wanted)
         self.asked += 1
         self.recorded.asked += len(wanted)
         report = {
@@ -276,10 +280,12 @@ class _Run:
             "number": self.asked,
             **learned(self.model),
         }
-        kept = None if answer.rollouts is None else _own(answer.rollouts)
-        answer.rollouts = None
-        if again and kept is not None:
-            kept = self._merged(part, rows, kept)
+        kept, answer.rollouts = answer.rollouts, None
+        if again:
+            report["before"] = read_learned(self.folder, part)
+            kept = None if kept is None else self._merged(part, rows, kept, answer)
+        if kept is not None:
+            self.info = info_of(kept)
         writer.submit(
             partial(
                 write_part,
@@ -291,29 +297,55 @@ class _Run:
                 answer.log,
                 again=again,
             ),
-            partial(self._written, rows, 0 if kept is None else _bytes(kept)),
+            partial(self._written, len(rows), wanted, 0 if kept is None else bytes_of(kept)),
         )
 
-    def _merged(self, part: int, rows: list[Row], fresh: Rollouts) -> Rollouts:
-        """Rollouts of a finished part with those of rows that failed before, in its order."""
+    def _ask(self, truth: Rollouts, rows: Sequence[Row]) -> Rollouts:
+        """An answer that goes with what is recorded already."""
+        found = self.answer(self.panel, self.model, truth, rows)
+        if found.model != self.name:
+            raise WrongAnswerError(
+                f"model {found.model!r}: expected {self.name!r}, the name under which it is "
+                "recorded (model.name)"
+            )
+        info = info_of(found)
+        if self.info is not None and info != self.info:
+            raise WrongAnswerError(
+                f"model {self.name!r}: info: expected {dict(self.info)} as in other rows, got "
+                f"{dict(info)}"
+            )
+        return found
+
+    def _merged(
+        self, part: int, rows: list[Row], fresh: Rollouts, answer: Answer
+    ) -> Rollouts | None:
+        """Rollouts of a finished part with those of rows that failed before, in its order.
+
+        None where the fresh ones do not go with the others, which makes them faults.
+        """
         path = Layout.rollouts(self.folder, part)
         if path.exists():
-            fresh = Rollouts.concat([Rollouts.load(path, self.fingerprint), fresh])
+            known = Rollouts.load(path, self.fingerprint)
+            if other := unlike(fresh, known):
+                keys = zip(fresh.scenario.tolist(), fresh.seed.tolist(), strict=True)
+                answer.faults += [wrong_answer(row, other) for row in dict.fromkeys(keys)]
+                return None
+            fresh = Rollouts.concat([known, fresh])
         place = {row: i for i, row in enumerate(rows)}
         keys = zip(fresh.scenario.tolist(), fresh.seed.tolist(), fresh.branch.tolist(), strict=True)
         order = [(place[s, seed], branch) for s, seed, branch in keys]
         return fresh[sorted(range(len(order)), key=order.__getitem__)]
 
-    def _written(self, rows: list[Row], size: int, error: BaseException | None) -> None:
-        """What to do once a part is written, or is not."""
+    def _written(self, rows: int, asked: list[Row], size: int, error: BaseException | None) -> None:
+        """What to do once a part of some rows is written, or is not."""
         if error is None:
             self.size = 0
-            self.done += len(rows)
+            self.done += rows
             self._tell()
         elif is_disk_full(error):
             self.size = max(size, 1)
             self.recorded.disk = str(error)
-            self._lost(rows)
+            self._lost(asked)
         else:
             raise error
 
@@ -325,28 +357,8 @@ class _Run:
             self.progress(self.done, self.recorded.rows)
 
 
-def _own(rollouts: Rollouts) -> Rollouts:
-    """In host memory of its own: a model may use its buffers again while this is written."""
-    alone = rollouts.without_reference()
-    if alone.device.type != "cpu":
-        return alone.to("cpu")
-    changed: dict[str, Any] = {
-        name: value.clone()
-        for name in ("frames", "labels", "latents", "valid", "actions")
-        if (value := getattr(alone, name)) is not None
-    }
-    changed["info"] = {name: value.clone() for name, value in alone.info.items()}
-    return replace(alone, **changed)
-
-
-def _bytes(rollouts: Rollouts) -> int:
-    """About the size of a file of rollouts."""
-    parts = (rollouts.frames, rollouts.labels, rollouts.latents)
-    return sum(part.numel() * part.element_size() for part in parts if part is not None)
-
-
 def _where(answer: Answer) -> dict[str, Any]:
     """On which device, by which torch: shards may have others."""
-    device = None if answer.rollouts is None else answer.rollouts.device
+    device = answer.device
     name = torch.cuda.get_device_name(device) if device and device.type == "cuda" else str(device)
     return {"device": name, "torch": torch.__version__}

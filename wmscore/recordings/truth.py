@@ -60,9 +60,17 @@ class TruthParts:
         self._index(path)
 
     def link_to(self, folder: Path, scenarios: Sequence[int]) -> None:
-        """Give `folder` the files with some scenarios: as second names, or copies."""
-        for path in dict.fromkeys(self.files[s] for s in scenarios):
-            link_file(path, folder / path.name)
+        """Give `folder` the files with some scenarios: as second names, or copies.
+
+        What it has already stays. Where a file of the same name does not do (it is broken, or of
+        fewer scenarios), what is missing is written anew.
+        """
+        missing = TruthParts([folder], self.question).missing(scenarios)
+        for path, wanted in self._by_file(missing).items():
+            if (folder / path.name).exists():
+                self.write(folder, self.rows(wanted, self.question))
+            else:
+                link_file(path, folder / path.name)
 
     def first_frames(self) -> dict[int, str]:
         """`sha256_tensor` of each scenario's initial frame; no other frame is read."""
@@ -90,11 +98,18 @@ class TruthParts:
         if lost := self.missing(scenarios):
             raise ValueError("; ".join([f"truth: scenarios {lost} are missing", *self._broken]))
         parts = []
-        for path in dict.fromkeys(self.files[s] for s in scenarios):
+        for path, some in self._by_file(scenarios).items():
             rollouts = self._load(path)
-            wanted = torch.isin(rollouts.scenario, torch.tensor(scenarios))
+            wanted = torch.isin(rollouts.scenario, torch.tensor(some))
             parts.append(rollouts if bool(wanted.all()) else rollouts[wanted])
         return replace(parts[0] if len(parts) == 1 else Rollouts.concat(parts), panel=fingerprint)
+
+    def _by_file(self, scenarios: Sequence[int]) -> dict[Path, list[int]]:
+        """Scenarios by the file to take them from; another file may hold some of them too."""
+        found: dict[Path, list[int]] = {}
+        for s in scenarios:
+            found.setdefault(self.files[s], []).append(s)
+        return found
 
     def _load(self, path: Path) -> Rollouts:
         if path not in self._open:

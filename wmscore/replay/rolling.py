@@ -9,7 +9,7 @@ import torch
 
 from wmscore.manifest import Panel
 from wmscore.replay.answers import checked_answer
-from wmscore.replay.items import panel_items
+from wmscore.replay.items import handed, panel_items
 from wmscore.replay.truth import Progress, check_batch_size
 from wmscore.rollouts import TEACHER_FORCED, Rollouts
 from wmscore.worlds import TeacherForced, WorldModel
@@ -129,7 +129,7 @@ def roll_out_rows(
 ) -> Rollouts:
     """`replay_rows` without the truth beside them."""
     items = panel_items(panel, rows, truth=truth)
-    rollouts = model.rollout(items, panel.contract.horizon)
+    rollouts = model.rollout(handed(items), panel.contract.horizon)
     return checked_answer(rollouts, model.name, items, panel)
 
 
@@ -151,5 +151,5 @@ def predict_rows(
     }
     index = torch.tensor([place[item.scenario, item.branch] for item in items])
     reference = truth.frames[index.to(truth.device)]
-    predictions = model.predict_next(items, reference, panel.contract.horizon)
+    predictions = model.predict_next(handed(items), reference, panel.contract.horizon)
     return replace(checked_answer(predictions, model.name, items, panel), model=name)

@@ -20,6 +20,7 @@ from wmscore.functional import (
     Reason,
     ScriptCross,
     ScriptTest,
+    UsableHorizon,
 )
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.ops import kernels
@@ -70,6 +71,10 @@ class Scorer:
             the values of continuous ones, in place of a linear probe on motion features.
         oracle: scores of a re-run of the true world on the same panel, which a skill score takes
             for 1; by default a re-run shows the reference itself.
+        takes_actions: the model is told the scripts. Of one that takes no actions only commanded
+            scripts are judged: its action_response is undefined (`Reason.NO_ACTIONS`), neither 0
+            nor a fault, and where that axis gates so is its usable horizon, which a model must not
+            win by what it cannot be asked for. The horizons of the other axes stand.
 
     Raises:
         FileNotFoundError: the panel's measure is LPIPS and its weights are not here.
@@ -93,9 +98,11 @@ class Scorer:
         latent_encoder: Encoder | None = None,
         inverse_dynamics: InverseDynamics | None = None,
         oracle: Scores | None = None,
+        takes_actions: bool = True,
     ) -> None:
         """Start with no rows."""
         self.panel = panel
+        self._takes_actions = takes_actions
         if inverse_dynamics is not None and not isinstance(inverse_dynamics, InverseDynamics):
             raise TypeError(
                 "inverse_dynamics: expected a name and recognise(frames) (see "
@@ -121,7 +128,8 @@ class Scorer:
         check_oracle(self._oracle, self._networks(), skills)
         branches = [len(scenario.scripts) for scenario in panel.scenarios]
         self._respond = any(spec.axis == "action_response" for spec in panel.axes)
-        self._needs = torch.tensor(branches if self._respond else [1] * len(branches))
+        every = self._respond and takes_actions
+        self._needs = torch.tensor(branches if every else [1] * len(branches))
         self._branches = torch.tensor(branches)
         self._scripts = Scripts.of(panel)
         self._seeds = torch.tensor(panel.seeds)
@@ -282,6 +290,9 @@ class Scorer:
                     self._identity.append((part["slot"], found.objects))
                 if found.truth is not None:
                     self._truth.append((part["slot"], found.truth))
+            elif not self._takes_actions:
+                score = torch.full_like(groups.shown, torch.nan, dtype=torch.float64)
+                reason = torch.full_like(groups.reason, int(Reason.NO_ACTIONS))
             else:
                 motion = self._motion.of_groups(groups)
                 response = action_response(
@@ -396,6 +407,10 @@ class Scorer:
             margin=horizon.margin.masked_fill(~judged, float("nan")),
             smallest_margin=horizon.smallest_margin.masked_fill(~judged, float("nan")),
         )
+        if not self._takes_actions and any(
+            spec.axis == "action_response" and spec.gate for spec in specs
+        ):
+            horizon = _without(horizon, Reason.NO_ACTIONS, judged)
         info = {
             k.removeprefix("info."): gather(k, torch.zeros(rows, *v.shape[1:], dtype=v.dtype))
             for k, v in (parts[0] if parts else {}).items()
@@ -537,3 +552,16 @@ def _named(group: str, curves: Curves) -> dict[str, Tensor]:
     for name, (values, reason) in curves.items():
         part |= {f"{group}.{name}.values": values, f"{group}.{name}.reason": reason}
     return part
+
+
+def _without(horizon: UsableHorizon, reason: Reason, rows: Tensor) -> UsableHorizon:
+    """Horizons over all axes taken back in some rows; those of single axes stay."""
+    return replace(
+        horizon,
+        steps=horizon.steps.masked_fill(rows, -1),
+        censored=horizon.censored & ~rows,
+        axis=horizon.axis.masked_fill(rows, -1),
+        defined=horizon.defined & ~rows,
+        reason=horizon.reason.masked_fill(rows, int(reason)),
+        usable_share=horizon.usable_share.masked_fill(rows, float("nan")),
+    )

@@ -10,7 +10,7 @@ from wmscore.manifest import Observation
 from wmscore.rollouts import Rollouts
 from wmscore.scorer.groups import Groups, finite_steps, of_reference, start_gap
 
-__all__ = ["evaluation_faults"]
+__all__ = ["evaluation_faults", "is_out_of_range"]
 
 _ROUNDING = 1e-2  # one step of bfloat16 just above 1 is 0.008
 
@@ -65,7 +65,7 @@ def _faults(rollouts: Rollouts, gap: Tensor, seen: Tensor | None) -> Tensor:
     found = {
         Reason.SHORT: (~rollouts.valid & expected).any(1) & ~may_end,
         Reason.NON_FINITE: (~finite_steps(preds) & rollouts.valid[:, 1:]).any(1),
-        Reason.OUT_OF_RANGE: _is_out_of_range(rollouts.frames),
+        Reason.OUT_OF_RANGE: is_out_of_range(rollouts.frames),
         # Written so that a NaN in the initial frame counts as another frame.
         Reason.RESET_MISMATCH: ~(gap <= slack),
         Reason.CONSTANT: _is_flat(preds, seen) & ~is_flat,
@@ -76,7 +76,7 @@ def _faults(rollouts: Rollouts, gap: Tensor, seen: Tensor | None) -> Tensor:
     return fault
 
 
-def _is_out_of_range(frames: Tensor) -> Tensor:
+def is_out_of_range(frames: Tensor) -> Tensor:
     """`[B]` bool: floating-point values outside [0, 1] by more than rounding."""
     if frames.dtype == torch.uint8:
         return torch.zeros(len(frames), dtype=torch.bool, device=frames.device)

@@ -59,7 +59,7 @@ def check_chunks(
     model: WorldModel, items: Sequence[Item], rollouts: Rollouts, horizon: int, again: float
 ) -> ContractRow:
     """Whether the first call of a chunked model is free of what is commanded after it."""
-    chunk = model.capabilities.frames_per_call or 1
+    chunk = max(1, model.capabilities.frames_per_call or 1)
     changed = other_actions(items, after=chunk) if chunk < horizon else []
     name, promised = "chunk causal", chunk < horizon
     if len(changed) < len(items):

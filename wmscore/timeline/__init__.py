@@ -31,7 +31,7 @@ from wmscore.timeline.key_strings import (
     read_key_string,
 )
 from wmscore.timeline.keys import KeysToMotion, MotionToKeys
-from wmscore.timeline.loss import Conversion, Loss, LossKind, gather_losses
+from wmscore.timeline.loss import Conversion, Loss, LossKind, gather_losses, loss_sentences
 from wmscore.timeline.matrix_game import (
     MATRIX_GAME_KEYS,
     MatrixGameConditions,
@@ -101,6 +101,7 @@ __all__ = [
     "ToVpt",
     "align",
     "gather_losses",
+    "loss_sentences",
     "minecraft_space",
     "motion_space",
     "read_action_json",

@@ -8,7 +8,7 @@ from typing import Generic, Literal, TypeVar, get_args
 
 from torch import Tensor
 
-__all__ = ["Conversion", "Loss", "LossKind", "gap_losses", "gather_losses"]
+__all__ = ["Conversion", "Loss", "LossKind", "gap_losses", "gather_losses", "loss_sentences"]
 
 # What float32 and a change of units alter, relative to a format's own scale, is no loss.
 _ROUNDING = 1e-6
@@ -100,6 +100,11 @@ def gather_losses(losses: Iterable[Iterable[Loss]]) -> tuple[Loss, ...]:
         sizes = [size for size in (seen.largest, loss.largest) if size is not None]
         found[key] = replace(seen, steps=seen.steps + loss.steps, largest=max(sizes, default=None))
     return tuple(found.values())
+
+
+def loss_sentences(losses: Iterable[Iterable[Loss]]) -> tuple[str, ...]:
+    """Losses of several conversions, added up as `gather_losses` does, as sentences."""
+    return tuple(str(loss) for loss in gather_losses(losses))
 
 
 def gap_losses(

@@ -122,9 +122,8 @@ class _Overlap:
     """Which new steps cover which old ones, and for how much of an old step."""
 
     def __init__(self, steps: int, old: float, new: float) -> None:
-        # 23.976 is 24000 / 1001 to a millionth: the clocks are exact fractions of it.
-        rates = [Fraction(rate).limit_denominator(100_000) for rate in (old, new)]
-        self.ratio = rates[1] / rates[0]  # new steps per old one
+        # New steps per old one: exact where floats only come near it, as of 24000 / 1001 to 24.
+        self.ratio = Fraction(new / old).limit_denominator(100_000)
         self.steps = steps
         self.count = math.ceil(steps * self.ratio)
         pairs, shares = [], []

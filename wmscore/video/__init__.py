@@ -1,9 +1,11 @@
 """Video files: read them whole, in part or many at once; bring them to a rate; write them."""
 
 from wmscore.video.ahead import ahead, in_background
-from wmscore.video.decode import probe_video, stored_facts
+from wmscore.video.container import stored_facts
+from wmscore.video.decode import probe_video
 from wmscore.video.encode import ENCODINGS, encode_video, write_video
 from wmscore.video.facts import CodecFacts, Video, VideoError
+from wmscore.video.png import png_bytes
 from wmscore.video.rate import constant_rate_index, to_constant_rate
 from wmscore.video.read import read_video
 from wmscore.video.reencode import Reencoding, reencode
@@ -19,6 +21,7 @@ __all__ = [
     "constant_rate_index",
     "encode_video",
     "in_background",
+    "png_bytes",
     "probe_video",
     "read_video",
     "reencode",

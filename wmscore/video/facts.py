@@ -102,6 +102,11 @@ class Video:
             return self.fps
         return (len(self.times) - 1) / float(self.times[-1] - self.times[0])
 
+    def span(self, start: int, stop: int, fps: float) -> Video:
+        """Frames `start .. stop - 1`, without a copy, with times from the first of them on."""
+        times = self.times[start:stop]
+        return replace(self, frames=self.frames[start:stop], times=times - times[:1], fps=fps)
+
     def select(self, index: Tensor, times: Tensor, fps: float, *notes: str) -> Video:
         """The chosen frames at other times."""
         return replace(

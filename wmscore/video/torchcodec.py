@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from wmscore.video.decode import packet_times, probe_video
+from wmscore.video.container import packet_times
+from wmscore.video.decode import probe_video
 from wmscore.video.facts import Video, VideoError
 from wmscore.video.grain import time_slack
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from wmscore.timeline import ByName, Converter, Loss, SameVector, Timeline, gather_losses
+from wmscore.timeline import Conversion, Converter
+from wmscore.worlds.given import (
+    check_kind,
+    check_rate,
+    default_converter,
+    item_timeline,
+    naming_item,
+)
 from wmscore.worlds.protocol import Capabilities, Item
+from wmscore.worlds.row_losses import RowLosses
+from wmscore.worlds.step import stack_actions
 
 __all__ = ["ActionIntake"]
 
@@ -24,22 +34,20 @@ class ActionIntake:
         >>> able = Capabilities(actions="discrete", action_names=("up", "noop", "down", "left",
         ...                     "right"), fps=10.0, frame_size=(64, 64))
         >>> items = sprite_items(1, 3, branches=2)
-        >>> ActionIntake(able).actions(items, 3)[1].tolist()  # no-ops
+        >>> ActionIntake(able, None, "m").actions(items, 3)[1].tolist()  # no-ops
         [1, 1, 1]
     """
 
     def __init__(
-        self, capabilities: Capabilities, converter: Converter[Tensor] | None = None
+        self, capabilities: Capabilities, converter: Converter[Tensor] | None, who: str
     ) -> None:
-        """For a model with these capabilities."""
-        self.capabilities = capabilities
-        self.converter = converter
-        names, units = capabilities.action_names, capabilities.action_units
-        if converter is None and names and capabilities.actions == "discrete":
-            self.converter = ByName(names)
-        if converter is None and names and capabilities.actions == "continuous":
-            self.converter = SameVector(names, units=units)
-        self._lost: dict[tuple[str, int, int], tuple[Loss, ...]] = {}
+        """For a model with these capabilities; `who` names it in errors."""
+        self._able, self._who = capabilities, who
+        self._own = converter is None
+        self._converter = converter or default_converter(
+            capabilities.actions, capabilities.action_names, capabilities.action_units
+        )
+        self._losses = RowLosses()
 
     def actions(self, items: Sequence[Item], horizon: int) -> Tensor:
         """What the model is given: `[B, horizon]` int64 or `[B, horizon, A]` floating point.
@@ -48,17 +56,13 @@ class ActionIntake:
             ValueError: a script has actions that the model does not, or lasts less than the
                 horizon; the message names the row.
         """
-        if not items:
-            raise ValueError("items: expected at least one, got none")
+        stack_actions(items, horizon)  # long enough
         rows = []
         for item in items:
-            if item.actions.shape[0] < horizon:
-                raise ValueError(
-                    f"items: the script of {item.scenario_id!r} has {item.actions.shape[0]} "
-                    f"actions, expected at least horizon = {horizon}"
-                )
-            self._check_rate(item)
-            rows.append(self._convert(item, item.actions[:horizon], keep=True))
+            check_rate(item, self._able.fps, self._who)
+            found = self._convert(item, item.actions[:horizon])
+            self._losses.note(item, found.losses)
+            rows.append(found.value)
         return torch.stack(rows)
 
     def rest(self, items: Sequence[Item]) -> Tensor:
@@ -77,43 +81,18 @@ class ActionIntake:
             still = torch.zeros_like(item.actions[:1])
             if item.noop is not None:
                 still = torch.as_tensor(item.noop).to(item.actions).expand_as(still)
-            rows.append(self._convert(item, still, keep=False)[0])
+            rows.append(self._convert(item, still).value[0])
         return torch.stack(rows)
 
     @property
     def losses(self) -> tuple[str, ...]:
         """What the conversions so far have lost, as sentences; a script counts once."""
-        return tuple(str(loss) for loss in gather_losses(self._lost.values()))
+        return self._losses.sentences()
 
-    def _convert(self, item: Item, actions: Tensor, *, keep: bool) -> Tensor:
-        wanted = self.capabilities.actions
-        kind = "continuous" if item.actions.is_floating_point() else "discrete"
-        if self.converter is None:
-            if wanted in ("discrete", "continuous") and kind != wanted:
-                raise ValueError(
-                    f"items: {item.scenario_id!r} has {kind} actions, expected {wanted} ones, or "
-                    "a converter"
-                )
-            return actions
-        try:
-            found = self.converter(
-                Timeline.of(
-                    actions,
-                    item.action_names,
-                    units=item.action_units,
-                    noop=item.noop,
-                    fps=item.fps or self.capabilities.fps,
-                )
-            )
-        except ValueError as error:
-            raise ValueError(f"items: {item.scenario_id!r}, actions: {error}") from error
-        if keep and found.losses:
-            self._lost[item.panel, item.scenario, item.branch] = found.losses
-        return found.value
-
-    def _check_rate(self, item: Item) -> None:
-        if item.fps is not None and item.fps != self.capabilities.fps:
-            raise ValueError(
-                f"items: {item.scenario_id!r} is at {item.fps:g} frames per second, expected the "
-                f"model's {self.capabilities.fps:g}"
-            )
+    def _convert(self, item: Item, actions: Tensor) -> Conversion[Tensor]:
+        if self._own:
+            check_kind(item, self._able.actions, self._who)
+        if self._converter is None:
+            return Conversion(actions)
+        with naming_item(item):
+            return self._converter(item_timeline(replace(item, actions=actions), self._able.fps))

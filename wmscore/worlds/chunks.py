@@ -13,6 +13,7 @@ from wmscore.rollouts import Rollouts
 from wmscore.timeline import Converter
 from wmscore.worlds.chunk_actions import ChunkActions
 from wmscore.worlds.chunk_rule import ChunkRule
+from wmscore.worlds.given import given_frames, item_words
 from wmscore.worlds.pixels import uint8_frames
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
 from wmscore.worlds.randomness import contained_randomness, row_generators, row_seed
@@ -100,12 +101,12 @@ class ChunkModel:
             frame_size: (height, width) of what it takes and gives. A panel of another size needs
                 `FitSize`.
             actions: the kind of action that it takes, as `Capabilities.actions`.
-            action_names: names of the actions, or of the components of vectors. Without a
-                converter the panel's names must be these.
+            action_names: names of the actions, or of the components of vectors.
             action_units: unit of each component.
             actions_exact: False where it is only roughly known which action acts when.
             converter: turns a `wmscore.timeline.Timeline` of a chunk's actions into what the model
-                takes, and states what is lost (`wmscore.timeline.Converter`).
+                takes, and states what is lost (`wmscore.timeline.Converter`); by default actions
+                go by name.
             deterministic: see `Capabilities`; likewise the next three.
             seedable: another seed changes what is random.
             prefix_causal: by default true only of whole chunks without actions: frames of a chunk
@@ -118,10 +119,11 @@ class ChunkModel:
         self._actions = ChunkActions(
             kind=actions,
             names=action_names,
+            units=action_units,
             converter=converter,
             frames_per_action=rule.frames_per_action,
             fps=fps,
-            who=name,
+            who=f"model {name!r}",
         )
         self._device = torch.device(device)
         size = rule.contexts[0]
@@ -173,7 +175,8 @@ class ChunkModel:
                 named where it is one row's fault.
         """
         commanded = stack_actions(items, horizon)
-        first = self._given(items)
+        first = given_frames(items, self._capabilities.frame_size, f"model {self.name!r}")
+        first = first.to(self._device)
         rows, rule = len(items), self.rule
         wanted = horizon * rule.frames_per_action
         shown = first.new_empty((rows, wanted + 1, *first.shape[1:]))
@@ -216,22 +219,6 @@ class ChunkModel:
             **item_keys(items),
         )
 
-    def _given(self, items: Sequence[Item]) -> Tensor:
-        """The given frames `[B, 3, H, W]` uint8, in the model's own size."""
-        wanted = (3, *self._capabilities.frame_size)
-        for item in items:
-            if item.frame is None:
-                raise ValueError(f"items: {item.scenario_id!r} has no frame, {self.name} needs one")
-            if tuple(item.frame.shape) != wanted or item.frame.dtype != torch.uint8:
-                raise ValueError(
-                    f"items: {self.name} takes frames {list(wanted)} uint8, {item.scenario_id!r} "
-                    f"has {list(item.frame.shape)} {item.frame.dtype}; "
-                    "wmscore.worlds.FitSize converts the size"
-                )
-        return torch.stack([item.frame for item in items if item.frame is not None]).to(
-            self._device
-        )
-
     def _ask(self, chunk: Chunk) -> Tensor:
         """The answer to one call as `[B, F, 3, H, W]` uint8."""
         with contained_randomness(row_seed(chunk.items[0].seed, chunk.call)):
@@ -255,7 +242,4 @@ class ChunkModel:
         try:
             return uint8_frames(frames)
         except ValueError as error:
-            raise ValueError(
-                f"{who}: scenario {item.scenario_id!r}, seed {item.seed}, branch {item.branch}: "
-                f"{error}"
-            ) from None
+            raise ValueError(f"{who}: {item_words(item)}: {error}") from None

@@ -16,9 +16,8 @@ from torch import Tensor
 from wmscore.timeline import Converter
 from wmscore.worlds.pixels import float_frames
 from wmscore.worlds.protocol import Capabilities
-from wmscore.worlds.randomness import contained_randomness
 from wmscore.worlds.rounding import rounded_frames
-from wmscore.worlds.row_noise import RowNoise
+from wmscore.worlds.row_noise import contained_row_noise
 from wmscore.worlds.windows import Padding, WindowModel
 
 __all__ = ["DiamondModel", "ObservationSampler"]
@@ -116,8 +115,7 @@ class DiamondModel(WindowModel):
     def _next(
         self, context: Tensor, actions: Tensor, generators: Sequence[torch.Generator]
     ) -> Tensor:
-        seed = generators[0].initial_seed()
-        with contained_randomness(seed), RowNoise(generators):
+        with contained_row_noise(generators):
             found = self.sampler.sample(float_frames(context, low=-1.0, high=1.0), actions)
         frames = found[0] if isinstance(found, tuple) else found
         if not isinstance(frames, Tensor) or frames.ndim != 4:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +22,10 @@ Method = Literal["stretch", "pad", "crop"]
 class FitSize:
     """`model` behind a resize: the given frame to its native size, its frames back.
 
-    Frame 0 stays the given frame bit for bit; all others have been through both resizes, which
-    soften them: `FitSize` of a true world at the native size shows what that alone costs.
+    Frame 0 stays the given frame bit for bit, where the model begins with what it was shown; one
+    that begins with another frame keeps that, for the scorer to see. All others have been through
+    both resizes, which soften them: `FitSize` of a true world at the native size shows what that
+    alone costs.
 
     Args:
         model: the model; `model.capabilities.frame_size` is where it works.
@@ -34,6 +37,9 @@ class FitSize:
             boxes out.
         mode: how pixels are interpolated: "bicubic", "bilinear" (both against aliasing) or
             "nearest".
+        first_frame_psnr: dB that frame 0 must reach against what the model was shown to count as
+            it. By default it must be the very same; a simulator that renders its own picture at
+            another size comes to 15 to 25.
 
     Example:
         >>> from wmscore.worlds import Frozen, SpriteWorld
@@ -50,6 +56,7 @@ class FitSize:
         method: Method = "pad",
         *,
         mode: Literal["bicubic", "bilinear", "nearest"] = "bicubic",
+        first_frame_psnr: float = math.inf,
     ) -> None:
         if method not in ("stretch", "pad", "crop"):
             raise ValueError(f"method: expected 'stretch', 'pad' or 'crop', got {method!r}")
@@ -57,7 +64,10 @@ class FitSize:
             raise ValueError(f"mode: expected 'bicubic', 'bilinear' or 'nearest', got {mode!r}")
         if height < 1 or width < 1:
             raise ValueError(f"height, width: expected at least 1, got {height} and {width}")
+        if math.isnan(first_frame_psnr):
+            raise ValueError("first_frame_psnr: expected dB, got NaN")
         self.model, self.size, self.method, self.mode = model, (height, width), method, mode
+        self.first_frame_psnr = first_frame_psnr
         native = model.capabilities.frame_size
         if method == "stretch":
             self._inner, self._outer = native, self.size
@@ -90,6 +100,11 @@ class FitSize:
         if self.unseen:
             own += "; outside the middle the given frame stays"
         return (*losses, own)
+
+    @property
+    def codec(self) -> Any:
+        """The model's: how lossy the video is that its frames come from, or None."""
+        return getattr(self.model, "codec", None)
 
     @property
     def unseen(self) -> tuple[tuple[int, int, int, int], ...]:
@@ -190,10 +205,12 @@ class FitSize:
                 raise ValueError("method: 'crop' needs a given frame, got an item without")
             return large
         given = item.frame.to(frames.device)
+        begun = _psnr(frames[0], self._there(given[None])[0]) >= self.first_frame_psnr
         if frames.is_floating_point():
             given = given.to(frames.dtype) / 255
         shown = given.expand(len(frames), *given.shape).clone()
-        shown[1:, :, top:bottom, left:right] = large[1:]
+        first = 1 if begun else 0
+        shown[first:, :, top:bottom, left:right] = large[first:]
         return shown
 
 
@@ -210,8 +227,9 @@ class ForcedFitSize(FitSize):
         method: Method = "pad",
         *,
         mode: Literal["bicubic", "bilinear", "nearest"] = "bicubic",
+        first_frame_psnr: float = math.inf,
     ) -> None:
-        super().__init__(model, height, width, method, mode=mode)
+        super().__init__(model, height, width, method, mode=mode, first_frame_psnr=first_frame_psnr)
 
     def predict_next(
         self, items: Sequence[Item], reference_frames: Tensor, horizon: int
@@ -220,6 +238,15 @@ class ForcedFitSize(FitSize):
         small = torch.stack([self._there(frames) for frames in reference_frames])
         there = [self._item(item) for item in items]
         return self._back(items, self.model.predict_next(there, small, horizon))
+
+
+def _psnr(frame: Tensor, given: Tensor) -> float:
+    """Of a frame, uint8 or floating point, against a uint8 one; NaN where it is not finite."""
+    levels = frame.double() * (255 if frame.is_floating_point() else 1)
+    gap = (levels - given).abs()
+    if bool((gap <= 0.5).all()):  # the same, whatever the precision of its numbers
+        return math.inf
+    return float(20 * math.log10(255) - 10 * gap.square().mean().log10())
 
 
 def _scaled(size: tuple[int, int], scale: float, most: tuple[int, int]) -> tuple[int, int]:

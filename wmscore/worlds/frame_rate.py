@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from wmscore.rollouts import Rollouts
-from wmscore.timeline import Loss, Resample, Timeline, gather_losses
+from wmscore.timeline import Resample
+from wmscore.worlds.given import check_rate, item_timeline
 from wmscore.worlds.protocol import Capabilities, Item, WorldModel, item_keys
 from wmscore.worlds.step import stack_actions
 
@@ -46,7 +48,6 @@ class AtFrameRate:
                 f"multiple, got {fps:g}"
             )
         self.model, self.fps, self.frames_per_action = model, fps, frames
-        self._lost: dict[tuple[str, int, int], tuple[Loss, ...]] = {}
 
     @property
     def name(self) -> str:
@@ -64,9 +65,13 @@ class AtFrameRate:
 
     @property
     def conversion_losses(self) -> tuple[str, ...]:
-        """What the other frame rate loses, and what the model itself loses, as sentences."""
-        own = tuple(str(loss) for loss in gather_losses(self._lost.values()))
-        return own + tuple(getattr(self.model, "conversion_losses", ()))
+        """The model's: a whole multiple of the frame rate loses nothing."""
+        return tuple(getattr(self.model, "conversion_losses", ()))
+
+    @property
+    def codec(self) -> Any:
+        """The model's: how lossy the video is that its frames come from, or None."""
+        return getattr(self.model, "codec", None)
 
     def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
         """Roll the model out `frames_per_action` times as long, and keep every so-manieth frame.
@@ -90,20 +95,8 @@ class AtFrameRate:
         )
 
     def _told(self, item: Item, horizon: int) -> Item:
-        if item.fps is not None and item.fps != self.fps:
-            raise ValueError(
-                f"items: {item.scenario_id!r} is at {item.fps:g} frames per second, expected "
-                f"{self.fps:g}"
-            )
-        line = Timeline.of(
-            item.actions[:horizon],
-            item.action_names,
-            units=item.action_units,
-            noop=item.noop,
-            fps=self.fps,
-        )
-        found = Resample(self.fps * self.frames_per_action)(line)
-        if found.losses:
-            self._lost[item.panel, item.scenario, item.branch] = found.losses
+        check_rate(item, self.fps, f"model {self.name!r}")
+        line = item_timeline(item, self.fps, horizon)
+        told = Resample(line.fps * self.frames_per_action)(line).value
         rate = self.model.capabilities.fps
-        return replace(item, actions=found.value.actions, fps=None if item.fps is None else rate)
+        return replace(item, actions=told.actions, fps=None if item.fps is None else rate)

@@ -16,9 +16,8 @@ from torch import Tensor
 from wmscore.timeline import Converter
 from wmscore.worlds.pixels import float_frames
 from wmscore.worlds.protocol import Capabilities
-from wmscore.worlds.randomness import contained_randomness
 from wmscore.worlds.rounding import rounded_frames
-from wmscore.worlds.row_noise import RowNoise
+from wmscore.worlds.row_noise import contained_row_noise
 from wmscore.worlds.windows import Padding, WindowModel
 
 __all__ = ["LatentActionModel"]
@@ -111,7 +110,7 @@ class LatentActionModel(WindowModel):
         self, context: Tensor, actions: Tensor, generators: Sequence[torch.Generator]
     ) -> Tensor:
         codes = self.tokenizer.quantizer.get_latents_from_indices
-        with contained_randomness(generators[0].initial_seed()), RowNoise(generators):
+        with contained_row_noise(generators):
             indices = self.tokenizer.tokenize(float_frames(context, low=-1.0, high=1.0))
             latents = self.dynamics.forward_inference(
                 context_latents=codes(indices, dim=-1),

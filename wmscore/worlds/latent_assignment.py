@@ -9,7 +9,14 @@ from torch import Tensor
 
 from wmscore.functional import MIN_MOTION
 
-__all__ = ["assign", "draw_weights", "motion_agreement_of", "motion_effects", "motion_gain"]
+__all__ = [
+    "assign",
+    "chance_of",
+    "draw_weights",
+    "motion_agreement_of",
+    "motion_effects",
+    "motion_gain",
+]
 
 _MOST_ALIKE = 0.9  # agreement of two latent actions that do the same
 
@@ -79,8 +86,54 @@ def motion_gain(mine: Tensor, theirs: Tensor, still: float) -> Tensor:
     """`[L, A]`: how much of each action's motion, as a slope through the origin."""
     inner, _, there = _products(mine, theirs)
     size = theirs.nan_to_num().square().sum(-1)[:, None] * (2 / theirs.shape[-1]) * there
-    moves = size.sum(0) > 2 * still * there.sum(0)
-    return torch.where(moves, (inner * there).sum(0) / size.sum(0), torch.nan)
+    return torch.where(
+        _moves(theirs, still, there), (inner * there).sum(0) / size.sum(0), torch.nan
+    )
+
+
+def chance_of(
+    mine: Tensor, theirs: Tensor, scenario: Tensor, still: float, draws: int, seed: int
+) -> Tensor:
+    """`[L]`: how often motions in random directions agree with some action as well as they do.
+
+    In every draw all motions of a scenario are turned by one random angle: as large as they are,
+    but without a direction in common. Few scenarios can agree by chance. NaN for latent actions
+    that are closest to one that moves nothing, which is told by how little they move, and for
+    those without a motion.
+
+    Args:
+        mine: fields `[S, L, D]`.
+        theirs: fields `[S, A, D]`.
+        scenario: `[S]`, the scenario of each start.
+        still: mean square of a vector that counts as no motion.
+        draws: number of draws.
+        seed: of the draws.
+    """
+    inner, size, there = _products(mine, theirs)
+    turned = torch.stack([-mine[..., 1::2], mine[..., ::2]], -1).flatten(-2)
+    across, _, _ = _products(turned, theirs)
+    _, code = torch.unique(scenario, return_inverse=True)
+    generator = torch.Generator().manual_seed(seed)
+    shape = (draws, int(code.max()) + 1)
+    angle = 2 * torch.pi * torch.rand(shape, generator=generator, dtype=torch.float64)[:, code]
+    angle = torch.cat([torch.zeros_like(angle[:1]), angle])  # the first draw is the sample itself
+    above = torch.einsum("ds,sla->dla", angle.cos(), 2 * inner * there)
+    above = above + torch.einsum("ds,sla->dla", angle.sin(), 2 * across * there)
+    rest = 2 * still * there.sum(0)
+    agreement = (above + rest) / ((size + 2 * still) * there).sum(0)  # 0 / 0 is NaN
+    found = agreement.nan_to_num(-2)
+    moves = _moves(theirs, still, there)
+    best = found[0].argmax(1)
+    reached = found[1:].where(moves, -2.0).amax(2) >= found[0].amax(1) - 1e-9
+    share = (1 + reached.sum(0)) / (draws + 1)
+    told = moves[torch.arange(len(best)), best] & agreement[0].isfinite().any(1)
+    return share.double().where(told, torch.nan)
+
+
+def _moves(theirs: Tensor, still: float, there: Tensor) -> Tensor:
+    """`[L, A]`: whether an action moves more than what counts as no motion."""
+    size = theirs.nan_to_num().square().sum(-1)[:, None] * (2 / theirs.shape[-1]) * there
+    return size.sum(0) > 2 * still * there.sum(0)
 
 
 def _products(mine: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -99,6 +152,7 @@ def assign(
     agreement: Tensor,
     alike: Tensor,
     sure: Sequence[bool],
+    lucky: Sequence[bool],
 ) -> tuple[tuple[str | None, ...], tuple[str, ...]]:
     """Which action each latent one is, or None, and why not.
 
@@ -108,14 +162,18 @@ def assign(
         agreement: `[L, A]`.
         alike: `[L, L]`, agreement among the latent ones.
         sure: of each latent action, whether its closest action is clearly the closest.
+        lucky: whether motions in random directions may well agree as much.
     """
+    if len(latents) > 1 and bool((alike >= _MOST_ALIKE).all()):
+        same = "all latent actions do the same: the model does not react to them"
+        return (None,) * len(latents), (same,) * len(latents)
     known = agreement.nan_to_num(-2)
     best = [int(a) for a in known.argmax(1)]
     # Rounded, so that of equal ones the first is taken whatever the last digits are.
     score = [round(float(known[i, a]), 6) for i, a in enumerate(best)]
     first: dict[int, int] = {}
     for i in sorted(range(len(latents)), key=lambda i: (-score[i], i)):
-        if sure[i]:
+        if sure[i] and not lucky[i]:
             first.setdefault(best[i], i)
     assigned: list[str | None] = [None] * len(latents)
     why = [""] * len(latents)
@@ -124,6 +182,8 @@ def assign(
             why[i] = "its picture cannot be followed"
         elif not sure[i]:
             why[i] = _doubt(known[i], actions)
+        elif lucky[i]:
+            why[i] = f"like {actions[a]!r}, which may be chance in so few scenarios"
         elif first[a] == i:
             assigned[i] = actions[a]
         elif float(alike[i, first[a]]) >= _MOST_ALIKE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from wmscore.functional import motion_features
 from wmscore.worlds.latent_assignment import (
     assign,
+    chance_of,
     draw_weights,
     motion_agreement_of,
     motion_effects,
@@ -55,9 +57,12 @@ def calibrate_latent_actions(
     1 for the same motion, or for none of both, 0 for none of one or one at right angles, 0.8 for
     half as fast. The assignment stands only if, in scenarios drawn anew, the agreement is at least
     `min_agreement` and the second best of the panel's actions is behind by `min_margin`, in a share
-    of `min_confidence` of the draws. Of several latent actions that are the same action of the
+    of `min_confidence` of the draws; and only if motions that are as large, but turned at random in
+    each scenario, seldom agree as well with any action: in a share of `1 - min_confidence` divided
+    by the number of latent actions. Of several latent actions that are the same action of the
     panel, the best is assigned, the others are named. What cannot be told stays unassigned, with
     the reason: an action that moves nothing, such as firing, cannot be told from a no-op by motion.
+    Where all latent actions do the same, none is assigned: the model does not react to them.
 
     Args:
         model: takes its own actions as they are, without a converter; `capabilities.action_names`
@@ -124,8 +129,12 @@ def calibrate_latent_actions(
     clear = (chosen >= min_agreement) & (chosen - next_best >= min_margin)
     confidence = clear[1:].double().mean(0).where(chosen[0].isfinite(), torch.nan)
     sure = (clear[0] & (confidence >= min_confidence)).tolist()
+    # Enough draws that the smallest share is below the one that is asked for.
+    turns = max(draws, math.ceil(2 * len(latent_names) / max(1 - min_confidence, 0.01)))
+    chance = chance_of(mine, theirs, scenario, still, turns, seed)
+    lucky = (chance * len(latent_names) > max(1 - min_confidence, 0.01)).tolist()
     alike = motion_agreement_of(mine, mine, weights[:1], still)[0]
-    assigned, why = assign(latent_names, action_names, agreement[0], alike, sure)
+    assigned, why = assign(latent_names, action_names, agreement[0], alike, sure, lucky)
     return replace(
         found,
         action_names=action_names,
@@ -133,6 +142,7 @@ def calibrate_latent_actions(
         agreement=agreement[0],
         gain=motion_gain(mine, theirs, still),
         confidence=confidence,
+        chance=chance,
         assigned=assigned,
         why=why,
     )

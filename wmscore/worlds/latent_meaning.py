@@ -39,6 +39,8 @@ class LatentActionCalibration:
             actions that move nothing.
         confidence: `[L]` in [0, 1], share of draws of scenarios in which the closest action is
             clearly the closest.
+        chance: `[L]` in (0, 1], share of draws in which motions in random directions agree as well
+            with some action; NaN for what is closest to an action that moves nothing.
         assigned: the panel's action of each latent one, or None. No action is assigned twice.
         why: why not, or empty.
     """
@@ -53,6 +55,7 @@ class LatentActionCalibration:
     agreement: Tensor = field(default_factory=_empty)
     gain: Tensor = field(default_factory=_empty)
     confidence: Tensor = field(default_factory=_empty)
+    chance: Tensor = field(default_factory=_empty)
     assigned: tuple[str | None, ...] = ()
     why: tuple[str, ...] = ()
 
@@ -101,6 +104,7 @@ class LatentActionCalibration:
                     "action": self.assigned[i] if self.assigned else None,
                     "why": self.why[i] if self.why else "",
                     "confidence": _plain(self.confidence[i]) if self.assigned else None,
+                    "chance": _plain(self.chance[i]) if self.assigned else None,
                     "response": [_plain(value) for value in self.response[i]],
                     "agreement": {
                         action: _plain(self.agreement[i, a])

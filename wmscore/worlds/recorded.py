@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -18,9 +18,12 @@ from wmscore.episodes import (
     EpisodeTooShortError,
 )
 from wmscore.files import safe_name
+from wmscore.functional import psnr
 from wmscore.rollouts import Rollouts
 from wmscore.video import ahead, constant_rate_index
+from wmscore.worlds.given import item_words
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
+from wmscore.worlds.recorded_rows import RecordedRow, RowBatch
 from wmscore.worlds.step import stack_actions
 
 __all__ = ["RecordedWorld"]
@@ -53,6 +56,9 @@ class RecordedWorld:
             `Observation.ignore`.
         actions: "check" refuses episodes that were recorded under other actions than commanded,
             as far as they are known; "ignore" takes them all the same.
+        every_script: the model takes no actions, so that its clip of the commanded script is its
+            answer to all scripts of the row. Then it is asked the same panel as models that do take
+            them, and its response is n/a. Never of a true world.
         action_slack: steps by which a recorded action may be off; by default none, and a quarter of
             a second where actions are approximate.
         workers: episodes read at once, by threads; as many as there are cores by default.
@@ -74,6 +80,7 @@ class RecordedWorld:
         first_frame_psnr: float = _CLOSE,
         ignore: Sequence[tuple[int, int, int, int]] = (),
         actions: Literal["check", "ignore"] = "check",
+        every_script: bool = False,
         action_slack: int | None = None,
         workers: int | None = None,
     ) -> None:
@@ -86,6 +93,7 @@ class RecordedWorld:
         self.first_frame_psnr = first_frame_psnr
         self.ignore = tuple(ignore)
         self.actions = actions
+        self.every_script = every_script
         self.workers = workers or os.cpu_count() or 1
         self._action_slack = action_slack
         self._facts = source.facts
@@ -107,13 +115,14 @@ class RecordedWorld:
         than those that were recorded.
         """
         facts = self._facts
+        known = facts.actions != "none" and not self.every_script
         return Capabilities(
-            actions=facts.actions,
-            action_names=facts.action_names,
-            action_units=facts.action_units,
+            actions=facts.actions if known else "none",
+            action_names=facts.action_names if known else (),
+            action_units=facts.action_units if known else (),
             actions_exact=facts.actions_exact,
             seedable=False,
-            prefix_causal=facts.actions == "none" or self.actions == "ignore",
+            prefix_causal=not known or self.actions == "ignore",
             labels=facts.labels,
             fps=facts.fps,
             frame_size=facts.frame_size,
@@ -130,7 +139,9 @@ class RecordedWorld:
         said = list(self._facts.notes)
         if self.resample:
             said.append("frames are held or left out where the panel's rate is another")
-        if self._facts.actions == "none":
+        if self.every_script:
+            said.append("no actions are taken: the commanded script's clip answers every script")
+        elif self._facts.actions == "none":
             said.append("the actions under which the frames were made are not known")
         elif self.actions == "ignore":
             said.append("recorded actions were not compared with the commanded ones")
@@ -139,27 +150,29 @@ class RecordedWorld:
     def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
         """Read the episode of each item, several at once."""
         actions = stack_actions(items, horizon)
-        rows = list(
-            ahead(
-                lambda item: self._row(item, horizon), items, workers=min(self.workers, len(items))
-            )
-        )
-        labels = [row.labels for row in rows]
+        batch = RowBatch(self.name, items, horizon)
+
+        def answer(place: int) -> None:
+            batch.put(place, self._row(items[place], horizon))
+
+        workers = min(self.workers, len(items))
+        for _ in ahead(answer, range(len(items)), workers=workers, depth=0):
+            pass
         return Rollouts(
-            frames=torch.stack([row.frames for row in rows]),
-            labels=None if any(m is None for m in labels) else torch.stack(labels),  # type: ignore[arg-type]
-            valid=torch.stack([row.valid for row in rows]),
+            frames=batch.frames,
+            labels=batch.labels,
+            valid=batch.valid,
             actions=actions,
             model=self.name,
-            info={"first_frame_psnr": torch.tensor([row.psnr for row in rows]).double()},
+            info={"first_frame_psnr": batch.psnr},
             **item_keys(items),
         )
 
     # ---- one row -------------------------------------------------------------------------
 
-    def _row(self, item: Item, horizon: int) -> _Row:
+    def _row(self, item: Item, horizon: int) -> RecordedRow:
         key = self._key(item)
-        where = f"{self.name}: {_words(item)}"
+        where = f"{self.name}: {item_words(item)}"
         if item.noise_seed is not None:
             raise ValueError(f"{where}: a recording cannot run again with other randomness")
         try:
@@ -168,27 +181,34 @@ class RecordedWorld:
             raise EpisodeError(f"{where}: {error}") from None
         frames, count = episode.frames, min(len(episode.frames), horizon + 1)
         self._check_size(item, frames, where)
-        if self.actions == "check" and episode.actions is not None:
+        if self.actions == "check" and episode.actions is not None and not self.every_script:
             self._check_actions(item, episode.actions[: count - 1], where)
-        frames, psnr = self._begun(item, frames[:count])
-        valid = torch.arange(horizon + 1) < min(count, episode.valid or count)
+        first, closeness = self._begun(item, frames[:count])
         labels = episode.labels
-        if labels is not None:
-            labels = _padded(labels[:count], horizon + 1)
-        return _Row(
-            frames=_padded(frames, horizon + 1), labels=labels, valid=valid, psnr=float(psnr)
+        return RecordedRow(
+            frames=frames[:count],
+            first=first,
+            labels=None if labels is None else labels[:count],
+            count=min(count, count if episode.valid is None else episode.valid),
+            psnr=closeness,
         )
 
     def _key(self, item: Item) -> EpisodeKey:
+        branch = 0 if self.every_script else item.branch
         for name in (item.scenario_id, safe_name(item.scenario_id)):
             for seed in (item.seed, None):
-                if key := self._keys.get((name, seed, item.branch)):
+                if key := self._keys.get((name, seed, branch)):
                     return key
         known = sorted({name for name, _, _ in self._keys})
         raise EpisodeError(
-            f"{self.name}: expected an episode for {_words(item)}, there is none among "
+            f"{self.name}: expected an episode for {item_words(item)}, there is none among "
             f"{len(self._keys)} of {', '.join(map(repr, known[:3]))}{', ...' * (len(known) > 3)}"
-            + ("; `Panel.without_actions` asks for commanded scripts only" if item.branch else "")
+            + (
+                "; `Panel.without_actions` asks for commanded scripts only, `every_script` answers "
+                "all with them"
+                if branch
+                else ""
+            )
         )
 
     def _read(self, item: Item, key: EpisodeKey, horizon: int, where: str) -> Episode:
@@ -254,44 +274,21 @@ class RecordedWorld:
                 "all the same"
             )
 
-    def _begun(self, item: Item, frames: Tensor) -> tuple[Tensor, float]:
-        """The frames with the given one first where the codec alone explains the difference."""
+    def _begun(self, item: Item, frames: Tensor) -> tuple[Tensor | None, float]:
+        """The given frame where the codec alone explains how the first one differs, or None."""
         given = item.frame
         if given is None or given.dtype != torch.uint8:
-            return frames, float("inf") if given is None else float("nan")
+            return None, float("inf") if given is None else float("nan")
         given = given.to(frames.device)
         seen = torch.ones(given.shape[1:], dtype=torch.bool, device=given.device)
         for top, left, bottom, right in self.ignore:
             seen[top:bottom, left:right] = False
-        psnr = [_psnr(frame[:, seen], given[:, seen]) for frame in frames[: 1 + _LATER]]
-        close = psnr[0] >= self.first_frame_psnr and psnr[0] >= max(psnr) - _CLOSER
+        early = frames[: 1 + _LATER]
+        gaps = psnr(early, given.expand_as(early), mask=seen).tolist()
+        close = gaps[0] >= self.first_frame_psnr and gaps[0] >= max(gaps) - _CLOSER
         if self._facts.codec is None or not close:
-            return frames, psnr[0]
-        return torch.cat([given[None], frames[1:]]), psnr[0]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Row:
-    frames: Tensor
-    labels: Tensor | None
-    valid: Tensor
-    psnr: float
-
-
-def _words(item: Item) -> str:
-    return f"scenario {item.scenario_id!r}, seed {item.seed}, branch {item.branch}"
-
-
-def _padded(values: Tensor, count: int) -> Tensor:
-    """The last one again up to `count`."""
-    if len(values) == count:
-        return values
-    return torch.cat([values, values[-1:].expand(count - len(values), *values.shape[1:])])
-
-
-def _psnr(a: Tensor, b: Tensor) -> float:
-    error = (a.float() - b.float()).square().mean()
-    return float(10 * torch.log10(255.0**2 / error)) if float(error) > 0 else float("inf")
+            return None, gaps[0]
+        return given, gaps[0]
 
 
 def _within(recorded: Tensor, commanded: Tensor, slack: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from wmscore.timeline import Loss, gather_losses
+from wmscore.timeline import Loss, loss_sentences
 from wmscore.worlds.protocol import Item
 
 __all__ = ["RowLosses"]
@@ -36,4 +36,4 @@ class RowLosses:
         """The losses of all scripts so far, added up by kind and component."""
         with self._lock:
             scripts = list(self._scripts.values())
-        return tuple(str(loss) for loss in gather_losses(scripts))
+        return loss_sentences(scripts)

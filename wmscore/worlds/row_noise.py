@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from wmscore.worlds.protocol import Item
-from wmscore.worlds.randomness import contained_randomness, row_generators, row_seed
+from wmscore.worlds.randomness import contained_randomness
 
-__all__ = ["RowNoise", "row_noise"]
+__all__ = ["RowNoise", "contained_row_noise"]
 
 # What fills a tensor anew -> the method that fills a part of it.
 _NEW: dict[Any, str] = {
@@ -159,18 +158,17 @@ def _limits(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def row_noise(
-    items: Sequence[Item], call: int = 0, *, device: torch.device | str = "cpu"
-) -> Iterator[RowNoise]:
-    """`RowNoise` of the items' seeds, with what stays global contained: seeded and restored.
+def contained_row_noise(generators: Sequence[torch.Generator]) -> Iterator[RowNoise]:
+    """`RowNoise`, with what stays global contained: seeded like the first row, and restored.
 
     Example:
         >>> from wmscore.testing import sprite_items
-        >>> with row_noise(sprite_items(1, 2)) as noise:
+        >>> from wmscore.worlds import row_generators
+        >>> with contained_row_noise(row_generators(sprite_items(1, 2))) as noise:
         ...     drawn = torch.randn(2, 3)
         >>> drawn[0].equal(drawn[1]), noise.shared  # two branches of one seed
         (True, 0)
     """
-    mode = RowNoise(row_generators(items, call, device=device))
-    with contained_randomness(row_seed(items[0].seed, call)), mode:
+    mode = RowNoise(generators)
+    with contained_randomness(generators[0].initial_seed()), mode:
         yield mode

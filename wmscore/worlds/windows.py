@@ -12,6 +12,7 @@ from torch import Tensor
 from wmscore.rollouts import Rollouts
 from wmscore.timeline import Converter
 from wmscore.worlds.action_intake import ActionIntake
+from wmscore.worlds.given import given_frames
 from wmscore.worlds.protocol import Capabilities, Item, WorldModel, item_keys
 from wmscore.worlds.randomness import row_generators
 from wmscore.worlds.step import stack_actions
@@ -137,7 +138,7 @@ class WindowModel:
         self.past_actions = past_actions
         self.device = torch.device(device)
         self._predict, self._encode, self._decode = predict, encode, decode
-        self._intake = ActionIntake(self.capabilities, converter)
+        self._intake = ActionIntake(self.capabilities, converter, f"model {name!r}")
 
     @property
     def conversion_losses(self) -> tuple[str, ...]:
@@ -153,7 +154,8 @@ class WindowModel:
             ValueError: an item has no frame or one of another size, an action that the model does
                 not have, or the model predicts what is no frame.
         """
-        return self._drive(items, self._first_frames(items)[:, None], horizon)
+        first = given_frames(items, self.capabilities.frame_size, f"model {self.name!r}")
+        return self._drive(items, first[:, None], horizon)
 
     def predict_next(
         self, items: Sequence[Item], reference_frames: Tensor, horizon: int
@@ -193,6 +195,11 @@ class WindowModel:
                 shown = self._shown(state, items, t + 1)
                 if frames is None:
                     frames = self._begin(known, horizon, shown)
+                if shown.dtype != frames.dtype:
+                    raise ValueError(
+                        f"model {self.name!r}, step {t + 1}: expected {frames.dtype} frames as at "
+                        f"the step before, got {shown.dtype}"
+                    )
                 frames[:, t + 1] = shown
                 if not forced:
                     window.append(state)
@@ -207,14 +214,6 @@ class WindowModel:
         )
 
     # ---- frames --------------------------------------------------------------------------
-
-    def _first_frames(self, items: Sequence[Item]) -> Tensor:
-        if not items:
-            raise ValueError("items: expected at least one, got none")
-        frames = [item.frame for item in items if item.frame is not None]
-        if len(frames) < len(items):
-            raise ValueError(f"items: model {self.name!r} needs item.frame, got None")
-        return torch.stack(frames)
 
     def _check_frames(self, items: Sequence[Item], frames: Tensor, field: str) -> None:
         wanted = (3, *self.capabilities.frame_size)
@@ -234,6 +233,13 @@ class WindowModel:
 
     def _shown(self, state: Tensor, items: Sequence[Item], step: int) -> Tensor:
         """The frame of a state, checked."""
+        if self._encode is None and getattr(state, "dtype", None) != torch.uint8:
+            found = getattr(state, "dtype", type(state).__name__)
+            raise ValueError(
+                f"model {self.name!r}, step {step}: expected uint8 frames as those of the context, "
+                f"got {found}; uint8_frames rounds them, and encode= and decode= keep a context of "
+                "another kind"
+            )
         shown = state if self._decode is None else self._decode(state)
         wanted = (len(items), 3, *self.capabilities.frame_size)
         if tuple(shown.shape) != wanted or not (

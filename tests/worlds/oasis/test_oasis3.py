@@ -180,6 +180,6 @@ def test_vectors(server, ask, items):
 def test_rows_that_cannot_be_asked(ask, items):
     with pytest.raises(RowsFailedError, match="prompt: scenario 'sprites-0' has none"):
         ask().rollout([replace(items[0], prompt=None)], 4)
-    with pytest.raises(RowsFailedError, match="fps: the panel has 10"):
+    with pytest.raises(RowsFailedError, match="is at 10 frames per second, model 'oasis-3' takes"):
         ask().rollout([replace(items[0], fps=10.0)], 4)
     ask(prompt="a road").rollout([replace(items[0], prompt=None)], 4)

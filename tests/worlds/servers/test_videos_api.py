@@ -132,7 +132,7 @@ def test_fields_of_other_servers(ask, items):
     service = ask(
         seconds=None,
         frames_field="num_frames",
-        frame_multiple=(4, 1),
+        multiple=(4, 1),
         seed_field="seed",
         fields={"guidance_scale": 6},
     ).service
@@ -141,9 +141,7 @@ def test_fields_of_other_servers(ask, items):
     assert (form["fps"], form["seed"], form["guidance_scale"]) == ("8", 7, 6)
     with pytest.raises(ValueError, match=r"seed: the service takes 0\.\.2\^31-1, got -1"):
         service.form(replace(items[0], seed=-1), HORIZON)
-    with pytest.raises(
-        ValueError, match="fps: the panel has 10, model 'tiny-video' answers with 8"
-    ):
+    with pytest.raises(ValueError, match="is at 10 frames per second, model 'tiny-video' takes 8"):
         service.form(replace(items[0], fps=10.0), HORIZON)
     with pytest.raises(ValueError, match="prompt: scenario 'sprites-0' has none"):
         service.form(replace(items[0], prompt=None), HORIZON)
@@ -327,7 +325,7 @@ def test_the_key_comes_from_the_environment(ask, items, monkeypatch):
 
 def test_frames_of_another_size_are_refused(server, ask, items):
     other = replace(items[0], frame=torch.zeros(3, 10, 10, dtype=torch.uint8))
-    with pytest.raises(RowsFailedError, match=r"takes uint8 \[3, 48, 64\].*FitSize"):
+    with pytest.raises(RowsFailedError, match=r"takes frames uint8 \[3, 48, 64\].*FitSize"):
         ask().rollout([other], HORIZON)
     assert not server.jobs
 
@@ -351,7 +349,7 @@ def test_plain_values_reach_it(ask, items, server):
         "api_key_env": None,
         "seconds": None,
         "frames_field": "num_frames",
-        "frame_multiple": [4, 1],
+        "multiple": [4, 1],
         "seed_field": "seed",
         "poll_seconds": 0.01,
         "fields": {"guidance_scale": 6.5},
@@ -367,7 +365,7 @@ def test_plain_values_reach_it(ask, items, server):
     [
         ({"seconds": ()}, "seconds: expected some lengths"),
         ({"frames_field": "num_frames"}, "seconds: expected some lengths, or None beside"),
-        ({"frame_multiple": (0, 1)}, "frame_multiple"),
+        ({"multiple": (0, 1)}, "multiple"),
         ({"poll_seconds": 0}, "poll_seconds"),
         ({"workers": 0}, "workers"),
         ({"attempts": 0}, "attempts"),

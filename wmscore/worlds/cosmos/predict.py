@@ -11,18 +11,17 @@ from torch import Tensor
 from wmscore.files import atomic_folder, safe_name
 from wmscore.manifest import Panel
 from wmscore.rollouts import Rollouts
-from wmscore.timeline import Converter, Loss, Timeline, gather_losses
+from wmscore.timeline import Converter, Loss, Timeline, loss_sentences
 from wmscore.video import write_video
-from wmscore.worlds.chunk_actions import continued
 from wmscore.worlds.cosmos.rows import (
     CosmosExport,
     all_rows,
     first_frames,
-    row_name,
     write_images,
     write_json,
     write_lines,
 )
+from wmscore.worlds.given import continued
 
 __all__ = ["integrate_poses", "write_predict_annotations", "write_predict_inputs"]
 
@@ -79,8 +78,7 @@ def write_predict_inputs(
     steps = 0
     with atomic_folder(folder) as draft:
         images = write_images(draft, panel, given)
-        for scenario, seed, branch in all_rows(panel, branches=False):
-            name = row_name(panel, scenario, seed, branch)
+        for scenario, seed, _, name in all_rows(panel, branches=False):
             text = panel.scenarios[scenario].prompt or prompt
             if text is None:
                 raise ValueError(f"prompt: scenario {panel.scenarios[scenario].id!r} has none")
@@ -159,8 +157,7 @@ def write_predict_annotations(
     with atomic_folder(folder) as draft:
         (draft / "annotation").mkdir()
         (draft / "videos").mkdir()
-        for scenario, seed, branch in all_rows(panel):
-            name = row_name(panel, scenario, seed, branch)
+        for scenario, _, branch, name in all_rows(panel):
             line = Timeline.of_panel(panel, scenario, branch, fps=fps)
             losses.append(converter(line).losses)
             vectors = converter(continued(line, -(-line.steps // chunk) * chunk)).value
@@ -187,7 +184,7 @@ def write_predict_annotations(
                 encoding="h264rgb",
             )
             names.append(name)
-        found = tuple(str(loss) for loss in gather_losses(losses))
+        found = loss_sentences(losses)
         height, width = given[0].shape[-2:]
         write_json(
             draft / "inference_params.json",

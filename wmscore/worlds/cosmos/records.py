@@ -9,18 +9,17 @@ from torch import Tensor
 from wmscore.files import atomic_folder
 from wmscore.manifest import Panel
 from wmscore.rollouts import Rollouts
-from wmscore.timeline import Converter, Loss, Timeline, gather_losses
-from wmscore.worlds.chunk_actions import continued
+from wmscore.timeline import Converter, Loss, Timeline, loss_sentences
 from wmscore.worlds.cosmos.domains import cosmos_domain
 from wmscore.worlds.cosmos.rows import (
     CosmosExport,
     all_rows,
     first_frames,
-    row_name,
     write_images,
     write_json,
     write_lines,
 )
+from wmscore.worlds.given import continued
 
 __all__ = ["write_cosmos3_jsonl"]
 
@@ -83,8 +82,7 @@ def write_cosmos3_jsonl(
     with atomic_folder(folder) as draft:
         images = write_images(draft, panel, frames)
         (draft / "actions").mkdir()
-        for scenario, seed, branch in all_rows(panel):
-            name = row_name(panel, scenario, seed, branch)
+        for scenario, seed, branch, name in all_rows(panel):
             line = Timeline.of_panel(panel, scenario, branch, fps=fps)
             vectors, lost = _vectors(line, converter, size)
             if vectors.ndim != 2 or vectors.shape[1] != known.width:
@@ -118,7 +116,7 @@ def write_cosmos3_jsonl(
                 }
             )
         write_lines(draft / "inputs.jsonl", records)
-        found = tuple(str(loss) for loss in gather_losses(losses))
+        found = loss_sentences(losses)
         write_json(draft / "losses.json", found)
         panel.save(draft / "panel.json")
     return CosmosExport(folder / "inputs.jsonl", tuple(names), found)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from wmscore.episodes import row_name
 from wmscore.files import safe_name
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.rollouts import Rollouts
-from wmscore.worlds.diffusion.model import pil_images
+from wmscore.video import png_bytes
 
 __all__ = ["CosmosExport"]
 
@@ -24,7 +25,7 @@ class CosmosExport:
 
     Attributes:
         path: the file to give to the model's own command.
-        names: name of each row's input, which its output carries too: `SCENARIO_SEED_BRANCH`.
+        names: name of each row's input, which its output carries too (`wmscore.episodes.row_name`).
         losses: what of the panel's actions the model is not told, as sentences.
     """
 
@@ -33,13 +34,8 @@ class CosmosExport:
     losses: tuple[str, ...] = ()
 
 
-def row_name(panel: Panel, scenario: int, seed: int, branch: int) -> str:
-    """The name of a row's files."""
-    return f"{safe_name(panel.scenarios[scenario].id)}_{seed}_{branch}"
-
-
-def all_rows(panel: Panel, *, branches: bool = True) -> Iterator[tuple[int, int, int]]:
-    """(scenario, seed, branch) of every row; commanded ones only without `branches`.
+def all_rows(panel: Panel, *, branches: bool = True) -> list[tuple[int, int, int, str]]:
+    """(scenario, seed, branch, name) of every row; commanded ones only without `branches`.
 
     Raises:
         ValueError: two scenarios would be written under one name.
@@ -51,9 +47,11 @@ def all_rows(panel: Panel, *, branches: bool = True) -> Iterator[tuple[int, int,
                 f"scenarios[{i}].id: {panel.scenarios[i].id!r} and "
                 f"{panel.scenarios[names.index(name)].id!r} become the same file name {name!r}"
             )
-    for scenario, seed in panel.rows():
-        for branch in range(len(panel.scenarios[scenario].scripts) if branches else 1):
-            yield scenario, seed, branch
+    return [
+        (scenario, seed, branch, row_name(panel.scenarios[scenario].id, seed, branch))
+        for scenario, seed in panel.rows()
+        for branch in range(len(panel.scenarios[scenario].scripts) if branches else 1)
+    ]
 
 
 def first_frames(panel: Panel, truth: Rollouts) -> list[Tensor]:
@@ -87,7 +85,7 @@ def write_images(folder: Path, panel: Panel, frames: Sequence[Tensor]) -> list[s
     paths = []
     for scenario, frame in zip(panel.scenarios, frames, strict=True):
         path = f"frames/{safe_name(scenario.id)}.png"
-        pil_images(frame[None])[0].save(folder / path)
+        (folder / path).write_bytes(png_bytes(frame))
         paths.append(path)
     return paths
 

@@ -74,6 +74,8 @@ class DiffusersModel(ChunkModel):
                 `prompt_embeds`. Tensors that end in `_embeds` or `_mask` with one row are repeated
                 for every row.
             contexts: see `ChunkRule`; with more than one frame the pipeline is given a `video`.
+                Sizes are k * a + 1 for an autoencoder of temporal compression k: what goes beyond
+                whole latents is not looked at, and the pipeline goes on from an earlier frame.
             echo: see `ChunkRule`; pipelines answer with the frames that they were shown first.
             multiple: (k, b) of legal frame counts k * a + b; by default (the temporal compression
                 of the pipeline's autoencoder, 1) where it is known.
@@ -124,13 +126,18 @@ class DiffusersModel(ChunkModel):
                     f"actions: {own} takes {list(inputs.every)}; action_argument= says which of "
                     "them takes actions"
                 )
+        ratio = inputs.frames_per_latent
+        if strays := [n for n in contexts if arguments is None and n % ratio != 1 % ratio]:
+            raise ValueError(
+                f"contexts: {own} encodes {ratio} frames as one after the first, expected sizes of "
+                f"{ratio} a + 1, got {strays}: of the last frames it would see nothing"
+            )
         rate = fps * frames_per_action
         if inputs.whole_rate and inputs.rate not in self._call and not rate.is_integer():
             raise ValueError(
                 f"fps: {own} takes whole frames per second, got {rate:g}; "
                 f"call={{{inputs.rate!r}: ...}} says what it is told"
             )
-        ratio = inputs.frames_per_latent
         super().__init__(
             self._generate_frames,
             ChunkRule(

@@ -45,10 +45,10 @@ def pipeline_frames(output: Any, rows: int = 1) -> Tensor:
         )
     if frames.shape[2] == 3:
         pass
+    elif frames.shape[4] == 3:  # before the frames, of which there may be three
+        frames = frames.movedim(4, 2)
     elif frames.shape[1] == 3:
         frames = frames.transpose(1, 2)
-    elif frames.shape[4] == 3:
-        frames = frames.movedim(4, 2)
     else:
         raise ValueError(f"pipeline: expected 3 colours, got {list(frames.shape)}")
     if len(frames) != rows:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from wmscore.extras import require
-from wmscore.timeline import ByTable, Converter, SameVector, Timeline
+from wmscore.timeline import ByTable, Converter, SameVector
 from wmscore.video import CodecFacts
+from wmscore.worlds.given import check_rate, item_timeline, naming_item
 from wmscore.worlds.oasis.channel import counting_channel
 from wmscore.worlds.protocol import Capabilities, Item
 from wmscore.worlds.row_losses import RowLosses
@@ -202,18 +203,9 @@ class Oasis3Service:
     def _actions(self, item: Item, horizon: int) -> Tensor:
         """`[n, 2]`, n a multiple of four."""
         fps = self._capabilities.fps
-        if item.fps is not None and item.fps != fps:
-            raise ValueError(
-                f"fps: the panel has {item.fps:g}, model {self.name!r} was given {fps:g}"
-            )
-        line = Timeline.of(
-            item.actions[:horizon],
-            item.action_names,
-            units=item.action_units,
-            noop=item.noop,
-            fps=fps,
-        )
-        found = self.converter(line)
+        check_rate(item, fps, f"model {self.name!r}")
+        with naming_item(item):
+            found = self.converter(item_timeline(item, fps, horizon))
         if tuple(found.value.shape) != (horizon, 2):
             raise ValueError(
                 f"converter: expected [{horizon}, 2] for throttle and steering, "

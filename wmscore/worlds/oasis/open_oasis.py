@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from wmscore.rollouts import Rollouts
-from wmscore.timeline import Converter, Timeline
+from wmscore.timeline import Converter
+from wmscore.worlds.given import check_rate, given_frames, item_timeline, naming_item
 from wmscore.worlds.oasis.actions import OasisActions
 from wmscore.worlds.oasis.forcing import FrameDenoiser, WindowSampler
 from wmscore.worlds.pixels import float_frames, uint8_frames
@@ -151,7 +152,8 @@ class OpenOasis:
         self, items: Sequence[Item], horizon: int, truth: Callable[[int], Tensor] | None
     ) -> Rollouts:
         commanded = stack_actions(items, horizon)
-        first = self._first(items)
+        size = self._capabilities.frame_size
+        first = given_frames(items, size, f"model {self.name!r}")
         told = self._told(items, horizon)
         context = self._encode(first)[:, None]
         frames = first.new_empty((len(items), horizon + 1, *first.shape[1:]))
@@ -173,34 +175,18 @@ class OpenOasis:
             **item_keys(items),
         )
 
-    def _first(self, items: Sequence[Item]) -> Tensor:
-        size = (3, *self._capabilities.frame_size)
-        for item in items:
-            if item.frame is None:
-                raise ValueError(f"items: model {self.name!r} needs item.frame, got None")
-            if item.frame.dtype != torch.uint8 or tuple(item.frame.shape) != size:
-                raise ValueError(
-                    f"frame: model {self.name!r} takes uint8 {list(size)}, got {item.frame.dtype} "
-                    f"{list(item.frame.shape)}; wmscore.worlds.fit.FitSize fits other panels"
-                )
-        return torch.stack([item.frame for item in items if item.frame is not None])
-
     def _told(self, items: Sequence[Item], horizon: int) -> Tensor:
         """`[B, 1 + frames, A]` what the denoiser is told: the action that produced each frame."""
-        fps = self._capabilities.fps
-        rates = {item.fps for item in items} - {None, fps}
-        if rates:
-            raise ValueError(
-                f"fps: model {self.name!r} takes {fps:g}, the panel has {sorted(map(str, rates))}; "
-                "frames_per_action is how many of its frames one action takes"
-            )
+        fps, hint = (
+            self._capabilities.fps,
+            "frames_per_action is how many of its own an action lasts",
+        )
         wanted = (horizon * self.frames_per_action, self.action_width)
         rows = []
-        for item, line in zip(items, Timeline.of_items(items, fps=fps).rows(), strict=True):
-            try:
-                found = self.converter(line.with_actions(line.actions[:horizon]))
-            except ValueError as error:
-                raise ValueError(f"items: {item.scenario_id!r}, actions: {error}") from error
+        for item in items:
+            check_rate(item, fps, f"model {self.name!r}", hint)
+            with naming_item(item):
+                found = self.converter(item_timeline(item, fps, horizon))
             if tuple(found.value.shape) != wanted:
                 raise ValueError(
                     f"converter: expected {list(wanted)} for [frames, A], "

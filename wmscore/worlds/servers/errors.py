@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from wmscore.worlds.given import item_words
 from wmscore.worlds.protocol import Item
 
 __all__ = ["RowsFailedError", "ServiceError", "UnavailableError", "without_secrets"]
@@ -38,12 +39,10 @@ class RowsFailedError(RuntimeError):
         self.rows = dict(rows)
         alike: dict[str, list[str]] = {}
         for i, error in rows.items():
-            row = f"scenario {items[i].scenario_id!r}, seed {items[i].seed}"
-            alike.setdefault(f"{type(error).__name__}: {error}", []).append(
-                f"{row}, branch {items[i].branch}"
-            )
-        told = "; ".join(f"{_some(found)}: {error}" for error, found in alike.items())
-        super().__init__(f"model {name!r}: no answer for {len(rows)} of {len(items)} rows: {told}")
+            told = f"{type(error).__name__}: {error}"
+            alike.setdefault(told, []).append(item_words(items[i]))
+        why = "; ".join(f"{_some(found)}: {error}" for error, found in alike.items())
+        super().__init__(f"model {name!r}: no answer for {len(rows)} of {len(items)} rows: {why}")
 
 
 def _some(rows: Sequence[str], most: int = 4) -> str:

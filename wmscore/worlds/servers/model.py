@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wmscore.files import sha256_tensor
 from wmscore.rollouts import Rollouts
+from wmscore.worlds.given import given_frames
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
 from wmscore.worlds.randomness import row_seed
 from wmscore.worlds.servers.errors import RowsFailedError, ServiceError
@@ -126,13 +127,9 @@ class ServerModel:
         """Ask for every row; row `i` of the result answers `items[i]`.
 
         Raises:
-            ValueError: an item has no frame.
             RowsFailedError: some rows have no answer.
         """
         actions = stack_actions(items, horizon)
-        given = [item.frame for item in items if item.frame is not None]
-        if len(given) < len(items):
-            raise ValueError(f"items: model {self.name!r} needs item.frame, got None")
         keys = [_key(item, horizon) for item in items]
         kept = {key: self._kept.pop(key) for key in keys if key in self._kept}
         answers: dict[int, Tensor | Exception] = {
@@ -147,9 +144,9 @@ class ServerModel:
                 keys[i]: answer for i, answer in answers.items() if isinstance(answer, Tensor)
             }
             raise RowsFailedError(self.name, items, failed)
-        frames = torch.empty(
-            (len(items), horizon + 1, *given[0].shape), dtype=torch.uint8, device=given[0].device
-        )
+        given = given_frames(items, self.capabilities.frame_size, f"model {self.name!r}")
+        shape = (len(items), horizon + 1, *given.shape[1:])
+        frames = torch.empty(shape, dtype=torch.uint8, device=given.device)
         valid = torch.ones((len(items), horizon + 1), dtype=torch.bool, device=frames.device)
         for i, frame in enumerate(given):
             answer = answers[i]
@@ -205,12 +202,7 @@ class ServerModel:
 
     def _row(self, item: Item, horizon: int, stopped: threading.Event) -> Tensor:
         size = self.capabilities.frame_size
-        assert item.frame is not None
-        if item.frame.dtype != torch.uint8 or tuple(item.frame.shape) != (3, *size):
-            raise ValueError(
-                f"frame: model {self.name!r} takes uint8 {[3, *size]}, got {item.frame.dtype} "
-                f"{list(item.frame.shape)}; wmscore.worlds.fit.FitSize fits panels of another size"
-            )
+        given = given_frames([item], size, f"model {self.name!r}")
         patience = Patience(
             **self._patience,  # type: ignore[arg-type]
             seed=row_seed(item.seed),
@@ -225,7 +217,7 @@ class ServerModel:
             )
         if not 1 <= shape[0] <= horizon:
             raise ServiceError(f"expected 1..{horizon} frames after the given one, got {shape[0]}")
-        return frames.to(item.frame.device)
+        return frames.to(given.device)
 
 
 def _key(item: Item, horizon: int) -> tuple[Any, ...]:

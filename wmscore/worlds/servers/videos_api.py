@@ -9,18 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from wmscore.timeline import Converter, Timeline
-from wmscore.video import Video, VideoError, read_video, to_constant_rate
+from wmscore.functional import psnr
+from wmscore.timeline import Converter
+from wmscore.video import Video, VideoError, png_bytes, read_video, to_constant_rate
+from wmscore.worlds.chunk_rule import ChunkRule
+from wmscore.worlds.given import check_rate, item_timeline, naming_item
 from wmscore.worlds.protocol import Capabilities, Item
 from wmscore.worlds.row_losses import RowLosses
 from wmscore.worlds.servers.errors import ServiceError
 from wmscore.worlds.servers.jobs import VideoJobs
 from wmscore.worlds.servers.model import ServerModel
 from wmscore.worlds.servers.patience import Patience
-from wmscore.worlds.servers.png import png_bytes
 
 __all__ = ["VideosService", "videos_model"]
 
@@ -43,14 +44,14 @@ class VideosService:
         frame_size: tuple[int, int],
         seconds: Sequence[int] | None = (4, 8, 12),
         frames_field: str | None = None,
-        frame_multiple: tuple[int, int] = (1, 0),
+        multiple: tuple[int, int] = (1, 0),
         seed_field: str | None = None,
         fields: Mapping[str, object] | None = None,
         image: bool = True,
         prompt: str | None = None,
         converter: Converter[str] | None = None,
         resample: bool = False,
-        least_psnr: float = 24.0,
+        first_frame_psnr: float = 24.0,
         poll_seconds: float = 5.0,
     ) -> None:
         """Describe the service.
@@ -64,8 +65,8 @@ class VideosService:
                 horizon is asked for; None sends no `seconds`.
             frames_field: form field for the number of frames (`num_frames` of vLLM-Omni); `fps` is
                 sent beside it.
-            frame_multiple: (k, a): the service gives k n + a frames; more are asked for, and the
-                rest is dropped.
+            multiple: (k, b): the service gives k * a + b frames, see `ChunkRule`; more are asked
+                for, and the rest is dropped.
             seed_field: form field for the row's seed (`seed` of vLLM-Omni); None where seeds are
                 not offered.
             fields: further form fields, such as `{"guidance_scale": 6}`.
@@ -75,7 +76,7 @@ class VideosService:
                 are ignored.
             resample: bring clips of another frame rate to `fps` by their timestamps; otherwise
                 they are errors.
-            least_psnr: dB that the clip's first frame must reach against the image.
+            first_frame_psnr: dB that the clip's first frame must reach against the image.
             poll_seconds: between two looks at a job.
         """
         if seconds is not None and (not seconds or frames_field is not None):
@@ -83,18 +84,17 @@ class VideosService:
                 f"seconds: expected some lengths, or None beside frames_field, got {list(seconds)} "
                 f"and {frames_field!r}"
             )
-        if frame_multiple[0] < 1 or frame_multiple[1] < 0:
-            raise ValueError(f"frame_multiple: expected (k >= 1, a >= 0), got {frame_multiple}")
         if not poll_seconds > 0:
             raise ValueError(f"poll_seconds: expected above 0, got {poll_seconds}")
         self.jobs = jobs
         self.model = model
         self.seconds = None if seconds is None else tuple(sorted(seconds))
-        self.frames_field, self.frame_multiple = frames_field, frame_multiple
+        self.frames_field, self.rule = frames_field, ChunkRule(frames=None, multiple=multiple)
         self.seed_field = seed_field
         self.fields = dict(fields or {})
         self.image, self.prompt, self.converter = image, prompt, converter
-        self.resample, self.least_psnr, self.poll_seconds = resample, least_psnr, poll_seconds
+        self.resample, self.first_frame_psnr = resample, first_frame_psnr
+        self.poll_seconds = poll_seconds
         self.codec: dict[str, Any] | None = None
         self._losses = RowLosses()
         self._lock = threading.Lock()
@@ -152,11 +152,8 @@ class VideosService:
     def form(self, item: Item, horizon: int) -> dict[str, object]:
         """The form fields of one row's request, without the image."""
         size, fps = self._capabilities.frame_size, self._capabilities.fps
-        if item.fps is not None and item.fps != fps:
-            raise ValueError(
-                f"fps: the panel has {item.fps:g}, model {self.model!r} answers with {fps:g}; "
-                "expected the same (with resample=True fps may be the panel's)"
-            )
+        hint = "with resample=True fps may be the panel's"
+        check_rate(item, fps, f"model {self.model!r}", hint)
         fields: dict[str, object] = {
             "model": self.model,
             "prompt": self._prompt(item, horizon, fps),
@@ -165,8 +162,7 @@ class VideosService:
         }
         count = horizon + int(self.image)
         if self.frames_field is not None:
-            k, a = self.frame_multiple
-            fields[self.frames_field] = k * math.ceil(max(count - a, 0) / k) + a
+            fields[self.frames_field] = self.rule.fitting(count)
             fields["fps"] = f"{fps:g}"
         elif self.seconds is not None:
             enough = [s for s in self.seconds if s * fps >= count - 1e-6]
@@ -190,14 +186,8 @@ class VideosService:
             )
         if self.converter is None:
             return prompt
-        timeline = Timeline.of(
-            item.actions[:horizon],
-            item.action_names,
-            units=item.action_units,
-            noop=item.noop,
-            fps=fps,
-        )
-        words = self.converter(timeline)
+        with naming_item(item):
+            words = self.converter(item_timeline(item, fps, horizon))
         self._losses.note(item, words.losses)
         return f"{prompt} {words.value}".strip()
 
@@ -237,12 +227,11 @@ class VideosService:
         if not self.image:
             return 0
         assert item.frame is not None
-        error = (frame.float() - item.frame.cpu().float()).square().mean()
-        psnr = float(10 * torch.log10(255**2 / error))
-        if psnr < self.least_psnr:
+        found = float(psnr(frame, item.frame.to(frame.device)))
+        if found < self.first_frame_psnr:
             raise ServiceError(
-                f"the clip begins with another frame than the one sent: {psnr:.3g} dB, expected "
-                f"at least {self.least_psnr:g} (least_psnr)"
+                f"the clip begins with another frame than the one sent: {found:.3g} dB, expected "
+                f"at least {self.first_frame_psnr:g} (first_frame_psnr)"
             )
         return 1
 
@@ -258,7 +247,7 @@ def videos_model(
     workers: int = 4,
     attempts: int = 4,
     timeout: float = 1800.0,
-    frame_multiple: Sequence[int] = (1, 0),
+    multiple: Sequence[int] = (1, 0),
     **options: Any,
 ) -> ServerModel:
     """A videos API as a world model, from plain values.
@@ -273,20 +262,20 @@ def videos_model(
         workers: rows under way at once, see `ServerModel`.
         attempts: likewise.
         timeout: seconds of one row.
-        frame_multiple: (k, a), see `VideosService`.
+        multiple: (k, b), see `VideosService`.
         options: further options of `VideosService`.
 
     Example:
         >>> videos_model(base_url="http://localhost:8091/v1", api_key_env=None,  # doctest: +SKIP
         ...     model="nvidia/Cosmos3-Nano", fps=16, frame_size=(480, 832),
-        ...     seconds=None, frames_field="num_frames", frame_multiple=(4, 1), seed_field="seed")
+        ...     seconds=None, frames_field="num_frames", multiple=(4, 1), seed_field="seed")
 
         wmscore replay panel.json --model wmscore.worlds.servers:videos_model \
             --set model='"sora-2"' --set fps=24 --set 'frame_size=[720, 1280]' --out rollouts
     """
     jobs = VideoJobs(base_url=base_url, api_key_env=api_key_env, request_timeout=request_timeout)
-    (height, width), (k, a) = frame_size, frame_multiple
+    (height, width), (k, b) = frame_size, multiple
     service = VideosService(
-        jobs, model=model, fps=fps, frame_size=(height, width), frame_multiple=(k, a), **options
+        jobs, model=model, fps=fps, frame_size=(height, width), multiple=(k, b), **options
     )
     return ServerModel(service, workers=workers, attempts=attempts, timeout=timeout)
