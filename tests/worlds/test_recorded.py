@@ -201,6 +201,21 @@ def test_another_moment_is_not_taken_for_the_given_frame(
     assert scorer.compute().fault.tolist()[0] == int(Reason.RESET_MISMATCH)
 
 
+def test_a_clip_that_begins_a_moment_early_is_found_out(
+    scene: tuple[Panel, Rollouts], tmp_path: Path
+) -> None:
+    truth = scene[1].frames[0]
+    early = truth[:1].roll(1, dims=-1)  # nearly the given frame, which comes right after
+    rollouts = started(scene, tmp_path, torch.cat([early, truth]), first_frame_psnr=10.0)
+    assert float(rollouts.info["first_frame_psnr"]) > 10
+    assert not torch.equal(rollouts.frames[0, 0], truth[0])
+    # The same frame is close enough where none after it is closer.
+    rollouts = started(
+        scene, tmp_path, torch.cat([early, truth[7:].repeat(4, 1, 1, 1)]), first_frame_psnr=10.0
+    )
+    assert torch.equal(rollouts.frames[0, 0], truth[0])
+
+
 def test_how_close_is_close_can_be_said(scene: tuple[Panel, Rollouts], tmp_path: Path) -> None:
     truth = scene[1].frames[0]
     rollouts = started(scene, tmp_path, truth, first_frame_psnr=60.0)
