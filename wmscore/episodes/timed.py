@@ -117,8 +117,8 @@ def timed_actions(
     late = [i for i, item in enumerate(script) if item.time >= end]
     if late:
         notes.append(
-            f"{len(late)} of {len(script)} timed actions begin after the last step, at {end:.3g} s, "
-            f"and are left out, the first at {script[late[0]].time:g} s"
+            f"{len(late)} of {len(script)} timed actions begin after the last step, which ends "
+            f"at {end:.3g} s, and are left out, the first at {script[late[0]].time:g} s"
         )
     return space.encode(tuple(actions)), tuple(notes)
 
@@ -159,7 +159,7 @@ def _check_order(where: str, script: Sequence[TimedAction]) -> None:
     for i, item in enumerate(script):
         if item.time < 0:
             raise EpisodeError(
-                f"{where}[{i}].time: expected at least 0, the start of the clip, got {item.time:g} s"
+                f"{where}[{i}].time: expected at least 0, the clip's start, got {item.time:g} s"
             )
         if i and item.time <= script[i - 1].time:
             raise EpisodeError(
