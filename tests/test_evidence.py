@@ -360,7 +360,8 @@ def test_packaged_panels_load():
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     panel = tmp_path / "panel.json"
-    sprite_panel(scenarios=2, seeds=1, horizon=4, size=32).save(panel)
+    axes = [{"axis": "perceptual_drift", "threshold": 0.6}]
+    sprite_panel(scenarios=2, seeds=1, horizon=4, size=32, axes=axes).save(panel)
     model = "wmscore.worlds:Frozen"
     truth, frozen = str(tmp_path / "truth"), str(tmp_path / "frozen")
     assert main(["replay", str(panel), "--model", "world", "--out", truth]) == 0

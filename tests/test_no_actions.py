@@ -11,6 +11,7 @@ import torch
 from tests.panels import sprite_panel
 from wmscore.actions import action_sentences, takes_no_actions
 from wmscore.comparison import rank
+from wmscore.evidence import write_evidence
 from wmscore.evidence.table import action_table, summary_table
 from wmscore.functional import Reason
 from wmscore.manifest import Panel
@@ -127,9 +128,17 @@ def test_a_recording_says_who_takes_none(
     panel: Panel, tmp_path: Path, model: WorldModel, role: str | None, wanted: bool
 ) -> None:
     record(tmp_path / "run", panel, WORLD, model, role=role)
-    scores = score_recording(Recording(tmp_path / "run"))
+    run = Recording(tmp_path / "run")
+    scores = score_recording(run)
     assert scores.complete
     assert takes_no_actions(scores) is wanted
+    write_evidence(tmp_path / "evidence", [scores], lambda name, s, seed: run.row(s, seed))
+    text = (tmp_path / "evidence" / "postmortem.md").read_text(encoding="utf-8")
+    assert ("n/a, the panel gates on action_response" in text) is wanted
+    if wanted:
+        steps = float(scores.horizon.axis_steps[0].double().mean())
+        failed = int((~scores.horizon.axis_censored[0]).sum())
+        assert f"perceptual_drift: fails in {failed} of 2 rows; usable for {steps:.1f} of 8" in text
 
 
 def test_what_conversion_lost_is_in_the_provenance(panel: Panel, tmp_path: Path) -> None:

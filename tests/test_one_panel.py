@@ -166,6 +166,18 @@ def check_what_cannot_be_asked(found: Replayed) -> None:
     assert "the model takes no actions" in text
 
 
+def check_other_gates(found: Replayed) -> None:
+    """The same rollouts, judged by drift alone: everybody has a horizon."""
+    data = the_panel().model_dump()
+    data["axes"] = data["axes"][:1]
+    drift = Panel.from_dict(data)
+    folder = found.recordings["recorded clips"].folder
+    scores = score_recording(Recording(folder, drift), codec_floor=False)
+    assert bool(scores.horizon.defined.all())
+    mine = found.scores["recorded clips"]
+    assert scores.horizon.steps.equal(mine.horizon.axis_steps[0])
+
+
 def check_losses(found: Replayed) -> None:
     """What a model was not told stands beside its frames."""
     said = {
@@ -219,6 +231,7 @@ def replayed(names: Sequence[str], folder: Path) -> Replayed:
 
 CHECKS: tuple[Any, ...] = (
     check_what_cannot_be_asked,
+    check_other_gates,
     check_losses,
     check_evidence,
     check_scores_are_their_own,

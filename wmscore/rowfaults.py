@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 from wmscore.functional import Reason
 
-__all__ = ["RowFault", "describe_faults"]
+__all__ = ["NO_FAULTS", "RowFault", "describe_faults", "message_of", "one_line"]
 
 _LONGEST = 300  # characters of a message in one line
+
+NO_FAULTS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What asks a process to stop. Of a model all else is a fault, also what is no `Exception`: a panic
+in Rust, a cancelled task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +36,31 @@ class RowFault:
 
     def __str__(self) -> str:
         """The error in one line."""
-        lines = self.message.strip().splitlines() or [""]
-        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in lines[0][:_LONGEST])
-        return f"{self.error}: {shown}" + " ..." * (len(lines) > 1 or len(lines[0]) > _LONGEST)
+        return f"{self.error}: {one_line(self.message)}"
+
+
+def message_of(error: BaseException, longest: int) -> str:
+    """What an exception says, in text that can be written; says so where it is cut or broken."""
+    try:
+        text = str(error)
+    except Exception:  # it is the model's: it may be broken too
+        return "(a message that cannot be read)"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    if len(text) <= longest:
+        return text
+    return f"{text[:longest]} ... ({len(text)} characters; all of them are in the log)"
+
+
+def one_line(message: str) -> str:
+    r"""The first line of a message, with `...` where there is more.
+
+    Example:
+        >>> one_line("no kitchen\x07\nat all")
+        'no kitchen\\x07 ...'
+    """
+    lines = message.strip().splitlines() or [""]
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in lines[0][:_LONGEST])
+    return shown + " ..." * (len(lines) > 1 or len(lines[0]) > _LONGEST)
 
 
 def describe_faults(faults: Sequence[RowFault], scenarios: Sequence[str]) -> list[str]:

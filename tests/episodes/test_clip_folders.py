@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from wmscore.episodes import (
     repeated_frames,
 )
 from wmscore.manifest import ActionSpace
+from wmscore.video import Video, read_video, stored_facts
 
 pytest.importorskip("av")
 KEYS = ActionSpace(names=("stay", "forward", "left"), noop="stay")
@@ -50,6 +52,83 @@ def test_names_say_scenario_seed_and_branch(tmp_path: Path) -> None:
     assert clips.facts.frame_size == (32, 48)
     assert clips.facts.codec is None
     assert clips.facts.actions == "none"
+
+
+def test_one_clip_of_another_size_does_not_spoil_the_others(tmp_path: Path) -> None:
+    lossless(tmp_path / "a_0_0.mkv", moving(3, 16, 16))
+    for name in ("b_0_0", "c_0_0"):
+        lossless(tmp_path / f"{name}.mkv", moving(3))
+    (tmp_path / "._b_0_0.mkv").write_bytes(b"Mac OS X")
+    clips = ClipFolder(tmp_path)
+    assert clips.facts.frame_size == (32, 48)
+    first, *others = clips.keys()
+    assert [len(clips.read(key).frames) for key in others] == [3, 3]
+    with pytest.raises(EpisodeError, match="expected frames of 32x48 as most clips have, got 16x"):
+        clips.read(first)
+
+
+def test_the_codec_of_mixed_folders_is_the_lossy_one(tmp_path: Path) -> None:
+    lossless(tmp_path / "a_0_0.mkv", moving(8))
+    lossy = write_clip(tmp_path / "b_0_0.mp4", moving(8))
+    facts = ClipFolder(tmp_path).facts
+    assert facts.codec == stored_facts(lossy).as_dict()
+    assert "clips are of several codecs: ffv1, h264" in facts.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("file,offset\na.mkv,nan", "line 2: offset: expected float of at least 0, got 'nan'"),
+        ("file,offset\na.mkv,-1", "line 2: offset: expected float of at least 0, got '-1'"),
+        ("file,start_frame\na.mkv,-1", "line 2: start_frame: expected int of at least 0"),
+        ("file,branch\na.mkv,-1", "line 2: branch: expected int of at least 0"),
+        ("file,seed\na.mkv,inf", "line 2: seed: expected int, got 'inf'"),
+        ("file,offset,start_frame\na.mkv,1,2", "expected offset or start_frame, got both"),
+    ],
+)
+def test_numbers_of_an_index_that_mean_nothing_are_named(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    (tmp_path / "clips.csv").write_text(text)
+    with pytest.raises(EpisodeError, match=says):
+        ClipFolder(tmp_path)
+
+
+def test_indexes_of_spreadsheets_begin_with_a_mark(tmp_path: Path) -> None:
+    lossless(tmp_path / "a.mkv", moving(3))
+    (tmp_path / "clips.csv").write_text("file,scenario\na.mkv,hall\n", encoding="utf-8-sig")
+    assert only(ClipFolder(tmp_path)).scenario == "hall"
+
+
+def test_cuts_read_no_more_than_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wmscore.episodes.cut as module
+
+    frames = torch.cat([moving(40, seed=i // 40) for i in range(0, 240, 40)])
+    twice = frames.repeat_interleave(2, 0)[:240]
+    lossless(tmp_path / "a_0_0.mkv", twice)
+    kept: list[int] = []
+
+    def counted(*args: Any, **options: Any) -> Video:
+        video = read_video(*args, **options)
+        kept.append(len(video.frames))
+        return video
+
+    monkeypatch.setattr(module, "read_video", counted)
+    for options, step, most in (
+        ({"start_frame": 100}, 1, 5),
+        ({"start_frame": 100, "resample": True}, 1, 60),
+        ({"start_frame": 100, "drop_repeats": 1}, 2, 10),
+        ({"offset": 10.0, "drop_repeats": 1}, 2, 10),
+        ({"offset": 10.0, "resample": True}, 1, 60),
+    ):
+        clips = ClipFolder(tmp_path, fps=10, **options)  # type: ignore[arg-type]
+        kept.clear()
+        found = clips.read(only(clips), frames=5).frames
+        assert torch.equal(found, twice[100 : 100 + 5 * step : step])
+        assert sum(kept) <= most, options
+        with pytest.raises(EpisodeTooShortError) as caught:
+            clips.read(only(clips), frames=200)
+        assert caught.value.frames == 140 // step
 
 
 def test_other_patterns(tmp_path: Path) -> None:
@@ -133,8 +212,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("empty", "cannot be opened as a video"),
         ("fast", "expected 10 frames per second, got a constant rate of 25"),
         ("variable", "expected 10 frames per second, got a variable rate"),
-        ("larger", "expected frames of 32x48 as in the first clip, got 48x64"),
-        ("odd", "expected frames of 32x48 as in the first clip, got 33x47"),
+        ("larger", "expected frames of 32x48 as most clips have, got 48x64"),
+        ("odd", "expected frames of 32x48 as most clips have, got 33x47"),
     ],
 )
 def test_a_bad_clip_is_an_error_of_its_own(mixed: Path, scenario: str, says: str) -> None:

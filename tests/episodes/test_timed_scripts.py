@@ -48,6 +48,16 @@ def test_what_is_too_short_for_a_step_is_told() -> None:
     )
 
 
+def test_what_begins_after_the_end_is_told() -> None:
+    timed = script((0.0, "forward"), (2.0, "left"), (9.0, "forward"))
+    actions, notes = timed_actions(timed, KEYS, fps=2.0, steps=4)
+    assert actions.tolist() == [1, 1, 1, 1]
+    assert notes[1] == (
+        "2 of 3 timed actions begin after the last step, which ends at 2 s, and are left out, the "
+        "first at 2 s"
+    )
+
+
 def test_vectors() -> None:
     space = ActionSpace(kind="continuous", names=("x", "yaw"), units=("metre", "degree"),
                         noop=(0.0, 0.0))  # fmt: skip
@@ -83,6 +93,14 @@ def test_unknown_actions_are_named() -> None:
             r"\[1\].time: expected more than 1 s",
         ),
         ('[{"time": 1, "action": "left", "until": 1}]', r"\[0\].until: expected more than"),
+        ('[{"time": NaN, "action": "left"}]', r"\[0\].time: expected seconds, got nan"),
+        ('[{"time": -1, "action": "left"}]', r"\[0\].time: expected at least 0"),
+        ('[{"time": 1, "action": "left", "until": Infinity}]', r"\[0\].until: expected seconds"),
+        ('[{"time": 1, "action": [NaN, 1]}]', r"\[0\].action: expected numbers"),
+        (
+            '[{"time": 1, "until": 3, "action": "left"}, {"time": 2, "action": "stay"}]',
+            r"\[0\].until: expected at most 2 s, when the next action begins, got 3 s",
+        ),
     ],
 )
 def test_bad_scripts_name_the_entry(tmp_path: Path, text: str, says: str) -> None:

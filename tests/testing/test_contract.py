@@ -1,6 +1,6 @@
 """`check_world_model` catches broken promises, and fails nobody for what was never promised."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -319,7 +319,7 @@ def test_an_exception_is_a_row(call: int, property: str, items: list[Item]) -> N
     report = check_world_model(Failing(call, RuntimeError("out of luck\nat all")), items, HORIZON)
     (row,) = [row for row in report.rows if not row.ok]
     assert (row.property, row.observed) == (property, "raised")
-    assert row.detail == "RuntimeError: out of luck"
+    assert row.detail == "RuntimeError: out of luck ..."  # the first line
 
 
 def test_a_model_without_rollouts_does_not_answer(items: list[Item]) -> None:
@@ -396,3 +396,86 @@ def test_foreign_actions_are_named(items: list[Item]) -> None:
     assert row.ok
     assert "converts, or does not know: right, up, down" in row.detail
     assert "known only roughly" in row.observed
+
+
+# ---- models that misbehave ---------------------------------------------------------------
+
+
+class Hostile(Edited):
+    """Does something else from the second call on."""
+
+    name = "hostile"
+
+    def __init__(self, change: Callable[[Rollouts], object]) -> None:
+        super().__init__()
+        self.change, self.calls = change, 0
+
+    def edit(self, rollouts: Rollouts, items: Sequence[Item]) -> Rollouts:
+        self.calls += 1
+        return rollouts if self.calls == 1 else self.change(rollouts)  # type: ignore[return-value]
+
+
+class SpeechlessError(Exception):
+    """Cannot even be printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class PanicError(BaseException):
+    """As extensions in Rust raise it: no Exception."""
+
+
+def raising(error: BaseException) -> Callable[[Rollouts], object]:
+    def change(rollouts: Rollouts) -> object:
+        raise error
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        (raising(SpeechlessError()), "SpeechlessError: (a message that cannot be read)"),
+        (raising(PanicError("at 7")), "PanicError: at 7"),
+        (raising(RuntimeError("x" * 100_000)), "RuntimeError: " + "x" * 300 + " ..."),
+        (lambda r: None, "TypeError: expected Rollouts, got NoneType"),
+        (lambda r: r[:-1], "expected frames [4, 7, 3, 32, 32], got [3, 7, 3, 32, 32]"),
+        (lambda r: replace(r, frames=r.frames[..., :8], labels=None), "got [4, 7, 3, 32, 8]"),
+    ],
+)
+def test_whatever_a_later_call_does_is_a_row(
+    items: list[Item], change: Callable[[Rollouts], object], detail: str
+) -> None:
+    report = check_world_model(Hostile(change), items, HORIZON)
+    row = next(row for row in report.rows if row.property == "deterministic")
+    assert not row.ok
+    assert row.detail.endswith(detail)
+
+
+def test_a_model_that_fills_one_buffer_is_not_compared_with_itself(items: list[Item]) -> None:
+    class Reusing(Random):
+        """Noise without a seed, always in the same memory."""
+
+        def edit(self, rollouts: Rollouts, items: Sequence[Item]) -> Rollouts:
+            answer = super().edit(rollouts, items)
+            if not hasattr(self, "buffer"):
+                self.buffer = answer.frames.clone()
+            view = self.buffer[: len(items), : answer.horizon + 1]
+            return replace(answer, frames=view.copy_(answer.frames))
+
+    report = check_world_model(Reusing(), items, HORIZON)
+    assert not next(row for row in report.rows if row.property == "deterministic").ok
+
+
+def test_a_model_that_writes_into_its_question_harms_no_later_check(items: list[Item]) -> None:
+    class Overwriting(Edited):
+        """Answers well, then blackens what it was given."""
+
+        def edit(self, rollouts: Rollouts, items: Sequence[Item]) -> Rollouts:
+            for item in items:
+                item.frame.zero_()  # type: ignore[union-attr]
+                item.actions.zero_()
+            return rollouts
+
+    assert check_world_model(Overwriting(), items, HORIZON).ok

@@ -64,6 +64,19 @@ def test_camera_is_clipped_and_rounded_to_buckets() -> None:
     assert [loss.steps for loss in losses.values()] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("turn", [0.1, -0.25, 0.7, -1.3])
+def test_small_turns_add_up(turn: float) -> None:
+    """Each alone would be rounded to nothing, or too far, every time."""
+    line = made(*[{"yaw": turn, "pitch": -turn}] * 40)
+    back = read_oasis(ToOasis()(line).value).value
+    for name in ("yaw", "pitch"):
+        path = back.component(name).cumsum(0) - line.component(name).double().cumsum(0)
+        assert path.abs().max() <= 0.25 + 1e-6
+        assert back.component(name).sum().abs() > 3.5
+    still = ToOasis()(made(*[{"yaw": turn}] * 3, *[{}] * 3)).value
+    assert not still[4:, 15:17].any()  # nothing is made up for where nothing is commanded
+
+
 @settings(deadline=None, max_examples=40)
 @given(steps=steps, buckets=buckets)
 def test_oasis_rows_come_back(steps, buckets) -> None:

@@ -165,3 +165,17 @@ def test_reencoding_keeps_odd_sizes_and_still_pictures() -> None:
     small = reencode(still, replace(FACTS, codec="hevc"), fps=10)
     assert small.encoding == "h264"
     assert psnr(found.frames, still) > 22
+
+
+def test_reencoding_finds_the_bits_where_sizes_halve_unevenly() -> None:
+    g = torch.Generator().manual_seed(0)
+    noise = (torch.rand(9, 3, 64, 64, generator=g) * 255).to(torch.uint8)
+    found = reencode(noise, replace(FACTS, codec="hevc", bits_per_pixel=0.3), fps=10)
+    assert found.encoding == "hevc"
+    assert found.bits_per_pixel == pytest.approx(0.3, rel=0.15)
+
+
+def test_too_small_for_a_codec_is_stood_for() -> None:
+    strip = moving(3, 2, 48)
+    found = reencode(strip, replace(FACTS, codec="av1"), fps=10)
+    assert (found.encoding, found.frames.shape) == ("h264", strip.shape)

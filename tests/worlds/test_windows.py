@@ -409,6 +409,9 @@ def test_true_frames_of_another_kind_are_refused() -> None:
     for frames in (torch.zeros(1, 3, 3, SIZE, SIZE), torch.zeros(2, 3, 3, SIZE, SIZE).byte()):
         with pytest.raises(ValueError, match=r"reference_frames: expected uint8 \[1, T, C, H, W\]"):
             model.predict_next(items, frames, 2)
+    few = torch.zeros(1, 1, 3, SIZE, SIZE, dtype=torch.uint8)  # the window would stand still
+    with pytest.raises(ValueError, match="expected at least 2 frames for 2 steps, got 1"):
+        model.predict_next(items, few, 2)
 
 
 def test_rounding_names_the_rows() -> None:

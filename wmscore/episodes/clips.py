@@ -22,7 +22,7 @@ from wmscore.video import CodecFacts, VideoError, stored_facts
 
 __all__ = ["ClipFolder"]
 
-_PROBED = 8  # clips whose size on disk says how strongly all are compressed
+_PROBED = 8  # clips that say how large all are, and how strongly compressed
 
 
 class ClipFolder:
@@ -138,7 +138,7 @@ class ClipFolder:
             expected = self.facts.frame_size
             raise EpisodeError(
                 f"{self.folder / entry.file}: expected frames of {expected[0]}x{expected[1]} as "
-                f"in the first clip, got {size[0]}x{size[1]}"
+                f"most clips have, got {size[0]}x{size[1]}"
             )
         actions, notes = None, video.notes
         if self.facts.actions != "none":
@@ -198,7 +198,7 @@ class ClipFolder:
         return {entry.key: entry for entry in entries}
 
     def _probe(self) -> CodecFacts:
-        """How clips are stored: the first readable one, with the usual compression of a few."""
+        """How clips are stored: the first lossy one, with the usual compression of a few."""
         found: list[CodecFacts] = []
         first_error = ""
         for entry in self._entries.values():
@@ -210,11 +210,14 @@ class ClipFolder:
                 break
         if not found:
             raise EpisodeError(f"{self.folder}: none of the clips can be read: {first_error}")
-        usual = statistics.median(facts.bits_per_pixel for facts in found)
-        return replace(found[0], bits_per_pixel=usual, lossy=any(facts.lossy for facts in found))
+        self._codecs = tuple(dict.fromkeys(facts.codec for facts in found))
+        lossy = [facts for facts in found if facts.lossy] or found
+        usual = statistics.median(facts.bits_per_pixel for facts in lossy)
+        return replace(lossy[0], bits_per_pixel=usual, fps=found[0].fps)
 
     def _describe(self, stored: CodecFacts) -> SourceFacts:
         size = self._cut.size
+        sizes: Counter[tuple[int, int]] = Counter()
         notes = []
         for entry in self._entries.values() if size is None else ():
             try:
@@ -222,10 +225,13 @@ class ClipFolder:
             except (VideoError, EpisodeError) as error:
                 notes.append(str(error))
                 continue
-            size = (frames.shape[-2], frames.shape[-1])
-            break
+            sizes[frames.shape[-2], frames.shape[-1]] += 1
+            if sizes.total() == _PROBED:
+                break
         if size is None:
-            raise EpisodeError(f"{self.folder}: no clip can be cut: {notes[0]}")
+            if not sizes:
+                raise EpisodeError(f"{self.folder}: no clip can be cut: {notes[0]}")
+            size = sizes.most_common(1)[0][0]
         space = self._space
         return SourceFacts(
             fps=self._cut.fps,
@@ -245,6 +251,8 @@ class ClipFolder:
                 f"clips are {stored.codec} at {stored.bits_per_pixel:.3g} bits per pixel, which "
                 "changes pixels"
             )
+        if len(self._codecs) > 1:
+            notes.append(f"clips are of several codecs: {', '.join(self._codecs)}")
         if stored.audio:
             notes.append("sound is ignored")
         if cut.resample:

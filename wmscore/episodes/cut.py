@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from wmscore.episodes.episode import EpisodeError, EpisodeTooShortError
 from wmscore.episodes.seams import seam_duplicates
 from wmscore.video import Video, VideoError, read_video, resize_frames, to_constant_rate
+from wmscore.video.container import packet_times
 
 __all__ = ["Box", "ClipCut", "cut_clip", "repeated_frames"]
 
@@ -91,12 +92,13 @@ def cut_clip(
         EpisodeError: its rate is not the cut's, or the crop leaves its picture.
     """
     reach = None if frames is None else start + frames
-    video = _read(path, cut, reach, threads)
     if cut.drops:
-        video = _without_repeats(video, cut)
+        video = _without_repeats(_read_repeats(path, cut, reach, threads), cut)
     elif cut.resample:
-        video = _resampled(path, video, cut, reach, threads)
+        timed = _by_time(path, cut)
+        video = _resampled(path, _read(path, timed, reach, threads), timed, reach, threads)
     else:
+        video = _read(path, cut, reach, threads)
         video = _from_offset(path, video, cut, reach)
     count = len(video.times)
     if count <= start or (reach is not None and count < reach):
@@ -109,44 +111,58 @@ def cut_clip(
     return _framed(path, video.span(start, stop, cut.fps), cut)
 
 
+def _by_time(path: str | Path, cut: ClipCut) -> ClipCut:
+    """The same cut by the second at which frame 0 is shown."""
+    if cut.start_frame is None:
+        return cut
+    times, _ = packet_times(path)
+    if cut.start_frame >= len(times):
+        raise EpisodeTooShortError(
+            f"{path}: expected more than {cut.start_frame} frames, got {len(times)}", 0
+        )
+    return replace(cut, start_frame=None, offset=float(times[cut.start_frame]))
+
+
 def _read(path: str | Path, cut: ClipCut, reach: int | None, threads: int) -> Video:
-    """As little of the clip as the cut needs."""
-    if cut.start_frame is not None or cut.drops:
-        since = None
-    else:
+    """As little of the clip as the cut needs; from frame 0 on where `start_frame` says which."""
+    if cut.start_frame is None:
         since = max(cut.offset - _BEFORE, 0.0) or None
-    until = None
-    if reach is not None and not cut.drops and cut.start_frame is None:
-        until = cut.offset + (reach + _AFTER) / cut.fps
-    limit = None
-    if reach is not None and cut.start_frame is not None and not (cut.drops or cut.resample):
-        limit = cut.start_frame + reach
+        until = None if reach is None else cut.offset + (reach + _AFTER) / cut.fps
+        return read_video(path, since=since, until=until, threads=threads)
     try:
-        return read_video(path, since=since, until=until, frames=limit, threads=threads)
+        return read_video(path, start=cut.start_frame, frames=reach, threads=threads)
     except VideoError as error:
-        if limit is None or error.readable <= (cut.start_frame or 0):
+        if reach is None or error.readable <= cut.start_frame:
             raise
         # Whole, but too short: what is there can be read. Otherwise this says what is wrong.
-        return read_video(path, threads=threads)
+        return read_video(path, start=cut.start_frame, threads=threads)
 
 
-def _start(video: Video, cut: ClipCut) -> int:
-    """Which of the video's frames is frame 0."""
-    if cut.start_frame is not None:
-        return cut.start_frame
-    return int((video.times - cut.offset).abs().argmin()) if len(video.times) else 0
+def _read_repeats(path: str | Path, cut: ClipCut, reach: int | None, threads: int) -> Video:
+    """From frame 0 on, with as many repeats as there can be; whole where chunks' seams count."""
+    times, _ = packet_times(path)
+    first = cut.start_frame
+    if first is None:
+        first = int((times - cut.offset).abs().argmin())
+    limit = None
+    if reach is not None and not cut.seam_chunk:
+        limit = max(min(reach * (cut.drop_repeats + 1), len(times) - first), 1)
+    return read_video(path, start=first, frames=limit, threads=threads)
 
 
 def _from_offset(path: str | Path, video: Video, cut: ClipCut, reach: int | None) -> Video:
     """Frames one after the other, as they are, if they are at the cut's rate."""
-    first = _start(video, cut)
+    first = 0
+    if cut.start_frame is None and len(video.times):
+        first = int((video.times - cut.offset).abs().argmin())
     times = video.times[first:] if reach is None else video.times[first : first + reach]
     if not len(times):
         return video.span(0, 0, cut.fps)
     expected = times[0] + torch.arange(len(times), dtype=torch.float64) / cut.fps
     late = (times - expected).abs()
-    if bool((late > 0.25 / cut.fps + 2.5 * video.tick).any()):
-        step = int((late > 0.25 / cut.fps + 2.5 * video.tick).int().argmax())
+    spare = min(2.5 * video.tick, 0.25 / cut.fps)
+    if bool((late > 0.25 / cut.fps + spare).any()):
+        step = int((late > 0.25 / cut.fps + spare).int().argmax())
         kind = "a constant" if video.constant_rate else "a variable"
         raise EpisodeError(
             f"{path}: expected {cut.fps:g} frames per second, got {kind} rate of "
@@ -154,7 +170,7 @@ def _from_offset(path: str | Path, video: Video, cut: ClipCut, reach: int | None
             "resample=True brings it to the rate by time"
         )
     apart = abs(float(times[0]) - cut.offset)
-    if cut.start_frame is None and apart > 0.5 / cut.fps + 2.5 * video.tick:
+    if cut.start_frame is None and apart > 0.5 / cut.fps + spare:
         return video.span(0, 0, cut.fps)  # it ends before the offset
     return video.span(first, first + len(times), cut.fps)
 
@@ -163,29 +179,19 @@ def _resampled(
     path: str | Path, video: Video, cut: ClipCut, reach: int | None, threads: int
 ) -> Video:
     try:
-        return to_constant_rate(video, cut.fps, start=_second(video, cut), frames=reach)
+        return to_constant_rate(video, cut.fps, start=cut.offset, frames=reach)
     except VideoError:
         # It ends before, or its last frame before the end of what was read stays for long.
         video = read_video(path, threads=threads)
     try:
-        whole = to_constant_rate(video, cut.fps, start=_second(video, cut))
+        whole = to_constant_rate(video, cut.fps, start=cut.offset)
     except VideoError as error:
         raise EpisodeError(f"{path}: {error}") from None
     return whole if reach is None else whole.span(0, min(reach, len(whole.times)), cut.fps)
 
 
-def _second(video: Video, cut: ClipCut) -> float:
-    """When frame 0 is shown."""
-    if cut.start_frame is None:
-        return cut.offset
-    if cut.start_frame < len(video.times):
-        return float(video.times[cut.start_frame])
-    return float("inf")
-
-
 def _without_repeats(video: Video, cut: ClipCut) -> Video:
-    first = _start(video, cut)
-    frames = video.frames[first:]
+    frames = video.frames
     if cut.seam_chunk:
         found = seam_duplicates(frames, cut.seam_chunk)
         kept = torch.tensor([t for t in range(len(frames)) if t not in found.frames])
@@ -197,7 +203,7 @@ def _without_repeats(video: Video, cut: ClipCut) -> Video:
     note = (
         f"{len(frames) - len(kept)} of {len(frames)} frames {what} the one before and are dropped"
     )
-    return video.select(kept + first, times, cut.fps, note)
+    return video.select(kept, times, cut.fps, note)
 
 
 def repeated_frames(frames: Tensor, most: int) -> Tensor:

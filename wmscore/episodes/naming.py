@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -91,8 +92,8 @@ def entries_by_name(folder: Path, pattern: str) -> tuple[list[ClipEntry], list[s
     )
     entries, strays = [], []
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
+        if path.suffix.lower() not in SUFFIXES or not path.is_file() or path.name.startswith("._"):
+            continue  # "._x.mp4" holds what macOS knows of x.mp4
         relative = path.relative_to(folder)
         match = form.fullmatch(relative.with_suffix("").as_posix())
         if match is None:
@@ -120,7 +121,7 @@ def read_index(path: Path) -> list[ClipEntry]:
     """
     lines: list[tuple[str, dict[str, Any]]] = []
     if path.suffix == ".csv":
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets begin with a mark
             reader = csv.DictReader(file)
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
@@ -130,7 +131,7 @@ def read_index(path: Path) -> list[ClipEntry]:
                     )
                 lines.append((where, {name: text for name, text in row.items() if text != ""}))
     else:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
             if not line.strip():
                 continue
             where = f"{path}, line {number}"
@@ -166,8 +167,13 @@ def _entry(where: str, data: dict[str, Any]) -> ClipEntry:
             values[name] = _KINDS[name](value)
             if isinstance(value, bool) or (_KINDS[name] is int and values[name] != float(value)):
                 raise ValueError
-        except (TypeError, ValueError):
+            if name in ("branch", "offset", "start_frame") and not 0 <= values[name] < math.inf:
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
+            least = "" if name not in ("branch", "offset", "start_frame") else " of at least 0"
             raise EpisodeError(
-                f"{where}: {name}: expected {_KINDS[name].__name__}, got {value!r}"
+                f"{where}: {name}: expected {_KINDS[name].__name__}{least}, got {value!r}"
             ) from None
+    if {"offset", "start_frame"} <= values.keys():
+        raise EpisodeError(f"{where}: expected offset or start_frame, got both")
     return ClipEntry(**values)

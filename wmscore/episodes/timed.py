@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,8 @@ def read_timed_script(path: str | Path) -> tuple[TimedAction, ...]:
     """Read `[{"time": 1.25, "action": "forward"}, {"time": 3, "until": 3.5, "action": "left"}]`.
 
     Raises:
-        EpisodeError: no such file, no such JSON, or times that do not increase; names the entry.
+        EpisodeError: no such file, no such JSON, or times that do not increase or that overlap;
+            names the entry.
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -70,7 +72,8 @@ def timed_actions(
 
     Returns:
         `[T]` int64 or `[T, A]` float32; and sentences about what could not be kept: that times by
-        hand are only about right, and how many changes within one step were left out.
+        hand are only about right, how many changes within one step were left out, and how many
+        actions begin after the last step.
 
     Raises:
         EpisodeError: an action that the space does not have, or a step without any where the space
@@ -111,6 +114,12 @@ def timed_actions(
             f"{len(lost)} of {len(script)} timed actions are too short for a step of "
             f"{1 / fps:.3g} s and left out, the first at {script[lost[0]].time:g} s"
         )
+    late = [i for i, item in enumerate(script) if item.time >= end]
+    if late:
+        notes.append(
+            f"{len(late)} of {len(script)} timed actions begin after the last step, which ends "
+            f"at {end:.3g} s, and are left out, the first at {script[late[0]].time:g} s"
+        )
     return space.encode(tuple(actions)), tuple(notes)
 
 
@@ -129,11 +138,11 @@ def _entry(where: str, item: Any) -> TimedAction:
         raise EpisodeError(f"{where}: expected time, action and until, got {strange} too")
     for name in ("time", "until"):
         value = item.get(name)
-        if (name in item and not isinstance(value, int | float)) or isinstance(value, bool):
+        if name in item and not _is_number(value):
             raise EpisodeError(f"{where}.{name}: expected seconds, got {value!r}")
     action = item["action"]
     if isinstance(action, list):
-        if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in action):
+        if not all(map(_is_number, action)):
             raise EpisodeError(f"{where}.action: expected numbers, got {_short(action)}")
         action = tuple(float(x) for x in action)
     elif not isinstance(action, str):
@@ -142,8 +151,16 @@ def _entry(where: str, item: Any) -> TimedAction:
     return TimedAction(time=float(item["time"]), action=action, until=until)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _check_order(where: str, script: Sequence[TimedAction]) -> None:
     for i, item in enumerate(script):
+        if item.time < 0:
+            raise EpisodeError(
+                f"{where}[{i}].time: expected at least 0, the clip's start, got {item.time:g} s"
+            )
         if i and item.time <= script[i - 1].time:
             raise EpisodeError(
                 f"{where}[{i}].time: expected more than {script[i - 1].time:g} s, the time of the "
@@ -153,6 +170,12 @@ def _check_order(where: str, script: Sequence[TimedAction]) -> None:
             raise EpisodeError(
                 f"{where}[{i}].until: expected more than its time, {item.time:g} s, "
                 f"got {item.until:g} s"
+            )
+        begins = script[i + 1].time if i + 1 < len(script) else math.inf
+        if item.until is not None and item.until > begins:
+            raise EpisodeError(
+                f"{where}[{i}].until: expected at most {begins:g} s, when the next action begins, "
+                f"got {item.until:g} s; one action is commanded at a time"
             )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from wmscore.actions import action_sentences
+from wmscore.actions import action_sentences, takes_no_actions
 from wmscore.attribution import attribute, first_failure
 from wmscore.comparison import Report
 from wmscore.evidence.accumulation import accumulation_lines
@@ -81,12 +81,37 @@ def postmortem(
     return "\n".join(lines) + "\n"
 
 
+def _without_actions(scores: Scores) -> list[str]:
+    """What can be said of a model that takes no actions, where the panel gates on a response."""
+    text = (
+        "- **First failure:** n/a, the panel gates on action_response and the model takes no "
+        "actions: it has no usable horizon here, and is not ranked. A panel without that gate "
+        "(`wmscore score --panel`) gives it one, and all others too. Each axis alone:"
+    )
+    lines = [text]
+    horizon, sound = scores.horizon, scores.fault == 0
+    for a, spec in enumerate(scores.panel.axes):
+        rows = horizon.axis_defined[a] & sound
+        if not bool(rows.any()):
+            continue
+        failed = int((rows & ~horizon.axis_censored[a]).sum())
+        steps = horizon.axis_steps[a][rows].double().mean()
+        lines.append(
+            f"  - {spec.axis}: fails in {failed} of {int(rows.sum())} rows; usable for "
+            f"{float(steps):.1f} of {scores.panel.contract.horizon} steps on average."
+        )
+    return lines
+
+
 def _section(
     scores: Scores, traces: Sequence[Trace], anchors: Sequence[tuple[str, Scores]]
 ) -> list[str]:
     panel, failure = scores.panel, first_failure(scores)
     lines = [f"## {scores.model}", ""]
-    if failure is None and not bool(scores.horizon.defined.any()):
+    known = bool(scores.horizon.defined.any())
+    if failure is None and not known and takes_no_actions(scores):
+        lines += _without_actions(scores)
+    elif failure is None and not known:
         why = ", ".join(f"{n} x {kind}" for kind, n in scores.faults().items()) or "no gate defined"
         lines.append(f"- **First failure:** not determined, no row has a horizon: {why}.")
     elif failure is None:

@@ -11,14 +11,14 @@ import torch
 
 import wmscore.rollouts
 from wmscore.functional import Reason
-from wmscore.recordings.keeping import own, unlike
+from wmscore.recordings.keeping import unlike
 from wmscore.replay import WrongAnswerError
 from wmscore.rollouts import Rollouts
-from wmscore.rowfaults import RowFault
+from wmscore.rowfaults import NO_FAULTS, RowFault, message_of
+from wmscore.worlds.handing import own
 
 __all__ = ["Answer", "Ask", "ask_rows", "wrong_answer"]
 
-_STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 _LONGEST = 4000  # characters of a message in a report
 
 Ask = Callable[[Sequence[tuple[int, int]]], Rollouts]
@@ -77,13 +77,13 @@ def _try(ask: Ask, rows: Sequence[tuple[int, int]], answer: Answer) -> Rollouts 
         found = ask(rows)
         answer.device = found.device
         return own(found)  # at once: the next call may fill the same buffers
-    except _STOPS:
+    except NO_FAULTS:
         raise
     except BaseException as error:
         wrong = isinstance(error, WrongAnswerError) or _is_malformed(error)
         reason = Reason.WRONG_ANSWER if wrong else Reason.MODEL_ERROR
         text = f"rows {list(rows)}\n{''.join(traceback.format_exception(error))}"
-        fault = _fault(rows[0], reason, type(error).__name__, _message(error))
+        fault = _fault(rows[0], reason, type(error).__name__, message_of(error, _LONGEST))
     # Only now are the tensors gone that the traceback held.
     answer.log.append(text)
     answer.faults.append(fault)
@@ -101,18 +101,6 @@ def _fault(row: tuple[int, int], reason: Reason, error: str, message: str) -> Ro
     return RowFault(
         scenario=row[0], seed=row[1], reason=reason, error=error, message=message or "(no message)"
     )
-
-
-def _message(error: BaseException) -> str:
-    """What an exception says, as far as it fits a report."""
-    try:
-        text = str(error)
-    except Exception:  # it is the model's: it may be broken too
-        return "(a message that cannot be read)"
-    text = text.encode("utf-8", "backslashreplace").decode()
-    if len(text) <= _LONGEST:
-        return text
-    return f"{text[:_LONGEST]} ... ({len(text)} characters; all of them are in the log)"
 
 
 def _is_malformed(error: BaseException) -> bool:

@@ -1,35 +1,20 @@
-"""Rollouts to keep: in memory of their own, and of which kind they are."""
+"""Rollouts to keep: their size, and of which kind they are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from wmscore.rollouts import Rollouts
 
-__all__ = ["bytes_of", "info_in", "info_of", "own", "unlike"]
+__all__ = ["bytes_of", "info_in", "info_of", "unlike"]
 
-_TENSORS = ("frames", "labels", "latents", "valid", "actions", "scenario", "seed", "branch")
 _INFO = "info."  # as `Rollouts.save` names them
 
 Info = Mapping[str, tuple[int, ...]]
 """Shape of one row of each tensor of `Rollouts.info`."""
-
-
-def own(rollouts: Rollouts) -> Rollouts:
-    """In host memory of its own: a model may use its buffers again before this is written."""
-    alone = rollouts.without_reference()
-    changed: dict[str, Any] = {
-        name: value.detach().to("cpu", copy=True)
-        for name in _TENSORS
-        if (value := getattr(alone, name)) is not None
-    }
-    changed["info"] = {k: v.detach().to("cpu", copy=True) for k, v in alone.info.items()}
-    return replace(alone, **changed)
 
 
 def bytes_of(rollouts: Rollouts) -> int:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-
-from torch import Tensor
 
 from wmscore.manifest import Panel
 from wmscore.rollouts import Rollouts
 from wmscore.worlds import Item
 
-__all__ = ["fingerprint_of", "handed", "panel_items"]
+__all__ = ["fingerprint_of", "panel_items"]
 
 _last: tuple[Panel, str] | None = None
 
@@ -68,26 +65,6 @@ def panel_items(
                 )
             )
     return items
-
-
-def handed(items: Sequence[Item]) -> list[Item]:
-    """The same items with tensors that a model may write to without harm to what is asked."""
-    copies: dict[int, Tensor] = {}  # the branches of a row share theirs
-
-    def copied(value: Tensor | None) -> Tensor | None:
-        if value is not None and id(value) not in copies:
-            copies[id(value)] = value.clone()
-        return None if value is None else copies[id(value)]
-
-    return [
-        replace(
-            item,
-            actions=item.actions.clone(),
-            frame=copied(item.frame),
-            labels=copied(item.labels),
-        )
-        for item in items
-    ]
 
 
 def fingerprint_of(panel: Panel) -> str:

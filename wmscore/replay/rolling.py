@@ -9,10 +9,11 @@ import torch
 
 from wmscore.manifest import Panel
 from wmscore.replay.answers import checked_answer
-from wmscore.replay.items import handed, panel_items
+from wmscore.replay.items import panel_items
 from wmscore.replay.truth import Progress, check_batch_size
 from wmscore.rollouts import TEACHER_FORCED, Rollouts
 from wmscore.worlds import TeacherForced, WorldModel
+from wmscore.worlds.handing import handed
 
 __all__ = [
     "predict_rows",

@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 
 from wmscore.rollouts import Rollouts
+from wmscore.rowfaults import NO_FAULTS, message_of, one_line
 from wmscore.testing.report import ContractRow
 from wmscore.worlds.baselines import noop_script
+from wmscore.worlds.handing import handed, own
 from wmscore.worlds.protocol import Item, WorldModel
 
 __all__ = ["Failure", "ask", "failed", "other_actions", "other_script"]
+
+_LONGEST = 4000  # characters of a message, of which one line is told
 
 
 @dataclass(frozen=True)
@@ -31,20 +35,40 @@ class Failure:
     message: str
 
     @classmethod
-    def of(cls, error: Exception) -> Failure:
+    def of(cls, error: BaseException) -> Failure:
         """What an exception says."""
-        message = str(error).split("\n")[0]
+        message = one_line(message_of(error, _LONGEST))
         return cls(isinstance(error, ValueError), type(error).__name__, message)
 
 
-def ask(model: WorldModel, items: Sequence[Item], horizon: int) -> Rollouts | Failure:
-    """Roll out, or say how that failed."""
+def ask(
+    model: WorldModel, items: Sequence[Item], horizon: int, *, any_shape: bool = False
+) -> Rollouts | Failure:
+    """Roll out, or say how that failed.
+
+    The answer is kept in memory of its own: a model that fills one buffer again would else be
+    compared with itself.
+
+    Args:
+        model: who is asked.
+        items: the rows.
+        horizon: number of steps.
+        any_shape: take rollouts of other rows, steps or size too.
+    """
     try:
-        answer: object = model.rollout(items, horizon)
-    except Exception as error:
+        answer: object = model.rollout(handed(items), horizon)
+        if isinstance(answer, Rollouts):
+            answer = own(answer)
+    except NO_FAULTS:
+        raise
+    except BaseException as error:
         return Failure.of(error)
     if not isinstance(answer, Rollouts):
         return Failure(False, "TypeError", f"expected Rollouts, got {type(answer).__name__}")
+    wanted = (len(items), horizon + 1, 3, *model.capabilities.frame_size)
+    if answer.frames.shape != wanted and not any_shape:
+        found = list(answer.frames.shape)
+        return Failure(False, "WrongAnswer", f"expected frames {list(wanted)}, got {found}")
     return answer
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from wmscore.rollouts import Rollouts
 from wmscore.testing.gaps import frame_gap, levels, pixels, rollout_gap
 from wmscore.testing.report import ContractRow
+from wmscore.worlds.handing import handed, own
 from wmscore.worlds.protocol import Item, TeacherForced
 
 __all__ = ["check_teacher_forcing"]
@@ -28,11 +29,11 @@ def check_teacher_forcing(
         horizon: number of steps, at least 2.
     """
     truth = pixels(rollouts.frames).nan_to_num().clamp(0, 255).round().to(torch.uint8)
-    forced = model.predict_next(items, truth, horizon)
+    forced = _predict(model, items, truth, horizon)
     row = _check_answer(forced, rollouts)
     if not row.ok:
         return [row]
-    again = rollout_gap(forced, model.predict_next(items, truth, horizon))
+    again = rollout_gap(forced, _predict(model, items, truth, horizon))
 
     # Chance hides both a leak and the use of the history.
     if again > 0 and not model.capabilities.deterministic:
@@ -49,10 +50,10 @@ def check_teacher_forcing(
 
     # Frames after step t are turned into their negatives: frames up to t + 1 must stay.
     middle = horizon // 2
-    later = model.predict_next(items, _negative(truth, middle + 1, horizon + 1), horizon)
+    later = _predict(model, items, _negative(truth, middle + 1, horizon + 1), horizon)
     ahead = rollout_gap(forced, later, until=middle + 2)
     # Frame t alone is: frame t + 1 must change.
-    other = model.predict_next(items, _negative(truth, middle, middle + 1), horizon)
+    other = _predict(model, items, _negative(truth, middle, middle + 1), horizon)
     echo = frame_gap(forced.frames[:, middle + 1], other.frames[:, middle + 1])
     return [
         row,
@@ -73,6 +74,11 @@ def check_teacher_forcing(
             f"{again:g} between equal calls",
         ),
     ]
+
+
+def _predict(model: TeacherForced, items: Sequence[Item], truth: Tensor, horizon: int) -> Rollouts:
+    """Predictions in memory of their own, of frames that the model may write to."""
+    return own(model.predict_next(handed(items), truth.clone(), horizon))
 
 
 def _check_answer(forced: Rollouts, rollouts: Rollouts) -> ContractRow:

@@ -17,6 +17,7 @@ __all__ = [
     "Packets",
     "check_whole",
     "codec_facts",
+    "ends_early",
     "expected_text",
     "open_video",
     "packet_times",
@@ -37,6 +38,8 @@ class Packets:
         broken: what is wrong with the rest, or nothing.
         readable: frames that were decoded.
         times: seconds of the frames.
+        stored: seconds at which the packets are shown, as they come.
+        end: the second at which the last of these is over.
     """
 
     count: int = 0
@@ -45,6 +48,15 @@ class Packets:
     broken: str = ""
     readable: int = 0
     times: list[float] = field(default_factory=list)
+    stored: list[float] = field(default_factory=list)
+    end: float = 0.0
+
+    def note(self, packet: Any, stream: Any) -> None:
+        """Keep when a packet is shown."""
+        if packet.pts is not None:
+            time = float((packet.pts - (stream.start_time or 0)) * stream.time_base)
+            self.stored.append(time)
+            self.end = max(self.end, time + float((packet.duration or 0) * stream.time_base))
 
 
 def packet_times(path: str | Path) -> tuple[Tensor, CodecFacts]:
@@ -144,7 +156,8 @@ def stream_length(stream: Any) -> float | None:
         return float(stream.duration * stream.time_base)
     if text := stream.metadata.get("DURATION"):  # Matroska: 00:00:01.250000000
         hours, minutes, seconds = text.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        return end - float((stream.start_time or 0) * stream.time_base)
     return None
 
 
@@ -152,20 +165,34 @@ def check_whole(
     path: str | Path, stream: Any, container: Any, packets: Packets, last_end: float
 ) -> None:
     """Refuse a file that ends before its header says."""
-    length = stream_length(stream)
-    if length is None and container.duration and not container.streams.audio:
-        length = container.duration / 1e6
-    if length is None or not packets.times:
-        return
-    times = packets.times
-    gap = max((b - a for a, b in itertools.pairwise(times)), default=0.0)
-    rate = float(stream.average_rate or stream.guessed_rate or 1)
-    if last_end < length - 1.5 * max(gap, 1 / rate):
+    if ends_early(stream, container, packets.times, last_end):
         raise VideoError(
             f"{path}: ends after {packets.readable} frames, at {last_end:.3g} s"
             f"{expected_text(stream)}",
             packets.readable,
         )
+    if container.format.name == "gif" and not Path(path).read_bytes().rstrip(b"\0").endswith(b";"):
+        raise VideoError(
+            f"{path}: broken after {max(packets.readable - 1, 0)} frames (its end mark is missing)",
+            max(packets.readable - 1, 0),
+        )
+
+
+def ends_early(stream: Any, container: Any, times: list[float], end: float) -> bool:
+    """The last of the frames shown at `times` is over, at `end`, before the header says."""
+    length = stream_length(stream)
+    if length is None and container.duration and not container.streams.audio:
+        length = container.duration / 1e6
+        if "matroska" in container.format.name:  # it says when the last frame ends
+            length -= float((stream.start_time or 0) * stream.time_base)
+    if length is None or not times:
+        return False
+    times = sorted(times)
+    gap = max((b - a for a, b in itertools.pairwise(times)), default=0.0)
+    rate = float(stream.average_rate or stream.guessed_rate or 1)
+    # Some files do not say how long their last frame stays.
+    spare = 0.6 if end > times[-1] else 1.5
+    return end < length - spare * max(gap, 1 / rate)
 
 
 def codec_facts(container: Any, stream: Any, packets: Packets, rotation: int) -> CodecFacts:

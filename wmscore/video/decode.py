@@ -16,16 +16,20 @@ from wmscore.video.container import (
     Packets,
     check_whole,
     codec_facts,
+    ends_early,
     expected_text,
     open_video,
     stream_length,
     video_stream,
 )
 from wmscore.video.facts import Video, VideoError
+from wmscore.video.grain import time_slack
+from wmscore.video.pictures import Pictures
 
 __all__ = ["probe_video", "read_with_pyav"]
 
 _MOST_AHEAD = 512  # a header may promise any number of frames
+_BACK = (0.0, 10.0, None)  # seconds before the wanted time from which to decode, in turn; all
 
 
 class _Buffer:
@@ -34,17 +38,19 @@ class _Buffer:
     def __init__(self, expected: int) -> None:
         self.expected, self.count = max(expected, 1), 0
         self.tensor = torch.empty(0)
+        self.pictures = Pictures()
 
     def __len__(self) -> int:
         return self.count
 
-    def append(self, picture: Tensor) -> None:
+    def append(self, frame: Any) -> None:
         if not self.count:
-            self.tensor = picture.new_empty((min(self.expected, _MOST_AHEAD), *picture.shape))
+            shape = (min(self.expected, _MOST_AHEAD), 3, frame.height, frame.width)
+            self.tensor = torch.empty(shape, dtype=torch.uint8)
         elif self.count == len(self.tensor):
             more = torch.empty_like(self.tensor)
             self.tensor = torch.cat([self.tensor, more])
-        self.tensor[self.count] = picture
+        self.pictures.write(frame, self.tensor[self.count])
         self.count += 1
 
     def taken(self) -> Tensor:
@@ -63,6 +69,28 @@ def read_with_pyav(
     threads: int = 0,
 ) -> Video:
     """See `read_video`; on the CPU."""
+    for back in _BACK:
+        video = _read(path, start, frames, since, until, threads, back)
+        if video is not None:
+            break
+    assert video is not None
+    return video
+
+
+def _read(
+    path: str | Path,
+    start: int,
+    frames: int | None,
+    since: float | None,
+    until: float | None,
+    threads: int,
+    back: float | None,
+) -> Video | None:
+    """Decode from `back` seconds before `since`; None where seeking came out after it.
+
+    So it does where the first frames at a key frame need those before it (open groups of pictures),
+    or where a file has no index.
+    """
     av = require("av", "harness")
     packets, times = Packets(), list[float]()
     with open_video(av, path) as container:
@@ -72,10 +100,12 @@ def read_with_pyav(
         kept = _Buffer(_expected_count(stream, start, frames, since, until))
         rotation, last_end = 0, 0.0
         zero = float((stream.start_time or 0) * stream.time_base)
-        if since is not None and since > 0:
-            container.seek(int((since + zero) / stream.time_base), stream=stream)
+        sought = since is not None and back is not None and since > back
+        if since is not None and back is not None and sought:
+            container.seek(int((since - back + zero) / stream.time_base), stream=stream)
         # Frames are at or after `since` where rounding to the grain of the file says so.
-        grain = 1.5 * float(stream.time_base)
+        gap = 1 / float(stream.average_rate or stream.guessed_rate or 30)
+        grain = time_slack(float(stream.time_base), gap)
         whole, seen, passed = True, 0, 0
         for frame in _decoded(av, container, stream, packets):
             if frame.pts is None:
@@ -83,6 +113,14 @@ def read_with_pyav(
                     f"{path}: frame {seen} has no time; expected times", packets.readable
                 )
             time = float(frame.pts * stream.time_base) - zero
+            if since is not None and sought and not packets.times and time > since + grain:
+                return None
+            if (
+                packets.broken
+                and packets.times
+                and time > max(packets.times[-1] + gap, last_end) + gap / 2
+            ):
+                break  # the decoder gives later frames too, whose neighbours are lost
             last_end = time + float((frame.duration or 0) * stream.time_base)
             packets.times.append(time)
             if until is not None and time >= until - grain:
@@ -98,18 +136,19 @@ def read_with_pyav(
             if rotation != frame.rotation % 360 and kept:
                 raise VideoError(f"{path}: turns its picture at frame {seen - 1}", seen - 1)
             rotation = frame.rotation % 360
-            picture = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
-            if kept and picture.shape != kept.tensor.shape[1:]:
+            if kept and (frame.height, frame.width) != tuple(kept.tensor.shape[2:]):
                 raise VideoError(
-                    f"{path}: expected frames of {_size(kept.tensor[0])}, got {_size(picture)} "
-                    f"from frame {seen - 1} on",
+                    f"{path}: expected frames of {_size(*kept.tensor.shape[2:])}, got "
+                    f"{_size(frame.height, frame.width)} from frame {seen - 1} on",
                     seen - 1,
                 )
-            kept.append(picture)
+            kept.append(frame)
             times.append(time)
             if frames is not None and len(kept) == frames:
                 whole = False
                 break
+        if sought and not packets.times:
+            return None
         if packets.broken and whole:
             raise VideoError(
                 f"{path}: broken after {packets.readable} frames ({packets.broken})"
@@ -162,6 +201,9 @@ def _decoded(av: Any, container: Any, stream: Any, packets: Packets) -> Iterator
                 packets.first = packets.first or bytes(packet)
                 packets.count += 1
                 packets.size += packet.size
+                packets.note(packet, stream)
+            elif not packets.broken and ends_early(stream, container, packets.stored, packets.end):
+                packets.broken = "it ends early"
             for frame in packet.decode():
                 if frame.is_corrupt:
                     packets.broken = "a frame is damaged"
@@ -192,8 +234,8 @@ def _expected_count(
     return max(int((end - (since or 0.0)) * rate) + 2 - start, 0)
 
 
-def _size(picture: Tensor) -> str:
-    return f"{picture.shape[1]}x{picture.shape[2]}"
+def _size(height: int, width: int) -> str:
+    return f"{height}x{width}"
 
 
 def _asked(start: int, since: float | None, until: float | None) -> str:

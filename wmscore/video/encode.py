@@ -76,6 +76,7 @@ ENCODINGS: dict[str, Encoding] = {
         lossy=True,
         options={"crf": "35", "preset": "10", "svtav1-params": "lp=1"},
         suffixes=(".mp4", ".mkv", ".webm"),
+        least=4,
     ),
 }
 

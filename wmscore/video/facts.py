@@ -93,7 +93,8 @@ class Video:
         if len(self.times) < 3:
             return True
         gaps = self.times.diff()
-        return bool((gaps.max() - gaps.min()) <= 2.5 * self.tick)
+        slack = min(2.5 * self.tick, 0.5 * float(gaps.median()))
+        return bool((gaps.max() - gaps.min()) <= slack)
 
     @property
     def measured_fps(self) -> float:

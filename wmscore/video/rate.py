@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from wmscore.video.facts import Video, VideoError
+from wmscore.video.grain import time_slack
 
 __all__ = ["constant_rate_index", "to_constant_rate"]
 
@@ -20,8 +21,8 @@ def constant_rate_index(
         fps: the constant rate.
         start: seconds, the time of the first one.
         frames: how many.
-        tick: seconds, the grain of `times`: a frame that comes later by no more than 1.5 of it
-            counts as there.
+        tick: seconds, the grain of `times`: a frame that comes later by no more than 1.5 of it, and
+            a quarter of the usual time between frames, counts as there.
 
     Returns:
         `[frames]` int64; -1 where nothing is shown yet.
@@ -34,8 +35,7 @@ def constant_rate_index(
         raise ValueError(f"fps, frames: expected above 0 and at least 1, got {fps} and {frames}")
     if times.ndim != 1 or not len(times) or bool((times.diff() <= 0).any()):
         raise ValueError(f"times: expected [T] in increasing order, got {list(times.shape)}")
-    # At least the rounding of double precision itself.
-    slack = max(1.5 * tick, 1e-9)
+    slack = time_slack(tick, _usual_gap(times, 1 / fps))
     wanted = start + torch.arange(frames, dtype=torch.float64) / fps
     return torch.searchsorted(times.double() - slack, wanted, right=True) - 1
 
@@ -62,16 +62,16 @@ def to_constant_rate(
         >>> to_constant_rate(read_video("phone.mp4"), 24.0).notes         # doctest: +SKIP
         ('resampled by time to 24 fps: 12 of 96 frames repeat the one before, 3 are left out',)
     """
-    slack = max(1.5 * video.tick, 1e-9)
+    # The last frame stays for as long as the ones before it did.
+    stay = _usual_gap(video.times, 1 / (video.fps or fps))
+    slack = time_slack(video.tick, stay)
     first, last = float(video.times[0]), float(video.times[-1])
     if start < first - slack:
         raise VideoError(
             f"start: nothing is shown before {first:.3g} s, expected no earlier start, "
             f"got {start:.3g} s"
         )
-    reach = int((last + slack - start) * fps + 1e-9) + 1
-    # The last frame stays for as long as the ones before it did.
-    stay = float(video.times.diff().median()) if len(video.times) > 1 else 1 / (video.fps or fps)
+    reach = max(int((last + slack - start) * fps + 1e-9) + 1, 1)
     most = int((last + stay + slack - start) * fps - 1e-6) + 1
     if start > last + stay or (frames is not None and frames > max(most, reach)):
         raise VideoError(
@@ -88,3 +88,8 @@ def to_constant_rate(
         f"{lost} are left out"
     )
     return video.select(index, times, fps, note)
+
+
+def _usual_gap(times: Tensor, alone: float) -> float:
+    """Seconds from a frame to the next one; `alone` where there is but one."""
+    return float(times.diff().median()) if len(times) > 1 else alone

@@ -30,9 +30,10 @@ def read_video(
 ) -> Video:
     """Decode a video, or a part of it, to upright RGB frames with their times.
 
-    Sound is ignored, deeper colours are brought to 8 bits, and no frame is repeated or left out:
-    of a file with a variable frame rate come the frames that it has, at its own times
-    (`to_constant_rate` makes them even).
+    Sound and transparency are left out. Colours are made by the matrix and the range that the file
+    names, and by BT.601 and limited range where it names none, as FFmpeg does; deeper ones are
+    brought to 8 bits. No frame is repeated or left out: of a file with a variable frame rate come
+    the frames that it has, at its own times (`to_constant_rate` makes them even).
 
     Args:
         path: a file that FFmpeg can read (mp4, mov, mkv, webm, gif, ...).

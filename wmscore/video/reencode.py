@@ -24,7 +24,7 @@ _QUALITY = {
     "av1": (1, 63, 35, 9),
 }
 _NEAR = math.log2(1.1)
-_TRIES = 5
+_TRIES = 7
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,14 +67,21 @@ def reencode(frames: Tensor, codec: CodecFacts, *, fps: float) -> Reencoding:
     least, most, quality, halving = _QUALITY[encoding]
     pixels = frames.shape[0] * frames.shape[2] * frames.shape[3]
     tried: dict[int, tuple[float, bytes]] = {}
+    over, under = least - 1, most + 1  # qualities known to give too many, and too few bits
     for _ in range(_TRIES):
         tried[quality] = _encoded(frames, encoding, quality, codec.pixel_format, fps)
         bits = 8 * tried[quality][0] / pixels
         off = math.log2(max(bits, 1e-9) / max(codec.bits_per_pixel, 1e-9))
+        if off > 0:
+            over = quality
+        else:
+            under = quality
+        if abs(off) <= _NEAR or under - over < 2:
+            break
         step = round(off * halving) or (1 if off > 0 else -1)
         quality = min(max(quality + step, least), most)
-        if abs(off) <= _NEAR or quality in tried:
-            break
+        if not over < quality < under:  # the size does not halve so evenly
+            quality = (over + under) // 2
     target = codec.bits_per_pixel * pixels / 8
     best = min(tried, key=lambda q: abs(math.log2(max(tried[q][0], 1) / max(target, 1))))
     size, data = tried[best]

@@ -9,6 +9,7 @@ import torch
 from wmscore.video.container import packet_times
 from wmscore.video.decode import probe_video
 from wmscore.video.facts import Video, VideoError
+from wmscore.video.grain import time_slack
 
 __all__ = ["deep_colour", "read_with_torchcodec", "torchcodec_lack"]
 
@@ -53,7 +54,7 @@ def read_with_torchcodec(
             f"than 8 bits ({head.codec.pixel_format}); use 'pyav'"
         )
     shown, codec = packet_times(path)
-    grain = 1.5 * head.tick
+    grain = time_slack(head.tick, 1 / (head.fps or 30))
     chosen = torch.ones(len(shown), dtype=torch.bool)
     if since is not None:
         chosen &= shown >= since - grain

@@ -161,7 +161,16 @@ class WindowModel:
     def predict_next(
         self, items: Sequence[Item], reference_frames: Tensor, horizon: int
     ) -> Rollouts:
-        """Predict each frame from the true frames before it, all as far back as K."""
+        """Predict each frame from the true frames before it, all as far back as K.
+
+        Raises:
+            ValueError: fewer true frames than steps, besides what `rollout` raises.
+        """
+        if reference_frames.shape[1] < horizon:
+            raise ValueError(
+                f"reference_frames: expected at least {horizon} frames for {horizon} steps, "
+                f"got {reference_frames.shape[1]}"
+            )
         known = reference_frames[:, :horizon]
         return self._drive(items, known, horizon, field="reference_frames", forced=True)
 
