@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from document_tables import rows_of
 
-import wmscore.worlds
 from tests.document_blocks import blocks, run_block
 from tests.tiny_systems import SYSTEMS, System
 from tools.systems_table import HEAD, cells, check, missing
@@ -160,13 +159,6 @@ def test_every_adapter_has_a_row() -> None:
         kept, rows = row[-1].split(" of ")
         assert kept == rows, name
         assert row[-2] == "given frame", name
-    exported = {
-        name
-        for name in wmscore.worlds.__all__
-        if hasattr(kind := getattr(wmscore.worlds, name), "rollout")
-        and not getattr(kind, "_is_protocol", False)
-    }
-    assert exported <= listed
 
 
 def alike(found: str, shown: str) -> bool:

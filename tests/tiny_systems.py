@@ -354,6 +354,9 @@ class Rolling:
     )
     MOVES = ((0, 0), (0, 2), (0, -2), (2, 0), (-2, 0))
 
+    def __init__(self, size: int = SIZE) -> None:
+        self.capabilities = replace(self.capabilities, frame_size=(size, size))
+
     def reset(self, items: Sequence[Item]) -> StepOutput:
         self.frames = torch.stack([item.frame for item in items if item.frame is not None])
         return StepOutput(frames=self.frames)
@@ -484,7 +487,7 @@ SYSTEMS = (
     System(
         name="of another size",
         adapter="FitSize",
-        make=lambda stack: FitSize(SpriteWorld(48, 48), SIZE, SIZE),
+        make=lambda stack: FitSize(StepModel(Rolling(48)), SIZE, SIZE),
     ),
     System(
         name="of another size, observing",
