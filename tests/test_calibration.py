@@ -57,6 +57,12 @@ def with_curves(panel: Panel, curves: list[Tensor], fault: Tensor, model: str) -
     return Scores(panel=panel, model=model, axes=axes, measures={}, horizon=horizon, fault=fault)
 
 
+def test_rows_that_tell_nothing_are_told() -> None:
+    found = calibrate(scores_of(panel_of(60), faults=3))
+    assert found.table().endswith("other-seed: 3 of 120 rows tell nothing (3 x short).")
+    assert "tell nothing" not in calibrate(scores_of(panel_of(60))).table()
+
+
 @pytest.mark.parametrize("joint", [False, True])
 def test_thresholds_are_those_of_the_tensors(joint: bool) -> None:
     panel = panel_of(60)

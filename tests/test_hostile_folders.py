@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.test_recordings import PANEL, WORLD, Counting, SpriteWorldNamed, small_panel
+from tests.test_recordings import PANEL, WORLD, Counting, SpriteWorldNamed, files, small_panel
 from wmscore import files as files_module
 from wmscore.files import create_file
 from wmscore.recordings import Recording, record
@@ -92,6 +92,26 @@ def test_a_recording_that_is_cut_short_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "r" / "recording.json").write_text('{"version": 2, "mode": 1}')
     with pytest.raises(ValueError, match=r"recording\.json: expected what .* wrote, got"):
         record(tmp_path / "r", PANEL, WORLD, Counting())
+
+
+def test_drafts_of_killed_writes_go(tmp_path: Path) -> None:
+    """Those of safetensors too, which a SIGKILL was seen to leave; nothing else does."""
+    folder = tmp_path / "r"
+    record(folder, PANEL, WORLD, Counting(), batch_size=2)
+    ours = [
+        ".tmpUt1P5y",
+        ".rollouts-00001.safetensors.ab_cd1.safetensors",
+        ".truth-00000.safetensors.abcd12.safetensors",
+        ".part-00001.log.abcd12.log",
+        ".panel.json.abcd12.json",
+    ]
+    for name in [*ours, ".nfs0001", ".tmp", ".hidden.json"]:
+        (folder / name).touch()
+    known = files(folder)
+    record(folder, PANEL, WORLD, Counting(), batch_size=2, shard=(0, 2))
+    assert set(known) - set(files(folder)) == set()  # another shard may be writing these
+    record(folder, PANEL, WORLD, Counting(), batch_size=2)
+    assert set(known) - set(files(folder)) == set(ours)
 
 
 # ---- truth -------------------------------------------------------------------------------

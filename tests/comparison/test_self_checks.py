@@ -12,6 +12,7 @@ import torch
 from tests.panels import sprite_panel
 from wmscore.cli import main
 from wmscore.comparison.self_checks import SelfCheck, horizon_cells, self_check
+from wmscore.functional import Reason
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.replay import freeze_panel, render_truth, replay
 from wmscore.scorer import Scorer
@@ -65,6 +66,21 @@ def test_cells_are_the_rows(first: Scores) -> None:
     gone = horizon_cells(replace(first, horizon=unknown))
     assert gone.isnan().flatten().nonzero().flatten().tolist() == [5]
     assert self_check(replace(first, horizon=unknown), worlds=50).undefined == 1
+
+
+def test_rows_that_tell_nothing_say_why(first: Scores) -> None:
+    """What the model failed to answer is no row that never came, nor one without an axis."""
+    kinds = [Reason.MODEL_ERROR, Reason.MODEL_ERROR, Reason.MISSING, Reason.DEFINED]
+    horizon = replace(first.horizon, defined=first.horizon.defined.clone())
+    horizon.defined[:4] = False
+    fault = first.fault.clone()
+    fault[:4] = torch.tensor([int(kind) for kind in kinds], dtype=torch.uint8)
+    found = self_check(replace(first, horizon=horizon, fault=fault), worlds=50)
+    assert (found.undefined, found.faults) == (4, {"missing": 1, "model_error": 2})
+    assert (
+        "4 rows without a usable horizon (1 x missing, 2 x model error, 1 x no axis to judge by) "
+        "tell nothing here."
+    ) in found.sentences()
 
 
 def test_one_recording(first: Scores) -> None:

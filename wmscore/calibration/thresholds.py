@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import torch
@@ -56,12 +56,16 @@ class Calibration:
         oracle: name of the perfect model.
         alpha: share of perfect rollouts whose usable horizon may end.
         axes: one result per axis, in panel order.
+        rows: of the perfect model.
+        faults: how many of these have an evaluation fault, by kind; they tell nothing.
     """
 
     panel: Panel
     oracle: str
     alpha: float
     axes: tuple[AxisThreshold, ...]
+    rows: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -69,7 +73,7 @@ class Calibration:
         return all(axis.calibration is not None for axis in self.axes if axis.gate)
 
     def table(self) -> str:
-        """One line per axis: the threshold before and after, and why."""
+        """One line per axis: the threshold before and after, and why; and what rows are lost."""
         lines = []
         for axis in self.axes:
             name = axis.axis if axis.gate else f"{axis.axis} (no gate)"
@@ -77,6 +81,10 @@ class Calibration:
             if axis.calibration is not None:
                 verdict = f"{axis.before:g} -> {axis.threshold:.4g}"
             lines.append(f"{name}: {verdict}. {axis.why}")
+        if self.faults:
+            kinds = ", ".join(f"{n} x {kind.replace('_', ' ')}" for kind, n in self.faults.items())
+            lost = f"{sum(self.faults.values())} of {self.rows} rows"
+            lines.append(f"{self.oracle}: {lost} tell nothing ({kinds}).")
         return "\n".join(lines)
 
 
@@ -150,6 +158,8 @@ def calibrate(
         oracle=oracle.model,
         alpha=alpha,
         axes=axes,
+        rows=len(oracle),
+        faults=oracle.faults(),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from wmscore.comparison.cells import RESOLUTION, matched_cells
 from wmscore.comparison.gate import GATE_SCENARIOS
 from wmscore.comparison.null_checks import DRAWS, NullCheck, Rejections, null_check, null_check_pair
-from wmscore.comparison.phrases import count
+from wmscore.comparison.phrases import count, readable
 from wmscore.comparison.same import check_comparable
 from wmscore.comparison.seed_checks import (
     RecordingsTest,
@@ -42,6 +43,8 @@ class SelfCheck:
         seeds: of the recording, or of both recordings together, without seeds of the second that
             mostly repeat the first.
         undefined: rows without a usable horizon, which are left out.
+        faults: how many of these have an evaluation fault, by kind; the others have no axis to
+            judge by.
         splits: the model against itself: seeds dealt out to two halves.
         luck: whether a seed is lucky in many scenarios at once.
         repeated: rows of a seed that both recordings have with the same scores, but for rounding;
@@ -67,6 +70,7 @@ class SelfCheck:
     recordings: RecordingsTest | None = None
     against: str | None = None
     flips: NullCheck | None = None
+    faults: dict[str, int] = field(default_factory=dict)
 
     @property
     def outcome(self) -> Outcome:
@@ -85,9 +89,12 @@ class SelfCheck:
         """What was found, in words, the most important first."""
         said = [_of_splits(self.splits), *_of_luck(self.luck)]
         if self.undefined:
+            kinds = [f"{n} x {readable(kind)}" for kind, n in self.faults.items()]
+            if silent := self.undefined - sum(self.faults.values()):
+                kinds.append(f"{silent} x no axis to judge by")
             said.append(
-                f"{count(self.undefined, 'row')} without a usable horizon (an evaluation fault, or "
-                "no axis to judge by) tell nothing here."
+                f"{count(self.undefined, 'row')} without a usable horizon ({', '.join(kinds)}) "
+                "tell nothing here."
             )
         if self.recordings is not None:
             said += _of_recordings(self.recordings, self.repeated or 0)
@@ -148,7 +155,7 @@ def self_check(
         ValueError: a panel with a single seed, or scores by different networks or rules.
     """
     cells = horizon_cells(scores)
-    undefined = int(cells.isnan().sum())
+    undefined, faults = int(cells.isnan().sum()), Counter(scores.faults())
     recordings = flips = repeats = None
     if second is not None:
         # Seeds are all that may differ.
@@ -156,6 +163,7 @@ def self_check(
         check_comparable([scores, replace(second, panel=aligned)])
         other = horizon_cells(second)
         undefined += int(other.isnan().sum())
+        faults.update(second.faults())
         recordings = recordings_test(cells, other, seed=seed)
         repeats = _repeats(scores, second)
     if against is not None:
@@ -181,6 +189,7 @@ def self_check(
         recordings=recordings,
         against=None if against is None else against.model,
         flips=flips,
+        faults=dict(faults),
     )
 
 

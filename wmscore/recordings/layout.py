@@ -28,10 +28,11 @@ from wmscore.manifest import Panel
 
 __all__ = ["Layout", "Shard", "clean_drafts"]
 
-# As `wmscore.files` names them: a dot, the file's name, and something random.
+# As `wmscore.files` names them: a dot, the file's name, and something random. The last kind is of
+# safetensors, which writes to a draft of its own beside ours.
 _DRAFT = re.compile(
     r"\.(recording|asked|panel|truth-\d+|(rollouts|part)-(?P<part>\d+))"
-    r"\.(json|log|safetensors)\.\w+\.(json|log|safetensors)"
+    r"\.(json|log|safetensors)\.\w+\.(json|log|safetensors)|\.tmp\w{6}"
 )
 _OLD_DRAFT = 24 * 3600.0  # seconds after which no other shard can be writing it still
 

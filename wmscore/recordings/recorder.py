@@ -327,8 +327,10 @@ class _Run:
         if path.exists():
             known = Rollouts.load(path, self.fingerprint)
             if other := unlike(fresh, known):
-                keys = zip(fresh.scenario.tolist(), fresh.seed.tolist(), strict=True)
-                answer.faults += [wrong_answer(row, other) for row in dict.fromkeys(keys)]
+                failed = dict.fromkeys(
+                    zip(fresh.scenario.tolist(), fresh.seed.tolist(), strict=True)
+                )
+                answer.faults += [wrong_answer(row, other) for row in failed]
                 return None
             fresh = Rollouts.concat([known, fresh])
         place = {row: i for i, row in enumerate(rows)}
