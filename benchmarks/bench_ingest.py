@@ -3,9 +3,9 @@
 Each provider reads the same clips. `decoder` reads file after file with as many decoding threads as
 cores and throws the frames away; `decoders` reads as many files at once as there are cores, each
 with one thread; `ingest` is a recorded world that answers the panel's rows, batch by batch, and
-`resampled` the same of clips with 3 frames for 2 of the panel's, by time. `score` scores batches that
-are in memory, on the device; `one after the other` decodes a batch, then scores it; `overlapped`
-decodes in the background while the batch before is scored. The clock is the wall's.
+`resampled` the same of clips with 3 frames for 2 of the panel's, by time. `score` scores batches
+that are in memory, on the device; `one after the other` decodes a batch, then scores it;
+`overlapped` decodes in the background while the batch before is scored. The clock is the wall's.
 
 `of_decoders` is frames per second over those of `decoders` in the same round, and for the two last
 rows `of_bound` is the time of the slower of `ingest` and `score` over their own: 1 is perfect where
@@ -19,11 +19,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from timing import Row, arguments, environment, parser, table, write_jsonl
+from torch import Tensor
 
 from wmscore.episodes import ClipFolder
 from wmscore.manifest import Panel
@@ -71,9 +71,11 @@ def a_panel(height: int, width: int, scenarios: int, horizon: int) -> Panel:
     )
 
 
-def write_clips(folder: Path, panel: Panel, truth: Rollouts, fps: float) -> list[Path]:
+def write_clips(
+    folder: Path, panel: Panel, truth: Rollouts, shown: Tensor, fps: float
+) -> list[Path]:
     paths = []
-    for frames, s in zip(truth.frames, truth.scenario.tolist(), strict=True):
+    for frames, s in zip(shown, truth.scenario.tolist(), strict=True):
         path = folder / f"{panel.scenarios[s].id}_0_0.mp4"
         write_video(path, frames, fps=fps, options={"crf": "20", "preset": "veryfast"})
         paths.append(path)
@@ -84,12 +86,12 @@ def providers(
     folder: Path, panel: Panel, truth: Rollouts, batch_size: int, device: str
 ) -> dict[str, Callable[[], int]]:
     """Calls that return how many frames they read."""
-    paths = write_clips(folder / "even", panel, truth, 10)
+    paths = write_clips(folder / "even", panel, truth, truth.frames, 10)
     # As long, with a frame more for every two.
     faster = (torch.arange(truth.frames.shape[1] * 3 // 2 + 1) * 2 // 3).clamp_max(
         truth.frames.shape[1] - 1
     )
-    write_clips(folder / "fast", panel, replace(truth, frames=truth.frames[:, faster]), 15)
+    write_clips(folder / "fast", panel, truth, truth.frames[:, faster], 15)
     workers = os.cpu_count() or 1
     model = RecordedWorld(ClipFolder(folder / "even"))
     resampled = RecordedWorld(ClipFolder(folder / "fast", fps=10.0, resample=True))
