@@ -91,8 +91,11 @@ def test_without_actions_the_response_is_not_applicable(
     clips.mkdir()
     for path in (folder / "clips").glob("*_0.mp4"):
         (clips / path.name).write_bytes(path.read_bytes())
+    (clips / "mistyped_0_0.mp4").write_bytes(path.read_bytes())
     arguments = (clips, "--panel", folder / "panel.json", "--truth", folder / "truth")
     assert run("ingest", *arguments, "--no-actions", "--out", tmp_path / "run") == 0
+    said = capsys.readouterr().out
+    assert "clips: 1 clips answer no row of the panel: mistyped_0_0" in said
     recording = Recording(tmp_path / "run")
     assert [len(s.branches) for s in recording.panel.scenarios] == [0, 0]
     assert torch.equal(

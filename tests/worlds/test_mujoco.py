@@ -206,6 +206,15 @@ def test_no_opengl_is_told_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> No
         MujocoWorld(XML)
 
 
+def test_opengl_that_fails_at_the_import_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any) -> None:  # as mujoco does where MUJOCO_GL=osmesa finds no library
+        raise AttributeError("'NoneType' object has no attribute 'glGetError'")
+
+    monkeypatch.setattr("wmscore.worlds.mujoco.require", fail)
+    with pytest.raises(RuntimeError, match=r"cannot draw here \(MUJOCO_GL=.*glGetError.*egl"):
+        MujocoWorld(XML)
+
+
 def test_a_model_object_is_copied() -> None:
     import mujoco
 

@@ -11,6 +11,7 @@ from wmscore.cli.parsing import Command, import_from_here, read_panel
 from wmscore.cli.progress import Ticker
 
 if TYPE_CHECKING:
+    from wmscore.episodes import ClipFolder
     from wmscore.manifest import Panel
     from wmscore.recordings import Recording
     from wmscore.worlds import WorldModel
@@ -133,9 +134,31 @@ def _ingest(args: argparse.Namespace) -> int:
             retry_faults=args.retry_faults,
         )
     notes = [f"{model.name}: {note}" for note in model.conversion_losses]
+    if strays := _unasked(source, panel):
+        notes.append(
+            f"{model.name}: {len(strays)} clips answer no row of the panel: "
+            f"{', '.join(strays[:3])}{', ...' * (len(strays) > 3)}"
+        )
     print_sentences(console(), [*notes, *recorded.summary()])
     console().print(f"Rollouts: {args.out}")
     return 0 if recorded.complete else 1
+
+
+def _unasked(source: ClipFolder, panel: Panel) -> list[str]:
+    """Clips that the panel does not ask for, perhaps since their names are mistyped."""
+    from wmscore.files import safe_name
+
+    branches = {
+        name: len(scenario.branches) + 1
+        for scenario in panel.scenarios
+        for name in (scenario.id, safe_name(scenario.id))
+    }
+    return [
+        key.id
+        for key in source.keys()
+        if key.branch >= branches.get(key.scenario or key.id, 0)
+        or (key.seed is not None and key.seed not in panel.seeds)
+    ]
 
 
 def _truth(name: str, panel: Panel) -> tuple[WorldModel | None, Recording | None]:

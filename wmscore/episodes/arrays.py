@@ -85,8 +85,16 @@ class ArrayEpisodes:
             raise ValueError(f"fps: expected above 0, got {fps}")
         self._place: dict[str, tuple[Path, int | None]] = {}
         self._opened: tuple[Path, Archive] | None = None
+        first_file = None
         for file in files:
-            shape = self._shape(self._archive(file), file)
+            try:
+                shape = self._shape(self._archive(file), file)
+            except ValueError:
+                if file == files[-1] and first_file is None:
+                    raise
+                self._place[file.stem] = (file, None)  # an error of its own when it is read
+                continue
+            first_file = first_file or file
             whole = path.is_dir() and is_archive(path)
             stem = "episode" if whole or file == path else file.stem
             if len(shape) == 4:
@@ -95,7 +103,8 @@ class ArrayEpisodes:
                 for i in range(shape[0]):
                     number = f"{i:06d}" if stem == "episode" else str(i)
                     self._place[f"{stem}_{number}"] = (file, i)
-        first = self._archive(files[0])
+        assert first_file is not None
+        first = self._archive(first_file)
         size = first.shapes[frames][-3:]
         self._layout = image_layout(size, layout, f"{self.name}: {frames!r}")
         self._rows = self._action_rows(first, action_names, action_units, align)

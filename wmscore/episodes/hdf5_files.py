@@ -8,7 +8,7 @@ from typing import Any
 from wmscore.episodes.episode import EpisodeError
 from wmscore.extras import require
 
-__all__ = ["by_number", "hdf5_array", "hdf5_group", "open_hdf5"]
+__all__ = ["by_number", "hdf5_array", "hdf5_group", "is_group", "open_hdf5"]
 
 
 def open_hdf5(path: Path) -> Any:
@@ -31,6 +31,11 @@ def hdf5_group(file: Any, name: str, where: str) -> Any:
     if name not in file:
         raise EpisodeError(f"{where}: expected one of those there are")
     return file[name]
+
+
+def is_group(entry: Any) -> bool:
+    """A group, rather than an array or nothing."""
+    return isinstance(entry, require("h5py", "hdf5").Group)
 
 
 def hdf5_array(group: Any, name: str, where: str) -> Any:

@@ -23,7 +23,7 @@ from wmscore.episodes.rows import action_rows, frame_range
 from wmscore.extras import require
 from wmscore.manifest import ActionUnit
 from wmscore.timeline import Alignment
-from wmscore.video import VideoError, probe_video, read_video
+from wmscore.video import VideoError, read_video, stored_facts
 
 __all__ = ["LeRobotEpisodes"]
 
@@ -91,9 +91,7 @@ class LeRobotEpisodes:
         self._number = {
             key.id: number for key, number in zip(self._keys, meta.episodes, strict=True)
         }
-        codec = None
-        if self._video and self._keys:
-            codec = probe_video(self._video_path(next(iter(meta.episodes)))).codec.as_dict()
+        codec = self._codec()
         self.facts = SourceFacts(
             fps=meta.fps,
             frame_size=meta.size(self._camera),
@@ -103,6 +101,19 @@ class LeRobotEpisodes:
             codec=codec if codec is not None and codec["lossy"] else None,
             notes=self._rows.notes,
         )
+
+    def _codec(self) -> dict[str, Any] | None:
+        """How the first video that can be read is stored, over its whole length."""
+        paths = dict.fromkeys(map(self._video_path, self._meta.episodes)) if self._video else {}
+        wrong = None
+        for path in paths:
+            try:
+                return stored_facts(path).as_dict()
+            except VideoError as error:
+                wrong = wrong or error
+        if wrong is not None:
+            raise wrong
+        return None
 
     def keys(self) -> list[EpisodeKey]:
         """All episodes, by number."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from wmscore.episodes.episode import Episode, EpisodeError, EpisodeKey, SourceFacts
-from wmscore.episodes.hdf5_files import by_number, hdf5_array, hdf5_group, open_hdf5
+from wmscore.episodes.hdf5_files import by_number, hdf5_array, hdf5_group, is_group, open_hdf5
 from wmscore.episodes.pictures import image_layout, to_frames
 from wmscore.episodes.rows import action_rows, frame_range
 from wmscore.manifest import ActionUnit
@@ -59,7 +59,7 @@ class RobomimicEpisodes:
         self._path = Path(path)
         self.name = name or self._path.stem
         with open_hdf5(self._path) as file:
-            if "data" not in file or not len(file["data"]):
+            if not is_group(file.get("data")) or not len(file["data"]):
                 raise ValueError(f"path: expected a group 'data' with demonstrations in {path}")
             demos = file["data"]
             names = sorted(demos, key=by_number)
@@ -71,13 +71,12 @@ class RobomimicEpisodes:
                 if strays := sorted(kept - set(names)):
                     raise ValueError(f"filter_key: {filter_key!r} names {strays}, not in the file")
                 names = [demo for demo in names if demo in kept]
-            first = demos[names[0]]
-            observations = first.get("obs", {})
-            cameras = [
-                key
-                for key, value in observations.items()
-                if value.ndim == 4 and value.dtype == np.uint8 and 3 in (*value.shape[-3:],)
-            ]
+                if not names:
+                    raise ValueError(f"filter_key: {filter_key!r} names no demonstration")
+            # One that lacks something is an error of its own, not of the others.
+            usable = [name for name in names if _width(demos[name]) and _cameras(demos[name])]
+            first = demos[usable[0] if usable else names[0]]
+            cameras = _cameras(first)
             if camera is None and len(cameras) == 1:
                 camera = cameras[0]
             if camera not in cameras:
@@ -91,10 +90,11 @@ class RobomimicEpisodes:
                     )
                 )
             self._camera = str(camera)
-            images = observations[self._camera]
+            images = first["obs"][self._camera]
             self._layout = image_layout(images.shape[1:], None, f"{self.name}: {camera!r}")
             self._next = self._camera in first.get("next_obs", {})
-            width = int(first["actions"].shape[1])
+            if not (width := _width(first)):
+                raise ValueError(f"path: expected actions [N, A] in a demonstration of {path}")
             rate = fps if fps is not None else _control_rate(demos)
             if rate is None or not rate > 0:
                 raise ValueError(f"fps: expected frames per second, the file has none; got {fps}")
@@ -145,6 +145,11 @@ class RobomimicEpisodes:
                 parts.append(hdf5_array(demo, f"next_obs/{self._camera}", where)[count - 1 : count])
             pixels = to_frames(np.concatenate(parts), self._layout, where)
             rows = hdf5_array(demo, "actions", where)[()]
+        if tuple(pixels.shape[2:]) != self.facts.frame_size:
+            raise EpisodeError(
+                f"{where}: expected frames of {self.facts.frame_size} as others have, got "
+                f"{tuple(pixels.shape[2:])}"
+            )
         actions = self._rows.aligned(rows, total, where)
         return Episode(
             key=key, frames=pixels, fps=self.facts.fps, actions=actions[begin : stop - 1]
@@ -154,10 +159,29 @@ class RobomimicEpisodes:
 def _control_rate(demos: Any) -> float | None:
     text = demos.attrs.get("env_args")
     try:
-        rate = json.loads(text)["env_kwargs"]["control_freq"]
+        return float(json.loads(text)["env_kwargs"]["control_freq"])
     except (TypeError, ValueError, KeyError):
         return None
-    return float(rate)
+
+
+def _cameras(demo: Any) -> list[str]:
+    """Names of a demonstration's image observations."""
+    found: Any = demo.get("obs") if is_group(demo) else None
+    return [
+        key
+        for key, value in (found.items() if is_group(found) else ())
+        if not is_group(value)
+        and value.ndim == 4
+        and value.dtype == np.uint8
+        and 3 in (*value.shape[-3:],)
+    ]
+
+
+def _width(demo: Any) -> int:
+    """Number of components of a demonstration's actions, 0 where it has none."""
+    found = demo.get("actions") if is_group(demo) else None
+    shape: tuple[int, ...] = getattr(found, "shape", ())
+    return int(shape[1]) if len(shape) == 2 else 0
 
 
 def _text(entry: Any) -> str:

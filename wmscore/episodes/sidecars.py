@@ -71,7 +71,7 @@ class VideoEpisodes:
 
         Raises:
             ImportError: PyAV is not installed.
-            ValueError: no videos, a video without actions, or arguments that do not fit.
+            ValueError: no videos, none with actions, or arguments that do not fit.
         """
         self._clips = ClipFolder(folder, name=name, pattern=pattern, crop=crop, size=size)
         self.name, self._read, self._field = self._clips.name, read_actions, field
@@ -79,8 +79,7 @@ class VideoEpisodes:
         self._names = None if action_names is None else tuple(action_names)
         facts = self._clips.facts
         self._fps = fps
-        first = self._clips.keys()[0]
-        rows, names = self._file_rows(first)
+        rows, names = self._first_rows()
         kind: Literal["discrete", "continuous"] = "continuous" if rows.ndim == 2 else "discrete"
         self._rows = action_rows(
             kind,
@@ -132,6 +131,17 @@ class VideoEpisodes:
             prompt=clip.prompt,
             notes=clip.notes,
         )
+
+    def _first_rows(self) -> tuple[np.ndarray, tuple[str, ...] | None]:
+        """The first that can be read; a video without actions is an error of its own."""
+        wrong = None
+        for key in self._clips.keys():
+            try:
+                return self._file_rows(key)
+            except EpisodeError as error:
+                wrong = wrong or error
+        assert wrong is not None
+        raise wrong
 
     def _file_rows(self, key: EpisodeKey) -> tuple[np.ndarray, tuple[str, ...] | None]:
         video = self._clips.path(key)

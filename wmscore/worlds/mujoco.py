@@ -255,7 +255,12 @@ def _import_mujoco() -> Any:
     """Import mujoco; without a screen it is told to draw through EGL, once, at its import."""
     if "mujoco" not in sys.modules and sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")
-    return require("mujoco", "mujoco")
+    try:
+        return require("mujoco", "mujoco")
+    except ImportError:
+        raise
+    except Exception as error:  # it opens OpenGL when it is imported, and each way fails otherwise
+        raise _cannot_draw(error) from error
 
 
 def _load(mujoco: Any, model: Any) -> Any:
@@ -298,9 +303,12 @@ def _renderer(mujoco: Any, model: Any, height: int, width: int) -> Any:
     try:
         return mujoco.Renderer(model, height, width)
     except Exception as error:  # each way to OpenGL fails with something else
-        way = os.environ.get("MUJOCO_GL")
-        raise RuntimeError(
-            f"MuJoCo cannot draw here (MUJOCO_GL={way}): {type(error).__name__}: {error}. Set "
-            "MUJOCO_GL to egl or osmesa before mujoco is first imported, and install its library "
-            "(Debian: libegl1 libgl1-mesa-dri, or libosmesa6)"
-        ) from error
+        raise _cannot_draw(error) from error
+
+
+def _cannot_draw(error: Exception) -> RuntimeError:
+    return RuntimeError(
+        f"MuJoCo cannot draw here (MUJOCO_GL={os.environ.get('MUJOCO_GL')}): "
+        f"{type(error).__name__}: {error}. Set MUJOCO_GL to egl or osmesa before mujoco is first "
+        "imported, and install its library (Debian: libegl1 libgl1-mesa-dri, or libosmesa6)"
+    )
