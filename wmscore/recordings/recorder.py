@@ -185,6 +185,8 @@ def record_shard(
     )
     if truth is not None and not isinstance(truth, Recording):
         truth = Recording(truth)
+    # Before there is a folder: what is refused here must not keep its place.
+    given = panel if truth is None else adopt_frozen(truth.folder, panel, truth.panel)
     folder = Path(folder)
     _check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -194,10 +196,8 @@ def record_shard(
         start_about(folder, about)
         if not create_file(folder / "asked.json", panel.canonical_json() + "\n"):
             check_same(folder, Panel.load(folder / "asked.json"), panel)
-        if truth is not None:
-            panel = adopt_frozen(truth.folder, panel, truth.panel)
-        truths = prepare_truth(folder, panel, world, layout, share, truth, truth_progress)
-        frozen = freeze(folder, panel, world, layout, truths)
+        truths = prepare_truth(folder, given, world, layout, share, truth, truth_progress)
+        frozen = freeze(folder, given, world, layout, truths)
         run = _Run(folder, frozen, layout, truths, model, about, progress)
         return run.all(share, retry_faults)
 
