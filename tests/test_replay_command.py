@@ -10,7 +10,7 @@ import pytest
 
 from tests.panels import sprite_panel
 from wmscore.cli import main
-from wmscore.cli.models import read_options
+from wmscore.cli.models import made_by, read_options
 from wmscore.cli.progress import Ticker, time_left
 from wmscore.manifest import Panel
 from wmscore.recordings import Recording
@@ -141,6 +141,17 @@ def test_shards_and_a_given_truth(run: Run) -> None:
         assert (code, "--shard: expected INDEX/COUNT" in error) == (2, True)
     code, _, error = run(*REPLAY, "--out", "r0", "--shard", "0/2", "--truth", "nowhere")
     assert (code, "holds no recording" in error) == (2, True)
+
+
+def test_parts_of_different_models_are_told(run: Run) -> None:
+    run(*REPLAY, "--out", "r", "--batch-size", "2", "--set", "interrupt_in=1", "--set", "darker=3")
+    assert Recording("r").summary()[0].endswith("again goes on")
+    assert run(*REPLAY, "--out", "r", "--batch-size", "2", "--set", "darker=9")[0] == 0
+    (line,) = Recording("r").summary()
+    name = "replay_models:Model"
+    assert line.endswith(f"made differently: {name} interrupt_in=1 darker=3; {name} darker=9")
+    assert line in run("score", "r", "--out", "e")[1].replace("\n", " ")
+    assert made_by("m:f", {"api_key": "x", "steps": 2}) == "m:f api_key=(not kept) steps=2"
 
 
 def test_options(run: Run) -> None:

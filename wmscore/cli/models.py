@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ if TYPE_CHECKING:
     from wmscore.recordings import Recording
     from wmscore.worlds import Capabilities, WorldModel
 
-__all__ = ["ANCHORS", "add_options", "find_model", "needs_world", "read_options"]
+__all__ = ["ANCHORS", "add_options", "find_model", "made_by", "needs_world", "read_options"]
+
+_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 
 ANCHORS = {
     "world": "truth",
@@ -57,6 +60,20 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             options[key] = value
     return options
+
+
+def made_by(name: str, options: dict[str, Any]) -> str:
+    """How a model was made, for its recording; what may be a secret is left out.
+
+    Example:
+        >>> made_by("mine:model", {"steps": 10, "api_key": "x"})
+        'mine:model steps=10 api_key=(not kept)'
+    """
+    told = [
+        f"{key}=(not kept)" if _SECRET.search(key) else f"{key}={json.dumps(value)}"
+        for key, value in options.items()
+    ]
+    return " ".join([name, *told])
 
 
 def needs_world(name: str) -> bool:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from wmscore.cli.models import ANCHORS, add_options, find_model, needs_world, read_options
+from wmscore.cli.models import (
+    ANCHORS,
+    add_options,
+    find_model,
+    made_by,
+    needs_world,
+    read_options,
+)
 from wmscore.cli.output import print_sentences
 from wmscore.cli.parsing import Command, import_from_here, read_panel
 from wmscore.cli.progress import Ticker
@@ -68,7 +75,8 @@ def _replay(args: argparse.Namespace) -> int:
     truth = Recording(args.truth) if args.truth else None
     # With a truth the world need not be installed here, unless the model is made of it.
     world = load_world(panel) if truth is None or needs_world(args.model) else None
-    model, role = find_model(args.model, world, truth, read_options(args.set))
+    options = read_options(args.set)
+    model, role = find_model(args.model, world, truth, options)
     screen, ticker = console(), Ticker()
     try:
         with ticker:
@@ -85,6 +93,7 @@ def _replay(args: argparse.Namespace) -> int:
                 shard=shard,
                 truth=truth,
                 retry_faults=args.retry_faults,
+                made_by=made_by(args.model, options),
             )
     except KeyboardInterrupt:
         print_sentences(

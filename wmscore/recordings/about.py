@@ -30,7 +30,8 @@ class About:
         batch_size: rows of each part.
         teacher_forced: one-step predictions instead of rollouts.
         facts: what is worth knowing besides: the model's `capabilities`, `conversion_losses`
-            of its actions and `codec` where its clips are lossy, versions of wmscore and torch.
+            of its actions and `codec` where its clips are lossy, versions of wmscore and torch,
+            and what its parts were `made_by`, each different text once.
     """
 
     model: str
@@ -78,6 +79,8 @@ def with_learned(about: About, parts: Iterable[Mapping[str, Any]]) -> About:
     losses = dict.fromkeys(loss for part in runs.values() for loss in part["conversion_losses"])
     codecs = [part["codec"] for part in runs.values() if part["codec"] is not None]
     facts = {"conversion_losses": list(losses), "codec": codecs[-1] if codecs else None}
+    made_by = dict.fromkeys(part["made_by"] for part in runs.values() if part["made_by"])
+    facts["made_by"] = list(made_by)
     known = {name: value for name, value in facts.items() if value}
     return replace(about, facts={**about.facts, **known})
 

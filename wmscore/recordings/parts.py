@@ -71,7 +71,10 @@ def read_learned(folder: Path, part: int) -> list[dict[str, Any]]:
     path = Layout.report(folder, part)
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        found = {name: report[name] for name in ("number", "run", "conversion_losses", "codec")}
+        found = {
+            name: report[name]
+            for name in ("number", "run", "made_by", "conversion_losses", "codec")
+        }
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return [*report.get("before", []), found]

@@ -141,11 +141,14 @@ class Recording:
         raise ValueError(f"row: scenario {scenario} with seed {seed} is not in {self.folder}")
 
     def summary(self) -> list[str]:
-        """Sentences on what is not there; none where every row has rollouts."""
+        """Sentences on what is not there or is of several kinds; none where all is well."""
         lines = [
             f"{self.model}: {line}"
             for line in describe_faults(self.faults, [s.id for s in self.panel.scenarios])
         ]
+        makers = self.about.facts.get("made_by", ())
+        if len(makers) > 1:
+            lines.append(f"{self.model}: parts were made differently: {'; '.join(makers)}")
         if self.missing:
             scenario, seed = self.missing[0]
             lines.append(

@@ -98,6 +98,7 @@ def record(
     shard: tuple[int, int] = (0, 1),
     truth: Folders | Recording | None = None,
     retry_faults: bool = False,
+    made_by: str | None = None,
 ) -> Panel:
     """Replay `model` beside `world` into a folder, or go on where an earlier run ended.
 
@@ -126,6 +127,9 @@ def record(
             no file of it is rendered twice, and all models are judged under one fingerprint.
         retry_faults: ask again for the rows that failed before, and only for them among the parts
             that are finished.
+        made_by: what distinguishes this model from others of its name, say a checkpoint and its
+            options. It is kept with each part, and a recording whose parts were made by different
+            ones says so (`Recording.summary`).
 
     Returns:
         The panel with the initial frames frozen, as written to `panel.json`.
@@ -150,6 +154,7 @@ def record(
         shard=shard,
         truth=truth,
         retry_faults=retry_faults,
+        made_by=made_by,
     )
     if not recorded.complete:
         warnings.warn(f"{folder}: " + "; ".join(recorded.summary()), UserWarning, stacklevel=2)
@@ -170,6 +175,7 @@ def record_shard(
     shard: tuple[int, int] = (0, 1),
     truth: Folders | Recording | None = None,
     retry_faults: bool = False,
+    made_by: str | None = None,
 ) -> Recorded:
     """`record`, with what became of the rows in answer instead of a warning."""
     check_batch_size(batch_size)
@@ -198,7 +204,7 @@ def record_shard(
             check_same(folder, Panel.load(folder / "asked.json"), panel)
         truths = prepare_truth(folder, given, world, layout, share, truth, truth_progress)
         frozen = freeze(folder, given, world, layout, truths)
-        run = _Run(folder, frozen, layout, truths, model, about, progress)
+        run = _Run(folder, frozen, layout, truths, model, about, progress, made_by)
         return run.all(share, retry_faults)
 
 
@@ -222,7 +228,9 @@ class _Run:
         model: WorldModel,
         about: About,
         progress: Progress | None,
+        made_by: str | None,
     ) -> None:
+        self.made_by = made_by
         self.folder, self.panel, self.layout, self.truths = folder, panel, layout, truths
         self.model, self.progress = model, progress
         self.answer = predict_rows if about.teacher_forced else roll_out_rows
@@ -278,6 +286,7 @@ class _Run:
             **_where(answer),
             "run": self.run,
             "number": self.asked,
+            "made_by": self.made_by,
             **learned(self.model),
         }
         kept, answer.rollouts = answer.rollouts, None
