@@ -18,7 +18,7 @@ demo: $(VENV)/.built
 	$(BIN)/wmscore demo --out evidence
 
 test: install  # a process per core, files whole: fixtures of a file are made once
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 bench: install
 	@for file in $(BENCHMARKS); do \

@@ -172,7 +172,7 @@ def test_reencoding_finds_the_bits_where_sizes_halve_unevenly() -> None:
     noise = (torch.rand(9, 3, 64, 64, generator=g) * 255).to(torch.uint8)
     found = reencode(noise, replace(FACTS, codec="hevc", bits_per_pixel=0.3), fps=10)
     assert found.encoding == "hevc"
-    assert found.bits_per_pixel == pytest.approx(0.3, rel=0.15)
+    assert found.bits_per_pixel == pytest.approx(0.3, rel=0.25)
 
 
 def test_too_small_for_a_codec_is_stood_for() -> None:

@@ -169,7 +169,7 @@ def test_another_first_frame_is_not_hidden(floats: bool) -> None:
     given = torch.stack([item.frame for item in items])
     gap = (first * (255 if floats else 1) - given.double()).abs().amax((1, 2, 3))
     assert gap[0] > 100
-    assert gap[1] < 1e-9
+    assert gap[1] < 1e-4  # levels: single precision
 
 
 def test_a_world_that_renders_at_another_size_begins_with_its_own_frame() -> None:

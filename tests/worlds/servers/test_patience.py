@@ -131,8 +131,20 @@ def items() -> list[Item]:
 
 
 def test_rows_at_once_are_bounded(items: list[Item]) -> None:
+    class Together(Echo):
+        """Answers only once `workers` rows have asked."""
+
+        def frames(self, item: Item, horizon: int, patience: Patience) -> Tensor:
+            with self.lock:
+                self.active += 1
+                self.most_active = max(self.most_active, self.active)
+            barrier.wait(timeout=60)
+            with self.lock:
+                self.active -= 1
+            return self.answer(item, horizon)
+
     for workers in (1, 3):
-        service = Echo()
+        barrier, service = threading.Barrier(workers), Together()
         rollouts = ServerModel(service, workers=workers).rollout(items, 4)
         assert service.most_active == workers
         for i, item in enumerate(items):
