@@ -273,7 +273,9 @@ class BlowsUp(SmallDiT):
 
 
 def test_what_is_no_number_is_an_error(items: list[Item]) -> None:
-    with pytest.raises(ValueError, match=r"open-oasis: frames: expected finite values .* rows \[0\] of"):
+    with pytest.raises(
+        ValueError, match=r"open-oasis: frames: expected finite values .* rows \[0\] of"
+    ):
         OpenOasis(BlowsUp(), networks()[1], converter=CONVERTER, steps=2).rollout(items[:1], 2)
 
 
