@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from wmscore.cli.advice import advice
 from wmscore.cli.models import ANCHORS, add_options, find_model, needs_world, read_options
 from wmscore.cli.output import print_sentences
 from wmscore.cli.parsing import Command, import_from_here, read_panel
@@ -70,6 +71,8 @@ def _replay(args: argparse.Namespace) -> int:
     world = load_world(panel) if truth is None or needs_world(args.model) else None
     model, role = find_model(args.model, world, truth, read_options(args.set))
     screen, ticker = console(), Ticker()
+    if role == "model":
+        print_sentences(screen, advice(panel, model))
     try:
         with ticker:
             recorded = record_shard(
