@@ -11,8 +11,9 @@ from torch import Tensor
 from wmscore.episodes.episode import EpisodeError, EpisodeTooShortError
 from wmscore.episodes.seams import seam_duplicates
 from wmscore.video import Video, VideoError, read_video, to_constant_rate
+from wmscore.video.resize import resize_frames
 
-__all__ = ["Box", "ClipCut", "cut_clip", "repeated_frames", "resize_frames"]
+__all__ = ["Box", "ClipCut", "cut_clip", "repeated_frames"]
 
 Box = tuple[int, int, int, int]
 """top, left, bottom, right in pixels; the last two are just outside."""
@@ -245,16 +246,6 @@ def _framed(path: str | Path, video: Video, cut: ClipCut) -> Video:
         codec=video.codec,
         notes=(*video.notes, *notes),
     )
-
-
-def resize_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """`[T, 3, H, W]` uint8 frames at another size, bilinear with antialiasing, a few at a time."""
-    out = frames.new_empty((*frames.shape[:2], *size))
-    for i in range(0, len(frames), 16):
-        part = frames[i : i + 16].float()
-        part = torch.nn.functional.interpolate(part, size, mode="bilinear", antialias=True)
-        out[i : i + 16] = part.round_().clamp_(0, 255).to(torch.uint8)
-    return out
 
 
 def _begin(cut: ClipCut) -> str:
