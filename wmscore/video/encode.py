@@ -172,7 +172,8 @@ def encode_video(
         stream.pix_fmt = stored
         stream.thread_count = 1
         stream.options = how.options | (options or {})
-        for picture in frames.split(1):
+        for one in range(len(frames)):
+            picture = frames[one : one + 1]
             if size is not None and size != tuple(picture.shape[2:]):
                 picture = resize_frames(picture, size)
             if even and (height % 2 or width % 2):
