@@ -188,8 +188,9 @@ def test_bad_options_are_usage_errors(
     arguments = ("--panel", folder / "panel.json", "--out", tmp_path / "run")
     clips = folder / "clips"
     for bad, says in (
-        (("--crop", "1,2,3"), "--crop: expected N,N,N,N, got '1,2,3'"),
-        (("--size", "12"), "--size: expected NxN"),
+        (("--crop", "1,2,3"), "--crop: expected T,L,B,R in whole pixels, got '1,2,3'"),
+        (("--size", "12"), "--size: expected HxW"),
+        (("--fps", "24", "--resample"), "--fps: expected 10, the panel's, got 24"),
         (("--offset", "-2"), "expected above 0, at least 0"),
         (("--pattern", "{name}"), "pattern: expected {scenario}"),
     ):

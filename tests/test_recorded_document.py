@@ -24,7 +24,7 @@ def test_examples_say_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyP
         run_block(block, names, f"docs/recorded.md, block {number}")
         for number, block in enumerate(blocks(DOCUMENT, "python"))
     )
-    assert shown == 14
+    assert shown == 15
 
 
 def test_readers_and_alignments_exist() -> None:

@@ -172,6 +172,62 @@ def test_options(run: Run) -> None:
     assert not Path("x").exists()
 
 
+def test_a_model_that_cannot_be_made_is_a_usage_error_that_says_where(run: Run) -> None:
+    Path("broken_models.py").write_text("import no_such_package\n")
+    Path("half_models.py").write_text("def make(weights):\n    raise RuntimeError('too big')\n")
+    for name, says in (
+        ("replay_models.py:Model", "got the path of a file"),
+        ("nowhere_models:Model", "no module 'nowhere_models' is installed or in the current"),
+        ("broken_models:Model", "raised ModuleNotFoundError: No module named 'no_such_package' ("),
+        ("half_models:make", "half_models:make takes (weights): missing a required argument"),
+    ):
+        code, _, error = run("replay", "panel.json", "--model", name, "--out", "x")
+        assert (code, says in error) == (2, True), error
+    code, _, error = run("check", "half_models:make", "--panel", "panel.json", "--set", "weights=1")
+    assert code == 2
+    assert "half_models:make raised RuntimeError: too big (" in error
+    assert "half_models.py, line 2)" in error
+    data = Panel.load("panel.json").model_dump()
+    data["contract"]["world"] = "nowhere_worlds:make"
+    Panel.from_dict(data).save("lost.json")
+    code, _, error = run("replay", "lost.json", "--model", "frozen", "--out", "x")
+    assert (code, "contract.world: 'nowhere_worlds:make' is not found" in error) == (2, True)
+    assert not Path("x").exists()
+
+
+def test_what_a_model_gives_a_panel_nothing_to_judge_by_is_said_before_it_is_scored(
+    run: Run,
+) -> None:
+    Path("plain_models.py").write_text(
+        "from dataclasses import replace\n"
+        "from replay_models import Model\n"
+        "class Plain(Model):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.capabilities = replace(self.capabilities, labels=False)\n"
+        "    def rollout(self, items, horizon):\n"
+        "        return replace(super().rollout(items, horizon), labels=None)\n"
+    )
+    data = Panel.load("panel.json").model_dump()
+    data["axes"] = [{"axis": "identity_persistence", "threshold": 0.9}]
+    Panel.from_dict(data).save("labels.json")
+    model = ("--model", "plain_models:Plain")
+    code, said, _ = run("replay", "labels.json", *model, "--out", "r")
+    assert code == 0
+    assert "needs object labels" in said
+    assert "needs object labels" in run("check", "plain_models:Plain", "--panel", "labels.json")[1]
+    assert "needs" not in run("replay", "panel.json", *model, "--out", "q")[1]
+    assert "needs" not in run("replay", "labels.json", "--model", "frozen", "--out", "f")[1]
+
+
+def test_checking_takes_two_rows(run: Run) -> None:
+    data = Panel.load("panel.json").model_dump()
+    data["scenarios"] = [dict(data["scenarios"][0], branches=[])]
+    Panel.from_dict(data).save("one.json")
+    code, _, error = run("check", "replay_models:Model", "--panel", "one.json")
+    assert (code, "--scenarios: expected at least 2 rows" in error) == (2, True)
+
+
 def test_a_world_of_ones_own_is_found_right_here(run: Run) -> None:
     """The panel's world is loaded before any model is."""
     panel = Panel.load("panel.json")

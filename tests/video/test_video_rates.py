@@ -22,6 +22,7 @@ from wmscore.video import (
     to_constant_rate,
     write_video,
 )
+from wmscore.video.resize import resize_frames
 
 pytest.importorskip("av")
 FACTS = CodecFacts(container="mov", codec="h264", pixel_format="yuv420p", width=8, height=8,
@@ -158,11 +159,30 @@ def test_reencoding_comes_close_to_the_bits_of_a_clip(tmp_path: Path) -> None:
         assert psnr(found.frames, frames) == pytest.approx(psnr(clip.frames, frames), abs=1.5)
 
 
+def test_the_floor_of_larger_clips_is_that_of_their_own_size(tmp_path: Path) -> None:
+    """Compression at twice the size costs less once it is brought back."""
+    frames = moving(12, 64, 64)
+    large = resize_frames(frames, (128, 128))
+    path = write_clip(tmp_path / "large.mp4", large, options={"crf": "36"})
+    clip = read_video(path)
+    seen = psnr(resize_frames(clip.frames, (64, 64)), frames)
+    floor = reencode(frames, clip.codec, fps=10)
+    assert floor.frames.shape == frames.shape
+    assert psnr(floor.frames, frames) == pytest.approx(seen, abs=1.5)
+    small = reencode(frames, replace(clip.codec, width=64, height=64), fps=10)
+    assert psnr(small.frames, frames) < seen - 3
+    turned = replace(clip.codec, width=128, height=96, rotation=90)
+    upright = replace(turned, width=96, height=128, rotation=0)
+    pair = [reencode(frames, facts, fps=10).frames for facts in (turned, upright)]
+    assert bool((pair[0] == pair[1]).all())
+
+
 def test_reencoding_keeps_odd_sizes_and_still_pictures() -> None:
     still = moving(1, 33, 47).expand(6, -1, -1, -1)
-    found = reencode(still, FACTS, fps=10)
+    facts = replace(FACTS, height=33, width=47)
+    found = reencode(still, facts, fps=10)
     assert found.frames.shape == still.shape
-    small = reencode(still, replace(FACTS, codec="hevc"), fps=10)
+    small = reencode(still, replace(facts, codec="hevc"), fps=10)
     assert small.encoding == "h264"
     assert psnr(found.frames, still) > 22
 

@@ -61,6 +61,33 @@ def test_steps_follow_the_script(items: list[Item]) -> None:
     assert StepModel(Counter(labels=False)).rollout(items, 4).labels is None
 
 
+class Named(Counter):
+    """Names its actions in another order than the panel: 1 is `right`, 2 is `left`."""
+
+    capabilities = Capabilities(
+        actions="discrete",
+        action_names=("noop", "right", "left", "up", "down"),
+        fps=10.0,
+        frame_size=(2, 2),
+    )
+
+
+def test_actions_go_by_name_and_not_by_number(items: list[Item]) -> None:
+    model = StepModel(Named())
+    rollouts = model.rollout(items, 2)
+    assert items[0].action_names[1:3] == ("left", "right")
+    assert rollouts.frames[0, :, 0, 0, 0].tolist() == [0, 2, 3]  # left, then right
+    assert rollouts.actions[0].tolist() == [1, 2]  # as the panel commands them
+    assert model.conversion_losses == ()
+
+
+def test_an_action_that_the_stepper_does_not_name_is_refused(items: list[Item]) -> None:
+    names = ("noop", "jump", "right", "up", "down")
+    strange = [replace(item, action_names=names) for item in items]
+    with pytest.raises(ValueError, match=r"takes the actions .*others: \['jump'\]"):
+        StepModel(Named()).rollout(strange, 2)
+
+
 def test_a_shorter_horizon_cuts_the_script(items: list[Item]) -> None:
     rollouts = StepModel(Counter()).rollout(items, 2)
     assert rollouts.frames[:, :, 0, 0, 0].tolist() == [[0, 1, 3], [0, 4, 4]]

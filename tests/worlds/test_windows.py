@@ -343,7 +343,7 @@ def test_bad_options_are_refused(options: dict[str, object], message: str) -> No
         ),
         ({"fps": 20.0}, "'s0' is at 20 frames per second, model 'pan' takes 10"),
         ({"actions": torch.tensor([1])}, "the script of 's0' has 1 actions, expected at least"),
-        ({"action_names": ("a", "b", "c", "d", "e")}, "'s0', actions: table: expected an entry"),
+        ({"action_names": ("a", "b", "c", "d", "e")}, "'s0' has others"),
         ({"noop": None}, "'s0' has no noop, .*pad_action"),
         (
             {"actions": torch.ones(2, 1), "action_names": ("yaw",), "noop": None},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from wmscore.cli.advice import advice
 from wmscore.cli.models import ANCHORS, add_options, find_model, needs_world, read_options
 from wmscore.cli.parsing import Command, import_from_here, read_panel
 
@@ -48,16 +49,24 @@ def _check(args: argparse.Namespace) -> int:
     scenarios = range(min(args.scenarios, len(panel.scenarios)))
     recording = Recording(args.truth, panel) if args.truth else None
     world = load_world(panel) if recording is None or needs_world(args.model) else None
-    model, _ = find_model(args.model, world, recording, read_options(args.set))
+    model, role = find_model(args.model, world, recording, read_options(args.set))
     if recording is not None:
         panel, truth = recording.panel, recording.truth_of(scenarios)
     else:
         assert world is not None
         truth = render_scenarios(panel, world, scenarios)
     rows = [(s, panel.seeds[0]) for s in scenarios]
-    report = check_world_model(model, panel_items(panel, rows, truth=truth), horizon)
+    items = panel_items(panel, rows, truth=truth)
+    if len(items) < 2:
+        raise ValueError(
+            "--scenarios: expected at least 2 rows to compare, got 1 scenario with 1 script"
+        )
+    report = check_world_model(model, items, horizon)
     print(f"{report.model} on {panel.name}, {len(rows)} scenarios, {horizon} steps")
     print(report.table())
     broken = [row.property for row in report.rows if not row.ok]
     print(f"Broken: {', '.join(broken)}" if broken else "Every promise is kept.")
+    if role == "model":
+        for line in advice(panel, model):
+            print(line)
     return 1 if broken else 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wmscore.cli.advice import advice
 from wmscore.cli.output import console, print_sentences
 from wmscore.cli.parsing import Command, import_from_here, read_panel
 from wmscore.cli.progress import Ticker
@@ -35,20 +37,28 @@ def add(command: Command) -> None:
         "--truth",
         default="world",
         help="'world' of the panel (default), module:factory, a recording, or a folder of clips "
-        "that show what truly happens",
+        "that show what truly happens, named {scenario}.mp4, or {scenario}_{branch}.mp4",
     )
-    take.add_argument("--out", required=True, help="folder for rollouts")
+    take.add_argument(
+        "--out", required=True, help="folder for rollouts; one that was begun is gone on with"
+    )
     take.add_argument("--name", help="name of the model (default: of the folder)")
     take.add_argument(
         "--pattern",
         default="{scenario}_{seed}_{branch}",
         help="form of the clips' names without suffix (default: %(default)s)",
     )
-    take.add_argument("--fps", type=float, help="frames per second (default: the panel's)")
+    take.add_argument(
+        "--fps",
+        type=float,
+        help="frames per second that are taken, not the clips' own: the panel's (default)",
+    )
     take.add_argument("--offset", type=float, default=0.0, help="second at which frame 0 is shown")
     take.add_argument("--start-frame", type=int, help="the same as a number of frames")
     take.add_argument(
-        "--resample", action="store_true", help="bring other and variable rates to --fps by time"
+        "--resample",
+        action="store_true",
+        help="bring other and variable rates to the panel's by time",
     )
     take.add_argument(
         "--drop-repeats",
@@ -101,6 +111,11 @@ def _ingest(args: argparse.Namespace) -> int:
     fps = args.fps
     if fps is None and observation is not None:
         fps = observation.fps
+    elif observation is not None and fps is not None and not math.isclose(fps, observation.fps):
+        raise ValueError(
+            f"--fps: expected {observation.fps:g}, the panel's, got {fps:g}; clips of another rate "
+            "are taken with --resample, which reads their own from the files"
+        )
     elif fps is None and (recording is not None or world is not None):
         fps = _fps(world, recording)
     source = ClipFolder(
@@ -113,12 +128,13 @@ def _ingest(args: argparse.Namespace) -> int:
         resample=args.resample,
         drop_repeats=args.drop_repeats,
         seam_chunk=args.seam_chunk,
-        crop=None if args.crop is None else _numbers("--crop", args.crop, ",", 4),
-        size=None if args.size is None else _numbers("--size", args.size, "x", 2),
+        crop=None if args.crop is None else _numbers("--crop", args.crop, "T,L,B,R"),
+        size=None if args.size is None else _numbers("--size", args.size, "HxW"),
         space=panel.contract.actions if args.scripts else None,
     )
     ignore = () if observation is None else observation.ignore or ()
     model = RecordedWorld(source, ignore=ignore, every_script=args.every_script)
+    print_sentences(console(), advice(panel, model))
     ticker = Ticker()
     with ticker:
         recorded = record_shard(
@@ -140,6 +156,10 @@ def _ingest(args: argparse.Namespace) -> int:
             f"{', '.join(strays[:3])}{', ...' * (len(strays) > 3)}"
         )
     print_sentences(console(), [*notes, *recorded.summary()])
+    if recorded.faults:
+        print_sentences(
+            console(), [f"Tracebacks: {args.out}/part-*.log. --retry-faults asks again."]
+        )
     console().print(f"Rollouts: {args.out}")
     return 0 if recorded.complete else 1
 
@@ -201,12 +221,12 @@ def _fps(world: WorldModel | None, recording: Recording | None) -> float:
     return world.capabilities.fps
 
 
-def _numbers(option: str, text: str, mark: str, count: int) -> Any:
+def _numbers(option: str, text: str, form: str) -> Any:
+    mark = form[1]
     try:
         values = tuple(int(part) for part in text.split(mark))
     except ValueError:
         values = ()
-    if len(values) != count:
-        form = mark.join("N" * count)
-        raise ValueError(f"{option}: expected {form}, got {text!r}")
+    if len(values) != len(form.split(mark)):
+        raise ValueError(f"{option}: expected {form} in whole pixels, got {text!r}")
     return values

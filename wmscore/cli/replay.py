@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from wmscore.cli.advice import advice
 from wmscore.cli.models import (
     ANCHORS,
     add_options,
@@ -78,6 +79,8 @@ def _replay(args: argparse.Namespace) -> int:
     options = read_options(args.set)
     model, role = find_model(args.model, world, truth, options)
     screen, ticker = console(), Ticker()
+    if role == "model":
+        print_sentences(screen, advice(panel, model))
     try:
         with ticker:
             recorded = record_shard(

@@ -17,8 +17,16 @@ __all__ = ["add"]
 def add(command: Command) -> None:
     """Add it to the parser."""
     score = command("score", _score, "score replayed rollouts and write their evidence folder")
-    score.add_argument("rollouts", nargs="+", help="folders written by `wmscore replay`")
-    score.add_argument("--panel", help="refuse rollouts that were not made for this panel")
+    score.add_argument(
+        "rollouts",
+        nargs="+",
+        help="folders written by `wmscore replay` or `wmscore ingest`; a model's shards are joined",
+    )
+    score.add_argument(
+        "--panel",
+        help="judge by the axes and ignored boxes of this one (default: those that the rollouts "
+        "were made for); refused where it asks anything else of a model",
+    )
     score.add_argument("--out", required=True, help="evidence folder")
     score.add_argument("--device", default="cpu")
     score.add_argument("--lpips", choices=["alex", "vgg", "squeeze"], help="add it to the measures")

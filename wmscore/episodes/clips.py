@@ -240,9 +240,18 @@ class ClipFolder:
             action_names=() if space is None else space.names,
             action_units=() if space is None else space.units or (),
             actions_exact=space is None,
-            codec=stored.as_dict() if stored.lossy else None,
+            codec=self._of_crop(stored).as_dict() if stored.lossy else None,
             notes=self._notes(stored, space),
         )
+
+    def _of_crop(self, stored: CodecFacts) -> CodecFacts:
+        """How the part is stored that is taken of each picture."""
+        if self._cut.crop is None:
+            return stored
+        top, left, bottom, right = self._cut.crop
+        sides = (bottom - top, right - left)
+        high, wide = sides[::-1] if stored.rotation % 180 else sides
+        return replace(stored, height=high, width=wide)
 
     def _notes(self, stored: CodecFacts, space: ActionSpace | None) -> tuple[str, ...]:
         cut, notes = self._cut, []

@@ -191,9 +191,9 @@ def unjudged(panel: Panel) -> list[str]:
 
 
 def conversion_lines(results: Sequence[Scores]) -> list[str]:
-    """What was lost of the panel's actions on the way to each model, one sentence for each."""
+    """What was changed or lost between the panel and each model, one sentence for each."""
     return [
-        f"Actions of {scores.model}, as far as it can take them: {scores.provenance[CONVERSION]}."
+        f"Between the panel and {scores.model}: {scores.provenance[CONVERSION]}."
         for scores in results
         if CONVERSION in scores.provenance
     ]

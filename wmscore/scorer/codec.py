@@ -103,7 +103,8 @@ def codec_sentences(floor: Scores, codec: dict[str, Any]) -> dict[str, str]:
     """What to say beside the scores of lossy clips, by a name each."""
     facts = CodecFacts.from_dict(codec)
     said = {
-        "codec": f"{facts.codec} {facts.pixel_format}, {facts.bits_per_pixel:.3g} bits per pixel"
+        "codec": f"{facts.codec} {facts.pixel_format} {facts.height}x{facts.width}, "
+        f"{facts.bits_per_pixel:.3g} bits per pixel"
     }
     sound = floor.fault == 0
     psnr = floor.measures.get("psnr")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wmscore.extras import require
 from wmscore.files import atomic_file
+from wmscore.video.resize import resize_frames
 
 __all__ = ["ENCODINGS", "Encoding", "encode_video", "write_video"]
 
@@ -126,6 +127,7 @@ def encode_video(
     pad: bool = False,
     pixel_format: str | None = None,
     container: str | None = None,
+    size: tuple[int, int] | None = None,
 ) -> int:
     """`write_video` to a path or an open binary file, as it is.
 
@@ -138,6 +140,7 @@ def encode_video(
         pad: likewise.
         pixel_format: what the encoder is given, instead of its usual one.
         container: FFmpeg's name of the format, where no path says it.
+        size: (height, width) that each frame is brought to, instead of its own.
 
     Returns:
         The size of the video's packets in bytes, without the container.
@@ -150,36 +153,41 @@ def encode_video(
         raise ValueError(f"frames: expected [T, 3, H, W], got {list(frames.shape)}")
     if not fps > 0:
         raise ValueError(f"fps: expected above 0, got {fps}")
-    if min(frames.shape[2:]) < how.least:
+    height, width = size or frames.shape[2:]
+    if min(height, width) < how.least:
         raise ValueError(
-            f"frames: {encoding!r} takes sizes of at least {how.least}, got "
-            f"{frames.shape[2]}x{frames.shape[3]}"
+            f"frames: {encoding!r} takes sizes of at least {how.least}, got {height}x{width}"
         )
     stored = pixel_format or how.pixel_format
-    if stored == "yuv420p" and (frames.shape[2] % 2 or frames.shape[3] % 2):
-        if not pad:
-            raise ValueError(
-                f"frames: {encoding!r} takes even sizes, got {frames.shape[2]}x{frames.shape[3]}; "
-                "choose 'ffv1' or 'h264rgb', or pad=True"
-            )
-        frames = _even(frames)
-    pictures = frames.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    size = 0
+    if stored == "yuv420p" and (height % 2 or width % 2) and not pad:
+        raise ValueError(
+            f"frames: {encoding!r} takes even sizes, got {height}x{width}; "
+            "choose 'ffv1' or 'h264rgb', or pad=True"
+        )
+    even = stored == "yuv420p"
+    written = 0
     with av.open(file, "w", format=container) as output:
         rate = Fraction(fps).limit_denominator(1001)
         stream = output.add_stream(how.encoder, rate=rate)
-        stream.height, stream.width, stream.pix_fmt = *pictures.shape[1:3], stored
+        stream.height, stream.width = height + even * (height % 2), width + even * (width % 2)
+        stream.pix_fmt = stored
         stream.thread_count = 1
         stream.options = how.options | (options or {})
-        for picture in pictures:
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        for one in range(len(frames)):
+            picture = frames[one : one + 1]
+            if size is not None and size != tuple(picture.shape[2:]):
+                picture = resize_frames(picture, size)
+            if even and (height % 2 or width % 2):
+                picture = _even(picture)
+            pixels = picture[0].permute(1, 2, 0).contiguous().cpu().numpy()
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             for packet in stream.encode(frame):
-                size += packet.size
+                written += packet.size
                 output.mux(packet)
         for packet in stream.encode():
-            size += packet.size
+            written += packet.size
             output.mux(packet)
-    return size
+    return written
 
 
 def _encoding(name: str) -> Encoding:

@@ -12,6 +12,7 @@ from torch import Tensor
 from wmscore.extras import require
 from wmscore.video.encode import ENCODINGS, encode_video
 from wmscore.video.facts import CodecFacts
+from wmscore.video.resize import resize_frames
 
 __all__ = ["Reencoding", "reencode"]
 
@@ -45,10 +46,13 @@ class Reencoding:
 
 
 def reencode(frames: Tensor, codec: CodecFacts, *, fps: float) -> Reencoding:
-    """Encode frames at about as many bits per pixel as `codec` says, and decode them.
+    """Encode frames at the size and about the bits per pixel of `codec`, and decode them.
+
+    Clips that are larger than what is scored of them lose less: frames are brought to the clips'
+    size before they are encoded, and back.
 
     Args:
-        frames: `[T, 3, H, W]` uint8; odd sizes are padded for the encoder and cropped after.
+        frames: `[T, 3, H, W]` uint8. Odd sizes of clips are padded for the encoder, cropped after.
         codec: of the clips to compare with. A codec that cannot be written here, or not at this
             size, is stood for by H.264, which needs fewer bits than older ones and more than newer
             ones.
@@ -62,14 +66,17 @@ def reencode(frames: Tensor, codec: CodecFacts, *, fps: float) -> Reencoding:
         ImportError: PyAV is not installed.
     """
     encoding = codec.codec if codec.codec in _QUALITY else "h264"
-    if min(frames.shape[2:]) < ENCODINGS[encoding].least:
+    size = (codec.height, codec.width)
+    if codec.rotation % 180:
+        size = size[::-1]
+    if min(size) < ENCODINGS[encoding].least:
         encoding = "h264"
     least, most, quality, halving = _QUALITY[encoding]
-    pixels = frames.shape[0] * frames.shape[2] * frames.shape[3]
+    pixels = len(frames) * size[0] * size[1]
     tried: dict[int, tuple[float, bytes]] = {}
     over, under = least - 1, most + 1  # qualities known to give too many, and too few bits
     for _ in range(_TRIES):
-        tried[quality] = _encoded(frames, encoding, quality, codec.pixel_format, fps)
+        tried[quality] = _encoded(frames, size, encoding, quality, codec.pixel_format, fps)
         bits = 8 * tried[quality][0] / pixels
         off = math.log2(max(bits, 1e-9) / max(codec.bits_per_pixel, 1e-9))
         if off > 0:
@@ -84,21 +91,25 @@ def reencode(frames: Tensor, codec: CodecFacts, *, fps: float) -> Reencoding:
             quality = (over + under) // 2
     target = codec.bits_per_pixel * pixels / 8
     best = min(tried, key=lambda q: abs(math.log2(max(tried[q][0], 1) / max(target, 1))))
-    size, data = tried[best]
-    decoded = _decoded(data)[:, :, : frames.shape[2], : frames.shape[3]]
+    written, data = tried[best]
     return Reencoding(
-        frames=decoded.contiguous(),
+        frames=_decoded(data, size, (frames.shape[2], frames.shape[3])),
         encoding=encoding,
         quality=best,
-        bits_per_pixel=8 * size / pixels,
+        bits_per_pixel=8 * written / pixels,
     )
 
 
 def _encoded(
-    frames: Tensor, encoding: str, quality: int, pixel_format: str, fps: float
+    frames: Tensor,
+    size: tuple[int, int],
+    encoding: str,
+    quality: int,
+    pixel_format: str,
+    fps: float,
 ) -> tuple[float, bytes]:
     buffer = io.BytesIO()
-    size = encode_video(
+    written = encode_video(
         buffer,
         frames,
         fps=fps,
@@ -107,15 +118,18 @@ def _encoded(
         pixel_format="yuv444p" if pixel_format.startswith("yuv444") else "yuv420p",
         pad=True,
         container="matroska",
+        size=size,
     )
-    return size, buffer.getvalue()
+    return written, buffer.getvalue()
 
 
-def _decoded(data: bytes) -> Tensor:
+def _decoded(data: bytes, stored: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Frames of the stored size, without what it was padded by, brought to another."""
     av = require("av", "harness")
+    frames = []
     with av.open(io.BytesIO(data)) as container:
-        pictures = [
-            torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
-            for frame in container.decode(video=0)
-        ]
-    return torch.stack(pictures)
+        for shown in container.decode(video=0):
+            frame = torch.from_numpy(shown.to_ndarray(format="rgb24")).permute(2, 0, 1)
+            frame = frame[None, :, : stored[0], : stored[1]]
+            frames.append(frame.clone() if stored == size else resize_frames(frame, size))
+    return torch.cat(frames)

@@ -89,9 +89,21 @@ class ActionIntake:
         """What the conversions so far have lost, as sentences; a script counts once."""
         return self._losses.sentences()
 
+    def _check_names(self, item: Item) -> None:
+        """Refuse discrete actions that the model does not name, where no table was written."""
+        known = self._able.action_names
+        if self._able.actions != "discrete" or not known:
+            return
+        if strange := [name for name in item.action_names if name not in known]:
+            raise ValueError(
+                f"items: {self._who} takes the actions {list(known)}, {item.scenario_id!r} has "
+                f"others: {strange}; a converter says what they become"
+            )
+
     def _convert(self, item: Item, actions: Tensor) -> Conversion[Tensor]:
         if self._own:
             check_kind(item, self._able.actions, self._who)
+            self._check_names(item)
         if self._converter is None:
             return Conversion(actions)
         with naming_item(item):

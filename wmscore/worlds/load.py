@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import inspect
+import traceback
 from typing import Any
 
 from wmscore.manifest import Panel
@@ -35,7 +38,7 @@ def load_world(panel: Panel) -> WorldModel:
         from wmscore.worlds.sprites import SpriteWorld
 
         return SpriteWorld(**shape)
-    return load_model(name)
+    return _world_model(name, "contract.world")
 
 
 def load_model(name: str, /, **options: Any) -> WorldModel:
@@ -45,10 +48,14 @@ def load_model(name: str, /, **options: Any) -> WorldModel:
         TypeError: the factory takes no such option.
         ValueError: `name` has another form, or what the factory returns is no `WorldModel`.
     """
-    model = call_factory(name, "model", **options)
+    return _world_model(name, "model", **options)
+
+
+def _world_model(name: str, role: str, /, **options: Any) -> WorldModel:
+    model = call_factory(name, role, **options)
     if not isinstance(model, WorldModel):
         raise ValueError(
-            f"model: {name} returned a {type(model).__name__}, expected a WorldModel with "
+            f"{role}: {name} returned a {type(model).__name__}, expected a WorldModel with "
             "name, capabilities and rollout(items, horizon)"
         )
     return model
@@ -58,11 +65,44 @@ def call_factory(name: str, role: str, /, **options: Any) -> Any:
     """Call the factory that `module:factory` names, with `options`; `role` is for errors.
 
     Raises:
-        ValueError: `name` has another form, or there is no such factory.
+        TypeError: the factory takes no such options.
+        ValueError: `name` has another form, there is no such module or factory, or one of them
+            raises; the message says what and where.
     """
     module, colon, factory = name.partition(":")
     if not (module and colon and factory):
         raise ValueError(f"{role}: expected 'module:factory', got {name!r}")
-    if not hasattr(importlib.import_module(module), factory):
+    if "/" in module or module.endswith(".py"):
+        raise ValueError(
+            f"{role}: expected 'module:factory', such as 'my_models:wan' for my_models.py in the "
+            f"current folder, got the path of a file, {name!r}"
+        )
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and module.startswith(error.name or "."):
+            raise ValueError(
+                f"{role}: {name!r} is not found: no module {error.name!r} is installed or in the "
+                "current folder"
+            ) from error
+        raise ValueError(f"{role}: importing {module!r} raised {_told(error)}") from error
+    if not hasattr(found, factory):
         raise ValueError(f"{role}: module {module!r} has no {factory!r}")
-    return getattr(importlib.import_module(module), factory)(**options)
+    make = getattr(found, factory)
+    with contextlib.suppress(ValueError):  # no signature is known
+        signature = inspect.signature(make)
+        try:
+            signature.bind(**options)
+        except TypeError as error:
+            raise TypeError(f"{role}: {name} takes {signature}: {error}") from None
+    try:
+        return make(**options)
+    except Exception as error:
+        raise ValueError(f"{role}: {name} raised {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    """What was raised, what it said, and the line that did."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"

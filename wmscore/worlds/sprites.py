@@ -16,7 +16,7 @@ from torch import Tensor
 from wmscore.worlds.protocol import Capabilities, Item
 from wmscore.worlds.sprite_art import below, draw, sine_table
 from wmscore.worlds.sprite_scene import MOVES, ONE, TURN, Scene, build_scene
-from wmscore.worlds.step import StepModel, StepOutput
+from wmscore.worlds.step import StepModel, StepOutput, stack_actions
 
 __all__ = ["SpriteStepper", "SpriteWorld"]
 
@@ -199,6 +199,9 @@ class SpriteWorld(StepModel):
         super().__init__(SpriteStepper(height, width, device, pan=pan))
         self.pan = self.stepper.pan
         """Pixels that the camera moves per action."""
+
+    def _taken_actions(self, items: Sequence[Item], horizon: int) -> Tensor:
+        return stack_actions(items, horizon)  # each row's own names are read at its reset
 
     def scaled(self, gain: float) -> SpriteWorld:
         """The same world in which every action moves the camera `gain` times as far.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from wmscore.rollouts import Rollouts
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
+
+if TYPE_CHECKING:
+    from wmscore.worlds.action_intake import ActionIntake
 
 __all__ = ["ObservingStepModel", "ObservingStepper", "StepModel", "StepOutput", "Stepper"]
 
@@ -32,7 +35,24 @@ class StepOutput:
 
 
 class Stepper(Protocol):
-    """A batched world with a state: what gymnasium-like and recurrent models look like."""
+    """A batched world with a state: what gymnasium-like and recurrent models look like.
+
+    Example:
+        >>> class Still:
+        ...     name = "still"
+        ...     capabilities = Capabilities(
+        ...         actions="discrete", action_names=("noop", "left"), fps=10.0, frame_size=(64, 64)
+        ...     )
+        ...
+        ...     def reset(self, items):
+        ...         self.frames = torch.stack([item.frame for item in items])
+        ...         return StepOutput(frames=self.frames)
+        ...
+        ...     def step(self, actions):  # [B]: indices of the names above
+        ...         return StepOutput(frames=self.frames)
+        >>> StepModel(Still()).name
+        'still'
+    """
 
     @property
     def name(self) -> str:
@@ -49,7 +69,11 @@ class Stepper(Protocol):
         ...
 
     def step(self, actions: Tensor) -> StepOutput:
-        """Apply one action per row, `[B]` int64 or `[B, A]`, and show the next frame."""
+        """Apply one action per row, `[B]` int64 or `[B, A]`, and show the next frame.
+
+        Where the capabilities name actions, these are the numbers: a panel that names the same
+        actions in another order is brought to it.
+        """
         ...
 
 
@@ -68,12 +92,14 @@ class ObservingStepper(Stepper, Protocol):
 class StepModel:
     """A `WorldModel` that drives a `Stepper` along each item's script.
 
-    A row that ends early keeps its last frame as padding, and `valid` says so.
+    Actions go by name, as with every lifter: a script with an action that the stepper does not name
+    is refused. A row that ends early keeps its last frame as padding, and `valid` says so.
     """
 
     def __init__(self, stepper: Stepper) -> None:
-        """Wrap `stepper`."""
+        """Wrap `stepper`; its protocol, `Stepper`, says what it needs."""
         self.stepper = stepper
+        self._intake: ActionIntake | None = None
 
     @property
     def name(self) -> str:
@@ -84,6 +110,11 @@ class StepModel:
     def capabilities(self) -> Capabilities:
         """The stepper's capabilities."""
         return self.stepper.capabilities
+
+    @property
+    def conversion_losses(self) -> tuple[str, ...]:
+        """What the stepper's own vectors could not hold of those commanded so far."""
+        return () if self._intake is None else self._intake.losses
 
     def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
         """Reset all rows, then step them together `horizon` times."""
@@ -97,6 +128,7 @@ class StepModel:
     ) -> Rollouts:
         """Roll out; `after_step(t)` may change the stepper's state once it has shown frame t."""
         actions = stack_actions(items, horizon)
+        taken = self._taken_actions(items, horizon)
         out = self.stepper.reset(items)
         frames = out.frames.new_empty((len(items), horizon + 1, *out.frames.shape[1:]))
         labels = None
@@ -108,7 +140,7 @@ class StepModel:
             if t:
                 if t > 1:
                     after_step(t - 1)
-                out = self.stepper.step(actions[:, t - 1])
+                out = self.stepper.step(taken[:, t - 1])
                 self._check_like(out, first, t)
             if out.alive is not None:
                 valid[:, t] = out.alive.to(valid.device)
@@ -132,6 +164,17 @@ class StepModel:
             model=self.name,
             **item_keys(items),
         )
+
+    def _taken_actions(self, items: Sequence[Item], horizon: int) -> Tensor:
+        """What the stepper is given: `[B, T]` or `[B, T, A]`, in its own order of actions."""
+        from wmscore.worlds.action_intake import ActionIntake
+
+        able = self.stepper.capabilities
+        if able.actions == "none" or not able.action_names:
+            return stack_actions(items, horizon)
+        if self._intake is None:
+            self._intake = ActionIntake(able, None, f"model {self.name!r}")
+        return self._intake.actions(items, horizon)
 
     def _check_like(self, out: StepOutput, first: StepOutput, step: int) -> None:
         """Refuse a step that shows something of another kind than the reset did."""

@@ -64,7 +64,7 @@ def test_open_oasis(panel: Path, tmp_path: Path) -> None:
     assert any("down" in loss for loss in losses), losses
     evidence = tmp_path / "evidence"
     assert main(["score", str(out), "--out", str(evidence)]) == 0
-    said = "Actions of open-oasis, as far as it can take them: " + "; ".join(losses)
+    said = "Between the panel and open-oasis: " + "; ".join(losses)
     assert said in (evidence / "postmortem.md").read_text()
 
 
