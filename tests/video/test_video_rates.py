@@ -190,12 +190,13 @@ def test_reencoding_keeps_odd_sizes_and_still_pictures() -> None:
 def test_reencoding_finds_the_bits_where_sizes_halve_unevenly() -> None:
     g = torch.Generator().manual_seed(0)
     noise = (torch.rand(9, 3, 64, 64, generator=g) * 255).to(torch.uint8)
-    found = reencode(noise, replace(FACTS, codec="hevc", bits_per_pixel=0.3), fps=10)
+    facts = replace(FACTS, codec="hevc", bits_per_pixel=0.3, height=64, width=64)
+    found = reencode(noise, facts, fps=10)
     assert found.encoding == "hevc"
     assert found.bits_per_pixel == pytest.approx(0.3, rel=0.25)
 
 
 def test_too_small_for_a_codec_is_stood_for() -> None:
     strip = moving(3, 2, 48)
-    found = reencode(strip, replace(FACTS, codec="av1"), fps=10)
+    found = reencode(strip, replace(FACTS, codec="av1", height=2, width=48), fps=10)
     assert (found.encoding, found.frames.shape) == ("h264", strip.shape)
