@@ -15,6 +15,7 @@ which say what it costs that episodes repeat.
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import statistics
 import tempfile
@@ -108,6 +109,14 @@ def engine_by_hand(panel: Panel, workers: int) -> Call:
         name: [name == button for button in doom_game._BUTTONS] for name in doom_game.ACTIONS
     }
     games: dict[tuple[int, str], Any] = {}
+    settings = tempfile.TemporaryDirectory()  # else each game leaves a file right here
+
+    def close() -> None:
+        for game in games.values():
+            game.close()
+        settings.cleanup()
+
+    atexit.register(close)
 
     def game_of(worker: int, scenario: str) -> Any:
         if (worker, scenario) not in games:
@@ -122,6 +131,7 @@ def engine_by_hand(panel: Panel, workers: int) -> Call:
             game.set_objects_info_enabled(True)
             game.set_available_buttons(buttons)
             game.set_render_hud(False)
+            game.set_doom_config_path(str(Path(settings.name) / f"{worker}-{scenario}.ini"))
             game.init()
             games[worker, scenario] = game
         return games[worker, scenario]
