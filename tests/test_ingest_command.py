@@ -1,5 +1,6 @@
 """`wmscore ingest`: from a folder of clips to scores, with a codec floor, and one bad clip."""
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +166,36 @@ def test_one_bad_clip_is_a_fault_of_its_row(
         (clips / name).write_bytes((folder / "clips" / name).read_bytes())
     assert run("ingest", clips, *arguments, "--retry-faults", "--out", tmp_path / "run") == 0
     assert not Recording(tmp_path / "run").faults
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "Interrupted. "),
+        (SystemExit(0), 1, "The model ended the run (SystemExit: 0). "),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "Disk full: "),
+    ],
+)
+def test_an_ingest_that_ends_early_says_how_to_go_on(
+    scene: tuple[Path, Panel, Rollouts],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    """As a replay does: one piece of code serves both commands."""
+    folder, _, _ = scene
+    arguments = ("--panel", folder / "panel.json", "--truth", folder / "truth")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("wmscore.recordings.record_shard", fail)
+        assert run("ingest", folder / "clips", *arguments, "--out", tmp_path / "run") == code
+    assert said in capsys.readouterr().out
 
 
 def test_films_of_the_true_world_are_a_truth(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wmscore.cli.advice import advice
 from wmscore.cli.output import console, print_sentences
 from wmscore.cli.parsing import Command, import_from_here, read_panel
-from wmscore.cli.progress import Ticker
+from wmscore.cli.recording import run_recording
 
 if TYPE_CHECKING:
     from wmscore.episodes import ClipFolder
@@ -135,33 +135,33 @@ def _ingest(args: argparse.Namespace) -> int:
     ignore = () if observation is None else observation.ignore or ()
     model = RecordedWorld(source, ignore=ignore, every_script=args.every_script)
     print_sentences(console(), advice(panel, model))
-    ticker = Ticker()
-    with ticker:
-        recorded = record_shard(
+
+    def notes() -> list[str]:
+        lines = [f"{model.name}: {note}" for note in model.conversion_losses]
+        if strays := _unasked(source, panel):
+            lines.append(
+                f"{model.name}: {len(strays)} clips answer no row of the panel: "
+                f"{', '.join(strays[:3])}{', ...' * (len(strays) > 3)}"
+            )
+        return lines
+
+    return run_recording(
+        args.out,
+        model.name,
+        lambda progress, truth_progress: record_shard(
             args.out,
             panel,
             world,
             model,
             batch_size=args.batch_size,
-            progress=lambda done, total: ticker.report(model.name, done, total),
-            truth_progress=lambda done, total: ticker.report("true world", done, total),
+            progress=progress,
+            truth_progress=truth_progress,
             role="model",
             truth=recording,
             retry_faults=args.retry_faults,
-        )
-    notes = [f"{model.name}: {note}" for note in model.conversion_losses]
-    if strays := _unasked(source, panel):
-        notes.append(
-            f"{model.name}: {len(strays)} clips answer no row of the panel: "
-            f"{', '.join(strays[:3])}{', ...' * (len(strays) > 3)}"
-        )
-    print_sentences(console(), [*notes, *recorded.summary()])
-    if recorded.faults:
-        print_sentences(
-            console(), [f"Tracebacks: {args.out}/part-*.log. --retry-faults asks again."]
-        )
-    console().print(f"Rollouts: {args.out}")
-    return 0 if recorded.complete else 1
+        ),
+        notes,
+    )
 
 
 def _unasked(source: ClipFolder, panel: Panel) -> list[str]:

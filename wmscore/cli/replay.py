@@ -13,14 +13,11 @@ from wmscore.cli.models import (
     needs_world,
     read_options,
 )
-from wmscore.cli.output import print_sentences
+from wmscore.cli.output import console, print_sentences
 from wmscore.cli.parsing import Command, import_from_here, read_panel
-from wmscore.cli.progress import Ticker
+from wmscore.cli.recording import run_recording
 
 __all__ = ["add"]
-
-_INTERRUPTED = 130
-_TERMINATED = 143  # by SIGTERM, as `wmscore.cli.main` has it
 
 
 def add(command: Command) -> None:
@@ -66,9 +63,7 @@ def add(command: Command) -> None:
 
 def _replay(args: argparse.Namespace) -> int:
     """0 where every row is recorded, 1 where some are faults or found no room."""
-    from wmscore.cli.output import console
     from wmscore.recordings import Recording, record_shard
-    from wmscore.recordings.parts import is_disk_full
     from wmscore.worlds.load import load_world
 
     import_from_here()
@@ -78,51 +73,27 @@ def _replay(args: argparse.Namespace) -> int:
     world = load_world(panel) if truth is None or needs_world(args.model) else None
     options = read_options(args.set)
     model, role = find_model(args.model, world, truth, options)
-    screen, ticker = console(), Ticker()
     if role == "model":
-        print_sentences(screen, advice(panel, model))
-    try:
-        with ticker:
-            recorded = record_shard(
-                args.out,
-                panel,
-                world,
-                model,
-                batch_size=args.batch_size,
-                progress=lambda done, total: ticker.report(model.name, done, total),
-                truth_progress=lambda done, total: ticker.report("true world", done, total),
-                teacher_forced=args.teacher_forced,
-                role="model" if args.teacher_forced else role,
-                shard=shard,
-                truth=truth,
-                retry_faults=args.retry_faults,
-                made_by=made_by(args.model, options),
-            )
-    except KeyboardInterrupt:
-        print_sentences(
-            screen, [f"Interrupted. {args.out} keeps what is finished; the same command goes on."]
-        )
-        return _INTERRUPTED
-    except SystemExit as error:
-        if error.code == _TERMINATED:
-            raise
-        ended = f"The model ended the run (SystemExit: {error.code})."
-        print_sentences(
-            screen, [f"{ended} {args.out} keeps what is finished; the same command goes on."]
-        )
-        return 1
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-        print_sentences(
-            screen, [f"Disk full: {error}. What is finished stays; the same command goes on."]
-        )
-        return 1
-    print_sentences(screen, recorded.summary())
-    if recorded.faults:
-        print_sentences(screen, [f"Tracebacks: {args.out}/part-*.log. --retry-faults asks again."])
-    print_sentences(screen, [f"Rollouts: {args.out}"])
-    return 0 if recorded.complete else 1
+        print_sentences(console(), advice(panel, model))
+    return run_recording(
+        args.out,
+        model.name,
+        lambda progress, truth_progress: record_shard(
+            args.out,
+            panel,
+            world,
+            model,
+            batch_size=args.batch_size,
+            progress=progress,
+            truth_progress=truth_progress,
+            teacher_forced=args.teacher_forced,
+            role="model" if args.teacher_forced else role,
+            shard=shard,
+            truth=truth,
+            retry_faults=args.retry_faults,
+            made_by=made_by(args.model, options),
+        ),
+    )
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -11,14 +11,14 @@ import multiprocessing
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 
 from wmscore.extras import require
 from wmscore.manifest import ActionUnit
 from wmscore.rollouts import Rollouts
+from wmscore.worlds.closing import Closing
 from wmscore.worlds.gym_actions import action_table
 from wmscore.worlds.gym_driver import Driver, Shown
 from wmscore.worlds.gym_plays import group_plays, read_play
@@ -30,7 +30,7 @@ from wmscore.worlds.step import stack_actions
 __all__ = ["GymnasiumWorld"]
 
 
-class GymnasiumWorld:
+class GymnasiumWorld(Closing):
     """A gymnasium environment as a `WorldModel`.
 
     `Item.reset` is `{"seed": 7, "options": {...}, "warmup": ["left", ...]}`: the seed of the
@@ -216,19 +216,6 @@ class GymnasiumWorld:
         self._vector = None
         if self._finalizer is not None:
             self._finalizer()
-
-    def __enter__(self) -> Self:
-        """Return the world itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the world."""
-        self.close()
 
 
 class _Make:

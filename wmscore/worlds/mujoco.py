@@ -13,8 +13,7 @@ import sys
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ import torch
 from wmscore.extras import require
 from wmscore.manifest import ActionUnit
 from wmscore.rollouts import Rollouts
+from wmscore.worlds.closing import Closing
 from wmscore.worlds.mujoco_actions import controls
 from wmscore.worlds.mujoco_state import reset_state
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
@@ -30,7 +30,7 @@ from wmscore.worlds.step import stack_actions
 __all__ = ["MujocoWorld"]
 
 
-class MujocoWorld:
+class MujocoWorld(Closing):
     """A MuJoCo model as a `WorldModel`, with exact object labels.
 
     `Item.reset` names the initial state: `{"keyframe": "home"}`, or `{"state": [...]}` as
@@ -236,19 +236,6 @@ class MujocoWorld:
     def close(self) -> None:
         """End the renderer; the world cannot be used any more."""
         self._finalizer()
-
-    def __enter__(self) -> Self:
-        """Return the world itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the world."""
-        self.close()
 
 
 def _import_mujoco() -> Any:

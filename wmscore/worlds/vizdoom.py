@@ -15,12 +15,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 import torch
 
 from wmscore.rollouts import Rollouts
+from wmscore.worlds.closing import Closing
 from wmscore.worlds.doom_game import ACTIONS, SCENARIOS, DoomGame, screen_resolution
 from wmscore.worlds.doom_savegame import redraw_randomness
 from wmscore.worlds.item_scripts import check_names, script_names
@@ -44,7 +43,7 @@ class _Play:
     noise_seed: int | None
 
 
-class VizDoomWorld:
+class VizDoomWorld(Closing):
     """VizDoom's bundled scenarios as a `WorldModel`, with object labels.
 
     `Item.reset` is `{"scenario": "health_gathering", "seed": 7, "warmup": ["left", ...]}`:
@@ -216,19 +215,6 @@ class VizDoomWorld:
             self._idle.clear()  # the same one in worlds with other gains
         for game in games:
             game.close()
-
-    def __enter__(self) -> Self:
-        """Return the world itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the world."""
-        self.close()
 
 
 def _read(item: Item, horizon: int) -> _Play:
