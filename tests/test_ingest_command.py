@@ -61,6 +61,9 @@ def test_clips_become_a_recording_that_is_scored(
     assert "clips: the actions under which the frames were made are not known" in said
     recording = Recording(tmp_path / "run")
     assert recording.complete
+    (made_by,) = recording.about.facts["made_by"]
+    assert made_by.startswith(f"ingest {folder / 'clips'} pattern=")
+    assert "offset=0.0" in made_by
     assert recording.panel == Recording(folder / "truth").panel
     rollouts = recording.row(0, 0)
     assert torch.equal(rollouts.frames[:, 0], truth.frames[:3, 0])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmscore.cli.advice import advice
+from wmscore.cli.models import made_by
 from wmscore.cli.output import console, print_sentences
 from wmscore.cli.parsing import Command, import_from_here, read_panel
 from wmscore.cli.recording import run_recording
@@ -159,9 +160,19 @@ def _ingest(args: argparse.Namespace) -> int:
             role="model",
             truth=recording,
             retry_faults=args.retry_faults,
+            made_by=made_by(f"ingest {args.clips}", _cuts(args)),
         ),
         notes,
     )
+
+
+def _cuts(args: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for of the clips; rows that were taken in otherwise are other rows."""
+    names = ("pattern", "fps", "offset", "start_frame", "resample", "drop_repeats", "seam_chunk")
+    given = {name: getattr(args, name) for name in (*names, "crop", "size", "scripts")}
+    return {
+        name: value for name, value in given.items() if value is not None and value is not False
+    }
 
 
 def _unasked(source: ClipFolder, panel: Panel) -> list[str]:
