@@ -32,18 +32,19 @@ FLOORS = {
     "attribution": 4,
     "comparison": 4,
     "scorer": 4,
-    "stressors": 4,
     "worlds": 4,
     "calibration": 5,
     "replay": 5,
+    "stressors": 5,
     "testing": 5,
-    "evidence": 6,
     "integrations": 6,
+    "ladder": 6,
     "protocols": 6,
     "recordings": 6,
-    "demo": 7,
-    "cli": 8,
-    "__main__": 9,
+    "evidence": 7,
+    "demo": 8,
+    "cli": 9,
+    "__main__": 10,
 }
 # These run where nothing but torch and numpy is installed.
 BARE = ("ops", "functional", "stats", "networks")
@@ -107,7 +108,7 @@ def test_imports_go_down():
         (
             "scores.py",
             "def f():\n    from wmscore.cli import main",
-            "imports wmscore.cli (floor 8)",
+            "imports wmscore.cli (floor 9)",
         ),
         (
             "manifest.py",

@@ -46,11 +46,18 @@ __all__ = [
     "Panel",
     "PanelMismatchError",
     "Scenario",
+    "Stress",
 ]
 
 M = TypeVar("M", bound=BaseModel)
 
-AxisName = Literal["perceptual_drift", "latent_drift", "identity_persistence", "action_response"]
+AxisName = Literal[
+    "perceptual_drift",
+    "latent_drift",
+    "identity_persistence",
+    "action_response",
+    "reset_consistency",
+]
 Continuation = Literal["hold", "cycle", "noop"]
 ActionUnit = Literal["button", "degree", "radian", "metre", "pixel", "number"]
 Action = StrictStr | tuple[StrictFloat, ...]
@@ -93,6 +100,7 @@ AXIS_MEASURES: dict[str, tuple[str, ...]] = {
         "script_match",
         "motion",
     ),
+    "reset_consistency": ("closure",),
 }
 
 # Measures of an encoder that the user brings; the panel says which.
@@ -112,6 +120,7 @@ CHAPTER_AXES: dict[str, str] = {
     "controllability": "action_response",
     "object_identity": "identity_persistence",
     "visual_drift": "perceptual_drift",
+    "loop_closure": "reset_consistency",
 }
 
 
@@ -346,6 +355,22 @@ class AxisSpec(_Frozen):
         return self
 
 
+class Stress(_Frozen):
+    """The one way in which a panel was made harder than the panel that it comes from.
+
+    Scripts, horizon and prompts of the stressed panel are already the harder ones; what the true
+    world must be rendered with (light, what is wrong with the given frame, a start elsewhere) is
+    told by `parameters`, and `wmscore.worlds.stressed_world` renders it. `clean` is the fingerprint of
+    the panel without the stress.
+    """
+
+    stressor: Name
+    severity: Annotated[StrictFloat, Field(gt=0.0)]
+    seed: Annotated[StrictInt, Field(ge=0)] = 0
+    parameters: dict[Name, JsonValue] = {}
+    clean: Annotated[StrictStr, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class Panel(_Frozen):
     """Scenarios x seeds under one contract, with the axes that judge them.
 
@@ -367,6 +392,7 @@ class Panel(_Frozen):
     axes: Annotated[tuple[AxisSpec, ...], Field(min_length=1)]
     trace_to_save: Literal["first_failure", "first_object_identity_break"] = "first_failure"
     chapter: StrictInt | None = None
+    stress: Stress | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

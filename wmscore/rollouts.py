@@ -13,9 +13,10 @@ from torch import Tensor
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.tensorfile import load_tensors, save_tensors
 
-__all__ = ["TEACHER_FORCED", "Rollouts"]
+__all__ = ["RECONSTRUCTION", "TEACHER_FORCED", "Rollouts"]
 
 TEACHER_FORCED = " (teacher-forced)"
+RECONSTRUCTION = " (reconstruction)"
 """Ends the name under which a model's one-step predictions from the true history go."""
 
 # Which row a tensor belongs to: B = one per rollout, S = one per reference video.

@@ -58,6 +58,12 @@ class Reason(IntEnum):
     MODEL_ERROR = 41
     WRONG_ANSWER = 42
     NO_ACTIONS = 43
+    NO_RETURN = 44
+    NO_MOTION = 45
+    STILL_REFERENCE = 46
+    WRONG_TIMING = 47
+    WRONG_SIZE = 48
+    WRONG_SCRIPT = 49
 
     @property
     def description(self) -> str:
@@ -117,6 +123,12 @@ _DESCRIPTIONS = {
     Reason.MODEL_ERROR: "the model raised an error",
     Reason.WRONG_ANSWER: "the model answered something else than was asked",
     Reason.NO_ACTIONS: "the model takes no actions, so that it cannot be asked for a response",
+    Reason.NO_RETURN: "the reference does not come back here to anything that it showed before",
+    Reason.NO_MOTION: "the generated frames never leave what they would have to come back to",
+    Reason.STILL_REFERENCE: "the reference does not move, so that a photograph would be perfect",
+    Reason.WRONG_TIMING: "the rollout has another frame rate than the panel asks for",
+    Reason.WRONG_SIZE: "the frames have another size than the panel asks for",
+    Reason.WRONG_SCRIPT: "the rollout was made with other actions than the panel commands",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }

@@ -33,7 +33,14 @@ _EXPORTS = {
     "mujoco": ("MujocoWorld",),
     "oasis": ("Oasis3Service", "OasisActions", "OpenOasis", "load_open_oasis", "oasis3_model"),
     "pixels": ("float_frames", "rounded_frames", "uint8_frames"),
-    "protocol": ("Capabilities", "Item", "TeacherForced", "WorldModel", "item_keys"),
+    "protocol": (
+        "Capabilities",
+        "Item",
+        "Reconstructing",
+        "TeacherForced",
+        "WorldModel",
+        "item_keys",
+    ),
     "randomness": ("contained_randomness", "row_generators", "row_normal", "row_seed"),
     "recorded": ("RecordedWorld",),
     "reencoded": ("Reencoded",),
@@ -83,6 +90,7 @@ __all__ = [
     "OpenOasis",
     "OtherSeed",
     "Patience",
+    "Reconstructing",
     "RecordedWorld",
     "Reencoded",
     "RowNoise",
@@ -150,7 +158,14 @@ if TYPE_CHECKING:
         oasis3_model,
     )
     from wmscore.worlds.pixels import float_frames, rounded_frames, uint8_frames
-    from wmscore.worlds.protocol import Capabilities, Item, TeacherForced, WorldModel, item_keys
+    from wmscore.worlds.protocol import (
+        Capabilities,
+        Item,
+        Reconstructing,
+        TeacherForced,
+        WorldModel,
+        item_keys,
+    )
     from wmscore.worlds.randomness import contained_randomness, row_generators, row_normal, row_seed
     from wmscore.worlds.recorded import RecordedWorld
     from wmscore.worlds.reencoded import Reencoded

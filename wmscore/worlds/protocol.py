@@ -11,7 +11,15 @@ from torch import Tensor
 
 from wmscore.rollouts import Rollouts
 
-__all__ = ["Capabilities", "Item", "ItemKeys", "TeacherForced", "WorldModel", "item_keys"]
+__all__ = [
+    "Capabilities",
+    "Item",
+    "ItemKeys",
+    "Reconstructing",
+    "TeacherForced",
+    "WorldModel",
+    "item_keys",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,5 +168,29 @@ class TeacherForced(WorldModel, Protocol):
 
         Returns:
             Frame 0 as given, then the predictions of frames 1..T.
+        """
+        ...
+
+
+@runtime_checkable
+class Reconstructing(WorldModel, Protocol):
+    """A world model that can also show what its own encoder and decoder make of true frames.
+
+    Optional. Its error beside that of its rollouts says what perception alone costs.
+    """
+
+    def reconstruct(
+        self, items: Sequence[Item], reference_frames: Tensor, horizon: int
+    ) -> Rollouts:
+        """Encode and decode the true frames of every item, with no dynamics in between.
+
+        Args:
+            items: the rows; row `i` of the result answers `items[i]`, under the model's name.
+            reference_frames: `[n, T + 1, C, H, W]` uint8, what the true world shows under each
+                item's actions.
+            horizon: T.
+
+        Returns:
+            Frame 0 as given, then the model's picture of frames 1..T.
         """
         ...
