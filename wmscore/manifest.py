@@ -360,7 +360,7 @@ class Stress(_Frozen):
 
     Scripts, horizon and prompts of the stressed panel are already the harder ones; what the true
     world must be rendered with (light, what is wrong with the given frame, a start elsewhere) is
-    told by `parameters`, and `wmscore.worlds.stressed_world` renders it. `clean` is the fingerprint of
+    told by `parameters`, which `wmscore.worlds.stressed_world` reads. `clean` is the fingerprint of
     the panel without the stress.
     """
 

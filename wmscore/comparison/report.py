@@ -14,7 +14,7 @@ from wmscore.comparison.phrases import p_text
 from wmscore.comparison.ranking import Ranking, rank
 from wmscore.comparison.result import Comparison, as_json, read_json
 from wmscore.comparison.same import check_comparable
-from wmscore.rollouts import TEACHER_FORCED
+from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED
 from wmscore.scores import Scores
 from wmscore.stats import holm
 
@@ -85,7 +85,9 @@ class Report:
 
 def rolled_out(results: Sequence[Scores]) -> list[Scores]:
     """Without one-step predictions (teacher-forced), which are another task."""
-    return [scores for scores in results if not scores.model.endswith(TEACHER_FORCED)]
+    return [
+        scores for scores in results if not scores.model.endswith((TEACHER_FORCED, RECONSTRUCTION))
+    ]
 
 
 def compare_models(
