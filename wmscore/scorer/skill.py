@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wmscore import functional as F
 from wmscore.functional import Reason
-from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED, Rollouts
+from wmscore.rollouts import TEACHER_FORCED, Rollouts
 from wmscore.scorer.axes import Curves
 from wmscore.scorer.groups import Groups
 from wmscore.scorer.measures import is_variant, measure_of
@@ -93,7 +93,7 @@ def frozen(rollouts: Rollouts, reference: Tensor) -> Tensor:
 
     The given frame for ever; of one-step predictions the true frame before.
     """
-    if rollouts.model.endswith((TEACHER_FORCED, RECONSTRUCTION)):
+    if rollouts.model.endswith(TEACHER_FORCED):
         return reference[:, :-1]
     return reference[:, :1].expand_as(reference[:, 1:])
 
