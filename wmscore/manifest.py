@@ -251,7 +251,11 @@ class Branch(_Frozen):
 
 
 class Scenario(Branch):
-    """An initial state and the action script commanded from it."""
+    """An initial state and the action script commanded from it.
+
+    `still=True` says that nothing is meant to move there, so that a reference that does not is no
+    evaluation fault.
+    """
 
     name: Name = "commanded"
     id: Name
@@ -259,6 +263,7 @@ class Scenario(Branch):
     reset: dict[Name, JsonValue] = {}
     branches: tuple[Branch, ...] = ()
     prompt: StrictStr | None = None
+    still: StrictBool | None = None
     initial_frame_sha256: Annotated[StrictStr, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
     @property

@@ -26,7 +26,8 @@ __all__ = ["Trace", "choose_traces", "write_trace"]
 
 Fetch = Callable[[str, int, int], Rollouts]
 _BEFORE, _AFTER = 3, 5
-_ABSENT = (Reason.MISSING, Reason.MODEL_ERROR, Reason.WRONG_ANSWER)  # rows without rollouts
+# Rows without rollouts that could be looked at.
+_ABSENT = (Reason.MISSING, Reason.MODEL_ERROR, Reason.WRONG_ANSWER, Reason.WRONG_SIZE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,13 @@
 same into folders, for panels that are larger than memory and runs that may be interrupted.
 """
 
-from wmscore.replay.answers import NoRolloutsError, WrongAnswerError, checked_answer
+from wmscore.replay.answers import (
+    NoRolloutsError,
+    WrongAnswerError,
+    WrongScriptError,
+    WrongSizeError,
+    checked_answer,
+)
 from wmscore.replay.items import fingerprint_of, panel_items
 from wmscore.replay.rolling import (
     predict_rows,
@@ -26,6 +32,8 @@ __all__ = [
     "NoRolloutsError",
     "Progress",
     "WrongAnswerError",
+    "WrongScriptError",
+    "WrongSizeError",
     "check_batch_size",
     "checked_answer",
     "fingerprint_of",

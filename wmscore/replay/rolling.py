@@ -131,7 +131,16 @@ def roll_out_rows(
     """`replay_rows` without the truth beside them."""
     items = panel_items(panel, rows, truth=truth)
     rollouts = model.rollout(handed(items), panel.contract.horizon)
-    return checked_answer(rollouts, model.name, items, panel)
+    return _with_rate(checked_answer(rollouts, model.name, items, panel), model, panel)
+
+
+def _with_rate(rollouts: Rollouts, model: WorldModel, panel: Panel) -> Rollouts:
+    """Rollouts that say their frame rate where it is not the panel's, so that they are judged so."""
+    size, rate = panel.contract.observation, model.capabilities.fps
+    if size is None or rate == size.fps or "fps" in rollouts.info:
+        return rollouts
+    fps = torch.full((len(rollouts),), rate, dtype=torch.float64)
+    return replace(rollouts, info={**rollouts.info, "fps": fps})
 
 
 def predict_rows(
@@ -153,4 +162,5 @@ def predict_rows(
     index = torch.tensor([place[item.scenario, item.branch] for item in items])
     reference = truth.frames[index.to(truth.device)]
     predictions = model.predict_next(handed(items), reference, panel.contract.horizon)
-    return replace(checked_answer(predictions, model.name, items, panel), model=name)
+    answer = checked_answer(predictions, model.name, items, panel)
+    return replace(_with_rate(answer, model, panel), model=name)

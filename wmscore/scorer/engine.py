@@ -28,7 +28,7 @@ from wmscore.rollouts import Rollouts
 from wmscore.rowfaults import RowFault, describe_faults
 from wmscore.scorer.axes import Curves
 from wmscore.scorer.distances import check_measure
-from wmscore.scorer.faults import evaluation_faults
+from wmscore.scorer.faults import Asked, evaluation_faults
 from wmscore.scorer.groups import Groups, shown_steps
 from wmscore.scorer.identity import LABEL_WARNINGS, identity_persistence, join_identity
 from wmscore.scorer.ignore import cover_ignored, ignored_share
@@ -133,6 +133,7 @@ class Scorer:
         self._branches = torch.tensor(branches)
         self._scripts = Scripts.of(panel)
         self._seeds = torch.tensor(panel.seeds)
+        self._asked = Asked(panel, self.device)
         self.reset()
 
     def reset(self) -> None:
@@ -161,6 +162,8 @@ class Scorer:
         """
         self._check(rollouts)
         slot = self._slots(rollouts)
+        if self._refused_for_size(rollouts):
+            return
         code = slot * self._arrived.shape[1] + rollouts.branch
         order = torch.argsort(code, stable=True)
         first = torch.ones(len(code), dtype=torch.bool)
@@ -201,7 +204,8 @@ class Scorer:
                 f"batches, got {sorted(info)}"
             )
         # Measures of another size are other measures (`haarpsi_full`, `ms_ssim_3`).
-        if self._size is not None and rollouts.frames.shape[2:] != self._size:
+        observed = self.panel.contract.observation is not None
+        if not observed and self._size is not None and rollouts.frames.shape[2:] != self._size:
             raise ValueError(
                 f"rollouts.frames: expected [C, H, W] = {list(self._size)} as in earlier batches, "
                 f"got {list(rollouts.frames.shape[2:])}"
@@ -218,6 +222,32 @@ class Scorer:
             raise ValueError(
                 f"rollouts: expected horizon {self.panel.contract.horizon}, got {rollouts.horizon}"
             )
+
+    def _refused_for_size(self, rollouts: Rollouts) -> bool:
+        """Whether frames have another size than the panel's; then their rows are faults."""
+        size = self.panel.contract.observation
+        frame = tuple(rollouts.frames.shape[2:])
+        if size is None or frame == (size.channels, size.height, size.width):
+            return False
+        text = (
+            f"expected [{size.channels}, {size.height}, {size.width}] by contract.observation, "
+            f"got {list(frame)}"
+        )
+        rows = set(zip(rollouts.scenario.tolist(), rollouts.seed.tolist(), strict=True))
+        self.add_faults(
+            [
+                RowFault(
+                    scenario=scenario,
+                    seed=seed,
+                    reason=Reason.WRONG_SIZE,
+                    error="rollouts.frames",
+                    message=text,
+                )
+                for scenario, seed in sorted(rows)
+            ],
+            model=rollouts.model,
+        )
+        return True
 
     def _slots(self, rollouts: Rollouts) -> Tensor:
         """Row of the panel for each rollout, `[B]`; on the host, like all keys."""
@@ -268,7 +298,7 @@ class Scorer:
         groups = Groups.arrange(batch, self._slots(batch), self._arrived.shape[1])
         part = {
             "slot": groups.slot.to(self.device, non_blocking=True),
-            **evaluation_faults(groups, observation),
+            **evaluation_faults(groups, self._asked),
             "shown": groups.shown,
         }
         for name, value in groups.commanded.info.items():
