@@ -141,7 +141,8 @@ def test_a_model_of_another_size_is_recorded_as_wrongly_sized(scene, tmp_path: P
             return replace(found, frames=found.frames[..., :16, :16], labels=None)
 
     panel, _ = scene
-    record(tmp_path / "small", panel, WORLD, Small(), batch_size=4)
+    with pytest.warns(UserWarning, match="wrong_size: 4 rows"):
+        record(tmp_path / "small", panel, WORLD, Small(), batch_size=4)
     reasons = {fault.reason for fault in Recording(tmp_path / "small").faults}
     assert reasons == {Reason.WRONG_SIZE}
 

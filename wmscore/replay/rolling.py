@@ -135,7 +135,7 @@ def roll_out_rows(
 
 
 def _with_rate(rollouts: Rollouts, model: WorldModel, panel: Panel) -> Rollouts:
-    """Rollouts that say their frame rate where it is not the panel's, so that they are judged so."""
+    """Rollouts that say their frame rate where it is not the panel's: a fault of all rows."""
     size, rate = panel.contract.observation, model.capabilities.fps
     if size is None or rate == size.fps or "fps" in rollouts.info:
         return rollouts

@@ -38,13 +38,14 @@ class Asked:
 def evaluation_faults(groups: Groups, asked: Asked) -> dict[str, Tensor]:
     """The first fault of each group, commanded rollouts before branches; and how it starts.
 
-    `fault` `[G]` uint8, 0 for none: made with other actions than commanded or at another frame rate,
-    short (ends before its reference), frames that are not finite or outside their range, an initial
-    frame that is not the given one, or one flat colour throughout, outside of what the observation
-    ignores, where the reference is not. A counterfactual branch may end early (chance can kill the
-    player there): its later steps are undefined, and counted. Nor can a group be judged whose
-    references begin with different frames: then its scripts are no counterfactuals of each other;
-    nor one whose commanded reference never moves, where the scenario is not said to be still.
+    `fault` `[G]` uint8, 0 for none: made with other actions than commanded or at another frame
+    rate, short (ends before its reference), frames that are not finite or outside their range, an
+    initial frame that is not the given one, or one flat colour throughout, outside of what the
+    observation ignores, where the reference is not. A counterfactual branch may end early (chance
+    can kill the player there): its later steps are undefined, and counted. Nor can a group be
+    judged whose references begin with different frames: then its scripts are no counterfactuals of
+    each other; nor one whose commanded reference never moves, where the scenario is not said to be
+    still.
 
     `start_difference` `[G]` float64, the largest difference of a value of an initial frame from
     the one that it should be, in units of the frames; NaN for a frame with NaN. `start_script`
