@@ -133,6 +133,7 @@ def _other_rate(rollouts: Rollouts, observation: Observation | None) -> Tensor:
 def _is_still(rollouts: Rollouts, seen: Tensor | None) -> Tensor:
     """`[B]` bool: no frame of the reference differs from its first, in what is seen of it."""
     assert rollouts.reference is not None
+    assert rollouts.reference_valid is not None
     pixels, valid = rollouts.reference.flatten(3), rollouts.reference_valid
     if seen is not None:
         pixels = pixels[..., seen.to(pixels.device)]
