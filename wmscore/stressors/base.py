@@ -53,7 +53,7 @@ class Stressor(ABC):
                 f"panel: {panel.name!r} is under the stress {panel.stress.stressor} already; "
                 "stressors come one at a time, so give the clean panel"
             )
-        severity = self._checked(severity)
+        severity = self.check_severity(severity)
         data = panel.model_dump()
         parameters = self.change(panel, data, severity, seed)
         if self.spoils_start:
@@ -78,7 +78,8 @@ class Stressor(ABC):
     ) -> dict[str, Any]:
         """Change `data`, a dump of `panel`, and return the parameters of the stress."""
 
-    def _checked(self, severity: float) -> float:
+    def check_severity(self, severity: float) -> float:
+        """The severity as a number; raises ValueError where it is out of range."""
         number = isinstance(severity, int | float) and not isinstance(severity, bool)
         most = float("inf") if self.largest is None else self.largest
         if not number or not 0 < severity <= most or (self.whole and severity != int(severity)):
