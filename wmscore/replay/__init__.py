@@ -12,6 +12,7 @@ from wmscore.replay.answers import (
     checked_answer,
 )
 from wmscore.replay.items import fingerprint_of, panel_items
+from wmscore.replay.resets import ResetReport, check_resets
 from wmscore.replay.rolling import (
     predict_rows,
     replay,
@@ -31,10 +32,12 @@ from wmscore.replay.truth import (
 __all__ = [
     "NoRolloutsError",
     "Progress",
+    "ResetReport",
     "WrongAnswerError",
     "WrongScriptError",
     "WrongSizeError",
     "check_batch_size",
+    "check_resets",
     "checked_answer",
     "fingerprint_of",
     "freeze_panel",

@@ -39,6 +39,7 @@ from wmscore.scorer.motion import PanelMotion
 from wmscore.scorer.perceptual import perceptual_drift
 from wmscore.scorer.quality import frame_quality
 from wmscore.scorer.response import Scripts, action_response
+from wmscore.scorer.returns import reset_consistency
 from wmscore.scorer.skill import Oracle, check_oracle
 from wmscore.scores import Curve, Scores
 
@@ -320,6 +321,8 @@ class Scorer:
                     self._identity.append((part["slot"], found.objects))
                 if found.truth is not None:
                     self._truth.append((part["slot"], found.truth))
+            elif spec.axis == "reset_consistency":
+                score, reason, curves = reset_consistency(groups)
             elif not self._takes_actions:
                 score = torch.full_like(groups.shown, torch.nan, dtype=torch.float64)
                 reason = torch.full_like(groups.reason, int(Reason.NO_ACTIONS))
