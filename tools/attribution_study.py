@@ -51,6 +51,7 @@ from wmscore.testing.staged import STAGE_FAULTS, StagedSprites, stage_fault
 from wmscore.worlds.sprites import SpriteWorld
 
 SIDE, HORIZON, ALPHA = 48, 14, 0.01
+PROBE_FROM, PROBE_ROWS = 3_000_000, 100  # scenarios on which a probe of the state is fitted
 NAMES = ["noop", "left", "right", "up", "down"]
 STRENGTHS = (1.0, 0.5, 0.25)
 EVALUATION = (
@@ -119,7 +120,9 @@ class Evidence:
         items = panel_items(panel, self.rows, truth=truth)
         latents, state = model.latents(items, HORIZON)
         groups = torch.arange(len(self.rows))
-        self.probe = state_probe(latents, state, groups)[:, 1:]
+        others = panel_items(study_panel(PROBE_FROM, PROBE_ROWS))
+        fit = model.latents(others, HORIZON)
+        self.probe = state_probe(latents, state, groups, fit=fit)[:, 1:]
         self.true_scores = scored(panel, [replay_rows(panel, WORLD, truth, self.rows)])
 
 

@@ -192,5 +192,12 @@ def test_a_probe_reads_what_is_there_and_nothing_else() -> None:
     same[1::2] = same[::2]
     assert float(state_probe(by_name, same, groups).mean()) < 0.6
     assert state_probe(state, state, torch.zeros(40).long()).isnan().all()
+    fresh = torch.randn(5, 6, 4, generator=generator, dtype=torch.float64)
+    few = torch.arange(5)
+    assert float(state_probe(fresh @ mix, fresh, few, fit=(state @ mix, state)).min()) > 0.999
+    hidden = torch.full_like(state, torch.nan)
+    assert state_probe(fresh @ mix, fresh, few, fit=(state @ mix, hidden)).isnan().all()
     with pytest.raises(ValueError, match="expected"):
         state_probe(state, state[:, :5], groups)
+    with pytest.raises(ValueError, match="fit"):
+        state_probe(fresh, fresh, few, fit=(state @ mix, state))
