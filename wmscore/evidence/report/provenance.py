@@ -54,7 +54,8 @@ def _scores(evidence: Evidence) -> Html:
         ]
         for name, found in about
         for key in names
-        if key in found and any((key in f and f[key] != found[key]) or key not in f for _, f in about)
+        if key in found
+        and any((key in f and f[key] != found[key]) or key not in f for _, f in about)
     ]
     if same:
         parts.append(data_table(["of all models", "value"], same, caption="Same for all models"))
