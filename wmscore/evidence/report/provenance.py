@@ -54,7 +54,8 @@ def _scores(evidence: Evidence) -> Html:
         ]
         for name, found in about
         for key in names
-        if key in found and any((key in f and f[key] != found[key]) or key not in f for _, f in about)
+        if key in found
+        and any((key in f and f[key] != found[key]) or key not in f for _, f in about)
     ]
     if same:
         parts.append(data_table(["of all models", "value"], same, caption="Same for all models"))
@@ -95,7 +96,8 @@ def _checksums(evidence: Evidence) -> Html:
     table = data_table(head, body, caption="Checksums of the folder's files", sortable=True)
     note = h(
         "p",
-        "`wmscore verify` checks them and recomputes the tables from the scores and traces.",
+        h("code", "wmscore verify"),
+        " checks them and recomputes the tables from the scores and traces.",
         class_="lead",
     )
     return h(
