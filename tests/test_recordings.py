@@ -418,6 +418,12 @@ def test_a_batch_that_is_too_large_is_no_fault(tmp_path: Path) -> None:
     assert {k: v for k, v in files(tmp_path / "r").items() if k in known} == known
 
 
+SPECIAL = {
+    "expected frames": Reason.WRONG_SIZE,
+    "expected the commanded actions": Reason.WRONG_SCRIPT,
+}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -453,9 +459,13 @@ def test_an_answer_to_another_question_is_a_fault_of_its_row(
 
     recorded = record_shard(tmp_path / "r", PANEL, WORLD, Wrong(), batch_size=6)
     assert [(f.scenario, f.seed) for f in recorded.faults] == [(1, 0), (1, 1)]
-    assert {f.reason for f in recorded.faults} == {Reason.WRONG_ANSWER}
+    reason = next(
+        (reason for start, reason in SPECIAL.items() if message.startswith(start)),
+        Reason.WRONG_ANSWER,
+    )
+    assert {f.reason for f in recorded.faults} == {reason}
     assert re.search(message, recorded.faults[0].message)
-    assert scored(Recording(tmp_path / "r")).faults() == {"wrong_answer": 2}
+    assert scored(Recording(tmp_path / "r")).faults() == {reason.name.lower(): 2}
 
 
 def test_rows_of_another_kind_are_faults(tmp_path: Path) -> None:

@@ -251,7 +251,11 @@ class Branch(_Frozen):
 
 
 class Scenario(Branch):
-    """An initial state and the action script commanded from it."""
+    """An initial state and the action script commanded from it.
+
+    `still=True` says that nothing is meant to move there, so that a reference that does not is no
+    evaluation fault.
+    """
 
     name: Name = "commanded"
     id: Name
@@ -259,6 +263,7 @@ class Scenario(Branch):
     reset: dict[Name, JsonValue] = {}
     branches: tuple[Branch, ...] = ()
     prompt: StrictStr | None = None
+    still: StrictBool | None = None
     initial_frame_sha256: Annotated[StrictStr, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
     @property
@@ -574,6 +579,43 @@ class Panel(_Frozen):
                 *scenario["branches"],
                 *_random_branches(space, horizon, count, seed, own),
             )
+        return _validate(type(self), data)
+
+    def with_there_and_back(self, inverses: Mapping[str, str], *, pause: int = 0) -> Self:
+        """A panel whose scenarios go there and back: half of each script, then its inverse.
+
+        The commanded script becomes its own first half, `pause` no-ops, and the inverses of that
+        half in reverse order, so that what was left should come back (axis reset_consistency). The
+        counterfactual scripts stay. What remains of the horizon is no-op, or the last inverse
+        where there is none.
+
+        Args:
+            inverses: for each action its inverse, say `{"left": "right"}`; both directions are
+                understood. Actions without one are their own inverse.
+            pause: steps to wait at the turning point.
+
+        Raises:
+            ValueError: continuous actions, an unknown action, or no room for a step each way.
+        """
+        space, horizon = self.contract.actions, self.contract.horizon
+        if space.kind != "discrete":
+            raise ValueError("contract.actions.kind: inverses by name need 'discrete' actions")
+        both = {**{b: a for a, b in inverses.items()}, **inverses}
+        for name in both:
+            space.check_action("inverses", name)
+        half = (horizon - pause) // 2
+        if pause < 0 or half < 1 or (pause and space.noop is None):
+            raise ValueError(
+                f"pause: expected 0 to {horizon - 2}, and a no-op where it is not 0; got {pause}"
+            )
+        data = self.model_dump()
+        for scenario, own in zip(data["scenarios"], self.scenarios, strict=True):
+            there = own.script(horizon, space)[:half]
+            back = tuple(both.get(str(action), str(action)) for action in reversed(there))
+            rest = horizon - 2 * half - pause
+            fill = back[-1] if space.noop is None else space.noop
+            scenario["actions"] = (*there, *(space.noop,) * pause, *back, *(fill,) * rest)
+            scenario["then"] = None
         return _validate(type(self), data)
 
     def with_initial_frames(

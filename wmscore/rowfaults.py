@@ -23,7 +23,7 @@ class RowFault:
     Attributes:
         scenario: index of the scenario in the panel.
         seed: the row's seed.
-        reason: `Reason.MODEL_ERROR` or `Reason.WRONG_ANSWER`.
+        reason: `Reason.MODEL_ERROR`, `WRONG_ANSWER`, `WRONG_SIZE` or `WRONG_SCRIPT`.
         error: type of the exception, such as "OutOfMemoryError".
         message: what it said.
     """

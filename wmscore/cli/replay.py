@@ -59,6 +59,11 @@ def add(command: Command) -> None:
         action="store_true",
         help="one-step predictions from the true frames instead of rollouts",
     )
+    play.add_argument(
+        "--reconstruct",
+        action="store_true",
+        help="the model's own encoding and decoding of the true frames instead of rollouts",
+    )
 
 
 def _replay(args: argparse.Namespace) -> int:
@@ -87,7 +92,8 @@ def _replay(args: argparse.Namespace) -> int:
             progress=progress,
             truth_progress=truth_progress,
             teacher_forced=args.teacher_forced,
-            role="model" if args.teacher_forced else role,
+            reconstruction=args.reconstruct,
+            role="model" if args.teacher_forced or args.reconstruct else role,
             shard=shard,
             truth=truth,
             retry_faults=args.retry_faults,

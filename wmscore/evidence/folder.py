@@ -9,16 +9,20 @@ from pathlib import Path
 
 import torch
 
+from wmscore.attribution import Diagnosis
 from wmscore.comparison import check_comparable, compare_models
 from wmscore.evidence.actions import write_actions
+from wmscore.evidence.causes import diagnose_all, write_causes
 from wmscore.evidence.comparison import write_comparison
 from wmscore.evidence.curves import write_curve_table, write_curves, write_measures
 from wmscore.evidence.events import write_events
 from wmscore.evidence.postmortem import postmortem
+from wmscore.evidence.stress import write_stress
 from wmscore.evidence.survival import write_survival, write_survival_table
 from wmscore.evidence.table import write_metrics
 from wmscore.evidence.traces import Fetch, Trace, choose_traces, write_trace
 from wmscore.files import atomic_folder, safe_name, sha256_file
+from wmscore.ladder import Ladder
 from wmscore.scores import Scores
 
 __all__ = ["check_folder", "write_evidence"]
@@ -30,11 +34,14 @@ def write_evidence(
     fetch: Fetch,
     *,
     roles: Mapping[str, str] | None = None,
+    ladder: Ladder | None = None,
+    diagnoses: Sequence[Diagnosis] | None = None,
 ) -> list[Trace]:
     """Write the evidence of a comparison, replacing an older folder only when complete.
 
     `manifest.json`, `seeds.json`, `metrics.csv`, `events.csv` (where objects were judged),
     `actions.csv` and `actions.json` (where the response to actions was),
+    `attribution.json` (causes), `stress.csv` and `stress.json` (with a ladder),
     `curves.csv`, `curves.png`, `measures.png`, `survival.csv`, `survival.png`, `comparison.json`
     (ranking and pairs),
     `scores/<model>.safetensors`, at least two `traces/`, `postmortem.md`, `environment.json`, and
@@ -46,6 +53,8 @@ def write_evidence(
         fetch: (model name, scenario index, seed) -> the row's rollouts, all branches, beside
             their reference. Called for the traces only.
         roles: model name -> "truth", "ceiling" or "floor" for the models that are anchors.
+        ladder: how the models stand up to stress, where that was measured.
+        diagnoses: causes of the judged models' failures; found from `results` where not given.
 
     Returns:
         The traces that were kept.
@@ -62,6 +71,7 @@ def write_evidence(
     present = {scores.model for scores in results}
     report = compare_models(results, roles={m: r for m, r in anchors.items() if m in present})
     by_model = {scores.model: scores for scores in results}
+    found = list(diagnoses or diagnose_all(results, anchors))
     with atomic_folder(folder) as draft:
         panel.save(draft / "manifest.json")
         _write_json(
@@ -89,7 +99,12 @@ def write_evidence(
         write_survival_table(draft / "survival.csv", results, anchors)
         write_survival(draft / "survival.png", results, anchors)
         write_comparison(draft / "comparison.json", report)
-        text = postmortem(results, traces, roles=anchors, report=report)
+        write_causes(draft, found)
+        if ladder is not None:
+            write_stress(draft, ladder)
+        text = postmortem(
+            results, traces, roles=anchors, report=report, diagnoses=found, ladder=ladder
+        )
         (draft / "postmortem.md").write_text(text, encoding="utf-8")
         _write_json(draft / "environment.json", _environment(results))
         files = sorted(path for path in draft.rglob("*") if path.is_file())

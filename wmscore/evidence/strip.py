@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from wmscore.evidence.palette import palette
+from wmscore.plots.palette import palette
 from wmscore.extras import require
 from wmscore.files import atomic_file
 

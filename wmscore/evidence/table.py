@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from wmscore.actions import action_summary, takes_no_actions
+from wmscore.comparison.horizons import ranked
 from wmscore.evidence.horizons import mean_horizon_cell
 from wmscore.files import atomic_file
 from wmscore.manifest import Panel
@@ -49,24 +50,6 @@ def write_metrics(path: Path, results: Sequence[Scores]) -> None:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-
-
-def ranked(results: Sequence[Scores]) -> list[Scores]:
-    """Models by mean usable horizon, longest first; ties by mean score over all axes.
-
-    The horizon is restricted to the panel's, so with one common horizon its mean is the
-    restricted mean survival time. A row without a horizon counts as 0 here, so that no model
-    rises by what it does not show.
-    """
-
-    def key(scores: Scores) -> tuple[float, float]:
-        steps = scores.horizon.steps.double().clamp_min(0)
-        values = torch.stack(
-            [curve.values.nan_to_num(0.0).mean() for curve in scores.axes.values()]
-        )
-        return (-float(steps.mean()), -float(values.mean()))
-
-    return sorted(results, key=key)
 
 
 def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None) -> Table:

@@ -229,6 +229,16 @@ from wmscore.functional.response import (
     start_difference,
     windowed_response,
 )
+from wmscore.functional.returns import (
+    LEAST_DEPARTURE,
+    RETURN_LEVELS,
+    RETURN_SHARE,
+    Closure,
+    Returns,
+    frame_distances,
+    loop_closure,
+    returns_of,
+)
 from wmscore.functional.shape import (
     DriftShape,
     area_beyond,
@@ -259,6 +269,14 @@ from wmscore.functional.tracking import (
 )
 
 __all__ = [
+    "LEAST_DEPARTURE",
+    "RETURN_LEVELS",
+    "RETURN_SHARE",
+    "Closure",
+    "Returns",
+    "frame_distances",
+    "loop_closure",
+    "returns_of",
     "APPEARANCE_MIN_SIDE",
     "DRIFT_SEGMENTS",
     "FLIP_PIXELS_PER_DEGREE",

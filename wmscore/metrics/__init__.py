@@ -26,6 +26,9 @@ from wmscore.metrics.response import (
     ActionLatency,
     ActionResponse,
 )
+from wmscore.metrics.returns import (
+    ResetConsistency,
+)
 
 __all__ = [
     "FLIP",
@@ -39,5 +42,6 @@ __all__ = [
     "IdentityPersistence",
     "KernelDistance",
     "MultiScaleSSIM",
+    "ResetConsistency",
     "UsableHorizon",
 ]

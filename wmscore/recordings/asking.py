@@ -80,8 +80,11 @@ def _try(ask: Ask, rows: Sequence[tuple[int, int]], answer: Answer) -> Rollouts 
     except NO_FAULTS:
         raise
     except BaseException as error:
-        wrong = isinstance(error, WrongAnswerError) or _is_malformed(error)
-        reason = Reason.WRONG_ANSWER if wrong else Reason.MODEL_ERROR
+        reason = Reason.MODEL_ERROR
+        if isinstance(error, WrongAnswerError):
+            reason = error.reason
+        elif _is_malformed(error):
+            reason = Reason.WRONG_ANSWER
         text = f"rows {list(rows)}\n{''.join(traceback.format_exception(error))}"
         fault = _fault(rows[0], reason, type(error).__name__, message_of(error, _LONGEST))
     # Only now are the tensors gone that the traceback held.

@@ -4,11 +4,22 @@
 same into folders, for panels that are larger than memory and runs that may be interrupted.
 """
 
-from wmscore.replay.answers import NoRolloutsError, WrongAnswerError, checked_answer
+from wmscore.replay.answers import (
+    NoRolloutsError,
+    WrongAnswerError,
+    WrongScriptError,
+    WrongSizeError,
+    checked_answer,
+)
+from wmscore.replay.delivered import Delivered, delivered_scripts
 from wmscore.replay.items import fingerprint_of, panel_items
+from wmscore.replay.resets import ResetReport, check_resets
 from wmscore.replay.rolling import (
     predict_rows,
+    reconstruct_rows,
+    reconstruction_name,
     replay,
+    replay_reconstruction,
     replay_rows,
     replay_teacher_forced,
     roll_out_rows,
@@ -23,18 +34,27 @@ from wmscore.replay.truth import (
 )
 
 __all__ = [
+    "Delivered",
     "NoRolloutsError",
     "Progress",
+    "ResetReport",
     "WrongAnswerError",
+    "WrongScriptError",
+    "WrongSizeError",
     "check_batch_size",
+    "check_resets",
     "checked_answer",
     "fingerprint_of",
     "freeze_panel",
     "panel_items",
+    "delivered_scripts",
     "predict_rows",
+    "reconstruct_rows",
+    "reconstruction_name",
     "render_scenarios",
     "render_truth",
     "replay",
+    "replay_reconstruction",
     "replay_rows",
     "replay_teacher_forced",
     "roll_out_rows",

@@ -6,16 +6,37 @@ from collections.abc import Sequence
 
 import torch
 
+from wmscore.functional import Reason
 from wmscore.manifest import Panel
 from wmscore.replay.items import fingerprint_of
 from wmscore.rollouts import Rollouts
 from wmscore.worlds import Item
 
-__all__ = ["NoRolloutsError", "WrongAnswerError", "checked_answer"]
+__all__ = [
+    "NoRolloutsError",
+    "WrongAnswerError",
+    "WrongScriptError",
+    "WrongSizeError",
+    "checked_answer",
+]
 
 
 class WrongAnswerError(ValueError):
-    """A model answered something else than was asked."""
+    """A model answered something else than was asked; `reason` is the fault of its rows."""
+
+    reason = Reason.WRONG_ANSWER
+
+
+class WrongSizeError(WrongAnswerError):
+    """Frames of another size than the panel's."""
+
+    reason = Reason.WRONG_SIZE
+
+
+class WrongScriptError(WrongAnswerError):
+    """Rollouts under other actions than were commanded."""
+
+    reason = Reason.WRONG_SCRIPT
 
 
 class NoRolloutsError(WrongAnswerError, TypeError):
@@ -26,8 +47,9 @@ def checked_answer(rollouts: object, name: str, items: Sequence[Item], panel: Pa
     """The rollouts of model `name`, if they answer `items` under `panel`.
 
     Raises:
-        WrongAnswerError: they have other rows, actions, horizon, panel or frame size than was asked
-            for; a `NoRolloutsError`, which is a TypeError too, where they are no `Rollouts`.
+        WrongAnswerError: they have other rows, horizon or panel than was asked for; a
+            `WrongScriptError` or `WrongSizeError` for other actions or another frame size; a
+            `NoRolloutsError`, which is a TypeError too, where they are no `Rollouts`.
     """
     if not isinstance(rollouts, Rollouts):
         raise NoRolloutsError(
@@ -39,7 +61,7 @@ def checked_answer(rollouts: object, name: str, items: Sequence[Item], panel: Pa
             raise WrongAnswerError(f"model {name!r}: answered other rows than asked ({key})")
     sent = torch.stack([item.actions for item in items])
     if not torch.equal(rollouts.actions.cpu(), sent):
-        raise WrongAnswerError(
+        raise WrongScriptError(
             f"model {name!r}: expected the commanded actions {list(sent.shape)} back in "
             f"rollouts.actions, got others {list(rollouts.actions.shape)}"
         )
@@ -50,7 +72,7 @@ def checked_answer(rollouts: object, name: str, items: Sequence[Item], panel: Pa
         )
     size = panel.contract.observation
     if size is not None and rollouts.frames.shape[2:] != (size.channels, size.height, size.width):
-        raise WrongAnswerError(
+        raise WrongSizeError(
             f"model {name!r}: expected frames [{size.channels}, {size.height}, "
             f"{size.width}] by contract.observation, got {list(rollouts.frames.shape[2:])}"
         )

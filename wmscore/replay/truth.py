@@ -12,7 +12,7 @@ from wmscore.manifest import Observation, Panel
 from wmscore.replay.answers import checked_answer
 from wmscore.replay.items import panel_items
 from wmscore.rollouts import Rollouts
-from wmscore.worlds import WorldModel
+from wmscore.worlds import WorldModel, stressed_world
 
 __all__ = ["Progress", "check_batch_size", "freeze_panel", "render_scenarios", "render_truth"]
 
@@ -43,12 +43,14 @@ def render_truth(
 def render_scenarios(panel: Panel, world: WorldModel, scenarios: Sequence[int]) -> Rollouts:
     """What the true world shows of some scenarios, by index, under all their scripts.
 
+    Under the panel's stress, where it has one.
+
     Raises:
         ValueError: the world shows another initial frame than the panel froze, or two branches
             of one scenario start differently.
     """
     items = panel_items(panel, [(s, panel.seeds[0]) for s in scenarios])
-    rollouts = world.rollout(items, panel.contract.horizon)
+    rollouts = stressed_world(world, panel).rollout(items, panel.contract.horizon)
     truth = checked_answer(rollouts, world.name, items, panel)
     home: dict[int, torch.Tensor] = {}
     for row, s in enumerate(truth.scenario.tolist()):

@@ -28,7 +28,8 @@ from wmscore.rollouts import Rollouts
 from wmscore.rowfaults import RowFault, describe_faults
 from wmscore.scorer.axes import Curves
 from wmscore.scorer.distances import check_measure
-from wmscore.scorer.faults import evaluation_faults
+from wmscore.scorer.ending import panel_horizon
+from wmscore.scorer.faults import Asked, evaluation_faults
 from wmscore.scorer.groups import Groups, shown_steps
 from wmscore.scorer.identity import LABEL_WARNINGS, identity_persistence, join_identity
 from wmscore.scorer.ignore import cover_ignored, ignored_share
@@ -39,6 +40,7 @@ from wmscore.scorer.motion import PanelMotion
 from wmscore.scorer.perceptual import perceptual_drift
 from wmscore.scorer.quality import frame_quality
 from wmscore.scorer.response import Scripts, action_response
+from wmscore.scorer.returns import reset_consistency
 from wmscore.scorer.skill import Oracle, check_oracle
 from wmscore.scores import Curve, Scores
 
@@ -133,6 +135,7 @@ class Scorer:
         self._branches = torch.tensor(branches)
         self._scripts = Scripts.of(panel)
         self._seeds = torch.tensor(panel.seeds)
+        self._asked = Asked(panel, self.device)
         self.reset()
 
     def reset(self) -> None:
@@ -161,6 +164,8 @@ class Scorer:
         """
         self._check(rollouts)
         slot = self._slots(rollouts)
+        if self._refused_for_size(rollouts):
+            return
         code = slot * self._arrived.shape[1] + rollouts.branch
         order = torch.argsort(code, stable=True)
         first = torch.ones(len(code), dtype=torch.bool)
@@ -201,7 +206,8 @@ class Scorer:
                 f"batches, got {sorted(info)}"
             )
         # Measures of another size are other measures (`haarpsi_full`, `ms_ssim_3`).
-        if self._size is not None and rollouts.frames.shape[2:] != self._size:
+        observed = self.panel.contract.observation is not None
+        if not observed and self._size is not None and rollouts.frames.shape[2:] != self._size:
             raise ValueError(
                 f"rollouts.frames: expected [C, H, W] = {list(self._size)} as in earlier batches, "
                 f"got {list(rollouts.frames.shape[2:])}"
@@ -218,6 +224,32 @@ class Scorer:
             raise ValueError(
                 f"rollouts: expected horizon {self.panel.contract.horizon}, got {rollouts.horizon}"
             )
+
+    def _refused_for_size(self, rollouts: Rollouts) -> bool:
+        """Whether frames have another size than the panel's; then their rows are faults."""
+        size = self.panel.contract.observation
+        frame = tuple(rollouts.frames.shape[2:])
+        if size is None or frame == (size.channels, size.height, size.width):
+            return False
+        text = (
+            f"expected [{size.channels}, {size.height}, {size.width}] by contract.observation, "
+            f"got {list(frame)}"
+        )
+        rows = set(zip(rollouts.scenario.tolist(), rollouts.seed.tolist(), strict=True))
+        self.add_faults(
+            [
+                RowFault(
+                    scenario=scenario,
+                    seed=seed,
+                    reason=Reason.WRONG_SIZE,
+                    error="rollouts.frames",
+                    message=text,
+                )
+                for scenario, seed in sorted(rows)
+            ],
+            model=rollouts.model,
+        )
+        return True
 
     def _slots(self, rollouts: Rollouts) -> Tensor:
         """Row of the panel for each rollout, `[B]`; on the host, like all keys."""
@@ -268,7 +300,7 @@ class Scorer:
         groups = Groups.arrange(batch, self._slots(batch), self._arrived.shape[1])
         part = {
             "slot": groups.slot.to(self.device, non_blocking=True),
-            **evaluation_faults(groups, observation),
+            **evaluation_faults(groups, self._asked),
             "shown": groups.shown,
         }
         for name, value in groups.commanded.info.items():
@@ -290,6 +322,8 @@ class Scorer:
                     self._identity.append((part["slot"], found.objects))
                 if found.truth is not None:
                     self._truth.append((part["slot"], found.truth))
+            elif spec.axis == "reset_consistency":
+                score, reason, curves = reset_consistency(groups)
             elif not self._takes_actions:
                 score = torch.full_like(groups.shown, torch.nan, dtype=torch.float64)
                 reason = torch.full_like(groups.reason, int(Reason.NO_ACTIONS))
@@ -350,67 +384,9 @@ class Scorer:
                 name = key.split(".")[1]
                 measures[name] = curve(f"measures.{name}", **measure_of(name)._asdict())
         shown = gather("shown", torch.zeros(rows, steps, dtype=torch.bool))
-        judged_steps = shown.clone()
-        for spec, scored in zip(self.panel.axes, axes.values(), strict=True):
-            # A gate is not passed by giving it nothing to judge: labels or branches left out.
-            undefined = (scored.reason != 0).all(1) & (fault == 0) & spec.gate
-            cut = (scored.reason == int(Reason.NO_FRAME)) & shown
-            fault.masked_fill_(undefined & cut.any(1), int(Reason.SHORT))
-            for kind in (
-                Reason.NO_LABELS,
-                Reason.NO_LATENTS,
-                Reason.TOO_SMALL,
-                Reason.UNDETERMINED,
-            ):
-                lost = (scored.reason == int(kind)).any(1)
-                fault.masked_fill_(undefined & lost, int(kind))
-            # Nor by a state that no distance can judge, at any step that is there.
-            for kind in (Reason.NON_FINITE_FEATURES, Reason.NO_SCALE):
-                lost = ((scored.reason == int(kind)) & shown).any(1)
-                fault.masked_fill_(lost & (fault == 0) & spec.gate, int(kind))
-            # Nor by letting a branch end: the horizon is censored where a gate lost its frames.
-            judged_steps &= ~(cut & spec.gate)
-        specs = self.panel.axes
-        recover = [
-            spec.threshold if spec.recover_threshold is None else spec.recover_threshold
-            for spec in specs
-        ]
-        horizon = F.usable_horizon(
-            torch.stack([c.values for c in axes.values()]),
-            torch.tensor([spec.threshold for spec in specs], dtype=torch.float64),
-            patience=torch.tensor([spec.patience for spec in specs]),
-            valid=judged_steps,
-            gated=torch.tensor([spec.gate for spec in specs]),
-            recover_thresholds=torch.tensor(recover, dtype=torch.float64),
-            min_defined=torch.tensor(
-                [spec.min_defined or 0.0 for spec in specs], dtype=torch.float64
-            ),
+        fault, horizon = panel_horizon(
+            self.panel, axes, shown, fault, takes_actions=self._takes_actions
         )
-        judged = fault == 0
-        horizon = replace(
-            horizon,
-            defined=horizon.defined & judged,
-            censored=horizon.censored & judged,
-            steps=torch.where(judged, horizon.steps, -1),
-            axis=torch.where(judged, horizon.axis, -1),
-            reason=torch.where(judged, horizon.reason, fault),
-            usable_share=horizon.usable_share.masked_fill(~judged, float("nan")),
-            axis_steps=torch.where(judged, horizon.axis_steps, -1),
-            axis_censored=horizon.axis_censored & judged,
-            axis_defined=horizon.axis_defined & judged,
-            axis_reason=torch.where(judged, horizon.axis_reason, fault),
-            pending=horizon.pending & judged,
-            failures=horizon.failures * judged,
-            recovery=horizon.recovery * judged,
-            recovered_steps=horizon.recovered_steps * judged,
-            lost_steps=horizon.lost_steps * judged,
-            margin=horizon.margin.masked_fill(~judged, float("nan")),
-            smallest_margin=horizon.smallest_margin.masked_fill(~judged, float("nan")),
-        )
-        if not self._takes_actions and any(
-            spec.axis == "action_response" and spec.gate for spec in specs
-        ):
-            horizon = _without(horizon, Reason.NO_ACTIONS, judged)
         info = {
             k.removeprefix("info."): gather(k, torch.zeros(rows, *v.shape[1:], dtype=v.dtype))
             for k, v in (parts[0] if parts else {}).items()
@@ -552,16 +528,3 @@ def _named(group: str, curves: Curves) -> dict[str, Tensor]:
     for name, (values, reason) in curves.items():
         part |= {f"{group}.{name}.values": values, f"{group}.{name}.reason": reason}
     return part
-
-
-def _without(horizon: UsableHorizon, reason: Reason, rows: Tensor) -> UsableHorizon:
-    """Horizons over all axes taken back in some rows; those of single axes stay."""
-    return replace(
-        horizon,
-        steps=horizon.steps.masked_fill(rows, -1),
-        censored=horizon.censored & ~rows,
-        axis=horizon.axis.masked_fill(rows, -1),
-        defined=horizon.defined & ~rows,
-        reason=horizon.reason.masked_fill(rows, int(reason)),
-        usable_share=horizon.usable_share.masked_fill(rows, float("nan")),
-    )

@@ -6,24 +6,46 @@ import torch
 from torch import Tensor
 
 from wmscore.functional import Reason
-from wmscore.manifest import Observation
+from wmscore.manifest import Observation, Panel
 from wmscore.rollouts import Rollouts
 from wmscore.scorer.groups import Groups, finite_steps, of_reference, start_gap
 
-__all__ = ["evaluation_faults", "is_out_of_range"]
+__all__ = ["RATE_SLACK", "Asked", "evaluation_faults", "is_out_of_range"]
+
+RATE_SLACK = 0.005
+"""Share by which a frame rate may differ from the panel's: half a step in a hundred."""
 
 _ROUNDING = 1e-2  # one step of bfloat16 just above 1 is 0.008
 
 
-def evaluation_faults(groups: Groups, observation: Observation | None = None) -> dict[str, Tensor]:
+class Asked:
+    """What a panel asks for, as tensors on a device: scripts, and which scenarios are still."""
+
+    def __init__(self, panel: Panel, device: torch.device) -> None:
+        """Encode the panel's scripts once."""
+        self.observation = panel.contract.observation
+        most = max(len(scenario.scripts) for scenario in panel.scenarios)
+        scripts = [
+            [panel.actions(s, min(b, len(scenario.scripts) - 1)) for b in range(most)]
+            for s, scenario in enumerate(panel.scenarios)
+        ]
+        self.scripts = torch.stack([torch.stack(some) for some in scripts]).to(device)
+        """`[S, K, T]` or `[S, K, T, A]`."""
+        self.still = torch.tensor([bool(s.still) for s in panel.scenarios], device=device)
+        """`[S]` bool."""
+
+
+def evaluation_faults(groups: Groups, asked: Asked) -> dict[str, Tensor]:
     """The first fault of each group, commanded rollouts before branches; and how it starts.
 
-    `fault` `[G]` uint8, 0 for none: short (ends before its reference), frames that are not finite
-    or outside their range, an initial frame that is not the given one, or one flat colour
-    throughout, outside of what `observation` ignores, where the reference is not. A counterfactual
-    branch may end early (chance can kill the player there): its later steps are undefined, and
-    counted. Nor can a group be judged whose references begin with different frames: then its
-    scripts are no counterfactuals of each other.
+    `fault` `[G]` uint8, 0 for none: made with other actions than commanded or at another frame
+    rate, short (ends before its reference), frames that are not finite or outside their range, an
+    initial frame that is not the given one, or one flat colour throughout, outside of what the
+    observation ignores, where the reference is not. A counterfactual branch may end early (chance
+    can kill the player there): its later steps are undefined, and counted. Nor can a group be
+    judged whose references begin with different frames: then its scripts are no counterfactuals of
+    each other; nor one whose commanded reference never moves, where the scenario is not said to be
+    still.
 
     `start_difference` `[G]` float64, the largest difference of a value of an initial frame from
     the one that it should be, in units of the frames; NaN for a frame with NaN. `start_script`
@@ -32,10 +54,20 @@ def evaluation_faults(groups: Groups, observation: Observation | None = None) ->
     batch = groups.batch
     assert batch.reference is not None
     gap = start_gap(batch.frames[:, 0], of_reference(batch, batch.reference[:, 0]))
-    rollouts = groups.of_scripts(_faults(batch, gap, _seen(observation)), 0)
+    seen = _seen(asked.observation)
+    rollouts = groups.of_scripts(_faults(batch, gap, seen, asked), 0)
     # Written so that a NaN in an initial frame counts as another frame.
     apart = ~(groups.reference_gap == 0)
-    kinds = torch.cat([rollouts, apart * int(Reason.BRANCH_APART)], 1)
+    still = _is_still(batch, seen)[groups.rows[:, 0]]
+    still &= ~asked.still[groups.commanded.scenario.to(still.device, non_blocking=True)]
+    kinds = torch.cat(
+        [
+            rollouts,
+            apart * int(Reason.BRANCH_APART),
+            still[:, None] * int(Reason.STILL_REFERENCE),
+        ],
+        1,
+    )
     # The first that is not 0: argmax of booleans takes the first of equals.
     first = (kinds != 0).int().argmax(1, keepdim=True)
     start = torch.maximum(groups.of_scripts(gap, 0), groups.reference_gap).max(1)
@@ -53,7 +85,7 @@ def _seen(observation: Observation | None) -> Tensor | None:
     return (~observation.ignored()).flatten().nonzero()[:, 0]
 
 
-def _faults(rollouts: Rollouts, gap: Tensor, seen: Tensor | None) -> Tensor:
+def _faults(rollouts: Rollouts, gap: Tensor, seen: Tensor | None, asked: Asked) -> Tensor:
     """The first fault of each rollout, `[B]` uint8; `gap` `[B]` is that of its initial frame."""
     preds = rollouts.frames[:, 1:]
     assert rollouts.reference is not None
@@ -63,6 +95,8 @@ def _faults(rollouts: Rollouts, gap: Tensor, seen: Tensor | None) -> Tensor:
     is_flat = of_reference(rollouts, _is_flat(rollouts.reference[:, 1:], seen))
     may_end = (rollouts.branch > 0).to(preds.device)
     found = {
+        Reason.WRONG_SCRIPT: _other_script(rollouts, asked),
+        Reason.WRONG_TIMING: _other_rate(rollouts, asked.observation),
         Reason.SHORT: (~rollouts.valid & expected).any(1) & ~may_end,
         Reason.NON_FINITE: (~finite_steps(preds) & rollouts.valid[:, 1:]).any(1),
         Reason.OUT_OF_RANGE: is_out_of_range(rollouts.frames),
@@ -74,6 +108,37 @@ def _faults(rollouts: Rollouts, gap: Tensor, seen: Tensor | None) -> Tensor:
     for reason, rows in found.items():
         fault.masked_fill_(rows & (fault == 0), int(reason))
     return fault
+
+
+def _other_script(rollouts: Rollouts, asked: Asked) -> Tensor:
+    """`[B]` bool: the actions are not those that the panel commands."""
+    device = rollouts.device
+    keys = [key.to(device, non_blocking=True) for key in (rollouts.scenario, rollouts.branch)]
+    commanded = asked.scripts[keys[0], keys[1]]
+    actions = rollouts.actions.to(device)
+    if actions.shape != commanded.shape:  # a vector for an index, or of another length
+        return torch.ones(len(rollouts), dtype=torch.bool, device=device)
+    return (actions.to(commanded.dtype) != commanded).flatten(1).any(1)
+
+
+def _other_rate(rollouts: Rollouts, observation: Observation | None) -> Tensor:
+    """`[B]` bool: `info["fps"]`, where it is given, is not the panel's within half a percent."""
+    rate = rollouts.info.get("fps")
+    if rate is None or observation is None:
+        return torch.zeros(len(rollouts), dtype=torch.bool, device=rollouts.device)
+    gap = (rate.to(rollouts.device).double() - observation.fps).abs()
+    return ~(gap <= RATE_SLACK * observation.fps)
+
+
+def _is_still(rollouts: Rollouts, seen: Tensor | None) -> Tensor:
+    """`[B]` bool: no frame of the reference differs from its first, in what is seen of it."""
+    assert rollouts.reference is not None
+    assert rollouts.reference_valid is not None
+    pixels, valid = rollouts.reference.flatten(3), rollouts.reference_valid
+    if seen is not None:
+        pixels = pixels[..., seen.to(pixels.device)]
+    same = (pixels[:, 1:] == pixels[:, :1]).flatten(2).all(2)
+    return of_reference(rollouts, (same | ~valid[:, 1:]).all(1))
 
 
 def is_out_of_range(frames: Tensor) -> Tensor:

@@ -71,6 +71,11 @@ _MEASURES: dict[str, Measure] = {
     "delta_psnr_error": Measure("dB", 0.0, _INFINITE, False),
     "delta_psnr_oracle": Measure("dB", 0.0, F.PSNR_QUANTISATION_DB, None),
     "delta_psnr": Measure("dB", -F.PSNR_QUANTISATION_DB, F.PSNR_QUANTISATION_DB, True),
+    "closure_distance": Measure("data range", 0.0, 1.0, False),
+    "closure_registered": Measure("data range", 0.0, 1.0, False),
+    "closure_displaced": Measure("data range", 0.0, 1.0, False),
+    "closure_motion": Measure("1", 0.0, _INFINITE, None),
+    "world_stability": Measure("1", 0.0, 2.0, False),
     "controllability": Measure("1", -_INFINITE, 1.0, True),
 }
 

@@ -56,6 +56,7 @@ _EXPORTS = {
         "videos_model",
     ),
     "sprites": ("SpriteWorld",),
+    "stressed": ("StressedWorld", "stressed_world"),
     "step": ("ObservingStepModel", "ObservingStepper", "StepModel", "StepOutput", "Stepper"),
     "vizdoom": ("VizDoomWorld",),
     "windows": ("ContinuesFrom", "WindowModel"),
@@ -102,6 +103,7 @@ __all__ = [
     "StepModel",
     "StepOutput",
     "Stepper",
+    "StressedWorld",
     "TeacherForced",
     "UnavailableError",
     "VideosService",
@@ -121,6 +123,7 @@ __all__ = [
     "row_generators",
     "row_normal",
     "row_seed",
+    "stressed_world",
     "uint8_frames",
     "videos_model",
     "write_cosmos3_jsonl",
@@ -188,6 +191,7 @@ if TYPE_CHECKING:
         StepOutput,
         Stepper,
     )
+    from wmscore.worlds.stressed import StressedWorld, stressed_world
     from wmscore.worlds.vizdoom import VizDoomWorld
     from wmscore.worlds.windows import ContinuesFrom, WindowModel
 

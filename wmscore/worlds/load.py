@@ -10,17 +10,22 @@ from typing import Any
 
 from wmscore.manifest import Panel
 from wmscore.worlds.protocol import WorldModel
+from wmscore.worlds.stressed import stressed_world
 
 __all__ = ["load_model", "load_world"]
 
 
 def load_world(panel: Panel) -> WorldModel:
-    """The true world that a panel's contract names, at the contract's frame size.
+    """The true world that a panel's contract names, at its frame size and under its stress.
 
     Raises:
         ValueError: the contract names no world, or one that is not known.
         ImportError: the world needs an extra that is not installed.
     """
+    return stressed_world(_load_world(panel), panel)
+
+
+def _load_world(panel: Panel) -> WorldModel:
     name = panel.contract.world
     if name is None:
         raise ValueError(

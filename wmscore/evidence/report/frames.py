@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from wmscore.evidence.outline import outline_objects
+from wmscore.plots.outline import outline_objects
 from wmscore.extras import require
 from wmscore.functional import IdentityState
 from wmscore.functional.identity.over_time import is_break

@@ -1,0 +1,269 @@
+"""Stress ladders: what they measure, what they refuse to say, and their statistics."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.panels import sprite_panel
+from wmscore.evidence.stress import read_stress, write_stress
+from wmscore.ladder import Ladder, RungScores, run_ladder, summarise_ladder
+from wmscore.ladder.summary import ratio_interval, usable_shares
+from wmscore.ladder.trend import page_test
+from wmscore.manifest import Panel
+from wmscore.replay import replay
+from wmscore.replay.truth import render_truth
+from wmscore.scorer import Scorer
+from wmscore.stressors import find
+from wmscore.testing import DelayedActions, Faulty
+from wmscore.worlds import Frozen, WorldModel
+from wmscore.worlds.sprites import SpriteWorld
+
+WORLD = SpriteWorld(height=32, width=32)
+ROLES = {"sprites": "truth", "frozen": "floor"}
+
+
+def panel_of(scenarios: int = 6) -> Panel:
+    return sprite_panel(scenarios=scenarios, seeds=1, horizon=8, size=32)
+
+
+class Nearsighted:
+    """The true world, as long as the given frame is the one that it knows; else a photograph."""
+
+    name = "nearsighted"
+
+    def __init__(self, world: WorldModel) -> None:
+        self.world, self.capabilities = world, world.capabilities
+        self.clean = SpriteWorld(height=32, width=32)
+
+    def rollout(self, items, horizon):
+        from dataclasses import replace
+
+        truth = self.clean.rollout(items, horizon)
+        frames = truth.frames.clone()
+        for row, item in enumerate(items):
+            if not torch.equal(item.frame, frames[row, 0]):
+                frames[row, 1:] = item.frame
+            frames[row, 0] = item.frame
+        return replace(truth, frames=frames, model=self.name)
+
+
+def models(world: WorldModel) -> Sequence[WorldModel]:
+    return [world, Nearsighted(world), Faulty(world, DelayedActions(1)), Frozen()]
+
+
+@pytest.fixture(scope="module")
+def ladder() -> Ladder:
+    return run_ladder(
+        panel_of(),
+        models,
+        WORLD,
+        [find("occlusion"), find("actuator-delay"), find("prompt-distractor")],
+        severities={"occlusion": (0.1, 0.3), "actuator-delay": (1, 2)},
+        roles=ROLES,
+    )
+
+
+def test_the_true_world_keeps_all_of_it(ladder: Ladder) -> None:
+    truth = ladder.models["sprites"]
+    assert truth.clean["usable_share"] == 1
+    told = [rung for rung in truth.rungs if rung.excluded is None]
+    assert len(told) == 4
+    assert all(rung.relative == 1 and rung.usable_share == 1 for rung in told)
+    assert not any(rung.broken for rung in told)
+    assert truth.stressors["occlusion"].auc == 1
+    assert truth.first_break is None
+
+
+def test_what_breaks_a_model_first_is_found(ladder: Ladder) -> None:
+    model = ladder.models["nearsighted"]
+    occluded = [rung for rung in model.rungs if rung.stressor == "occlusion"]
+    assert [rung.broken for rung in occluded] == [True, True]
+    assert all(rung.relative < 0.3 for rung in occluded)
+    assert model.first_break == {"stressor": "occlusion", "severity": 0.1}
+    assert model.stressors["occlusion"].breakpoint == 0.1
+    delayed = [rung for rung in model.rungs if rung.stressor == "actuator-delay"]
+    assert [rung.broken for rung in delayed] == [False, False]
+    assert model.stressors["actuator-delay"].breakpoint is None
+    assert model.stressors["occlusion"].trend_p < 0.01
+    assert "occlusion 0.1 share of area breaks it first" in model.why
+    assert ladder.sentences()[0] == f"nearsighted: {model.why}"
+
+
+def test_what_has_nothing_to_lose_is_not_called_robust(ladder: Ladder) -> None:
+    frozen = ladder.models["frozen"]
+    assert frozen.clean["usable_share"] == 0
+    assert all(math.isnan(rung.relative) for rung in frozen.rungs)
+    assert frozen.first_break is None
+    assert "no usable horizon on the clean panel" in frozen.why
+
+
+def test_what_cannot_be_applied_is_kept_with_its_reason(ladder: Ladder) -> None:
+    for model in ladder.models.values():
+        prompts = [rung for rung in model.rungs if rung.stressor == "prompt-distractor"]
+        assert len(prompts) == 3
+        assert all("needs a prompt" in str(rung.excluded) for rung in prompts)
+        assert all(rung.broken is None for rung in prompts)
+
+
+def test_the_baseline_has_a_corruption_error_of_one(ladder: Ladder) -> None:
+    assert ladder.baseline == "frozen"
+    assert ladder.models["frozen"].stressors["occlusion"].corruption_error == 1
+    assert ladder.models["sprites"].stressors["occlusion"].corruption_error == 0
+    own = ladder.models["nearsighted"]
+    shares = [rung.usable_share for rung in own.rungs if rung.stressor == "occlusion"]
+    expected = sum(1 - share for share in shares) / 2
+    assert own.stressors["occlusion"].corruption_error == pytest.approx(expected)
+
+
+def test_files_hold_all_of_it(ladder: Ladder, tmp_path: Path) -> None:
+    write_stress(tmp_path, ladder)
+    assert read_stress(tmp_path) is not None
+    text = (tmp_path / "stress.json").read_text("utf-8")
+    assert "NaN" not in text
+    assert Ladder.from_json(json.loads(text)).to_json() == ladder.to_json()
+    with (tmp_path / "stress.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 4 * 7
+    assert {line["model"] for line in lines} == set(ladder.models)
+    (tmp_path / "stress.json").write_text(text.replace('"seed"', '"sed"'), encoding="utf-8")
+    with pytest.raises(ValueError, match="seed: Field required"):
+        read_stress(tmp_path)
+
+
+def test_a_stress_that_changes_nothing_is_excluded() -> None:
+    data = panel_of(scenarios=2).model_dump()
+    for scenario in data["scenarios"]:
+        scenario["actions"] = ["left"] * 8
+        scenario["branches"] = [{"name": "right", "actions": ["right"], "then": "hold"}]
+    found = run_ladder(Panel.from_dict(data), [WORLD], WORLD, [find("sticky-actions")])
+    assert all("changes nothing" in str(r.excluded) for r in found.models["sprites"].rungs)
+
+
+def test_too_few_scenarios_have_no_verdict() -> None:
+    found = run_ladder(
+        panel_of(scenarios=3), models, WORLD, [find("occlusion")], severities={"occlusion": (0.3,)}
+    )
+    model = found.models["nearsighted"]
+    assert math.isnan(model.rungs[0].p)
+    assert model.rungs[0].broken is None
+    assert model.first_break is None
+    assert "cannot be told" in model.why
+
+
+def test_a_longer_horizon_counts_by_its_share() -> None:
+    """A model that fails at step 4 of 8 keeps half of its share where it fails at step 4 of 16."""
+
+    class FailsAtFour(Nearsighted):
+        name = "fails-at-four"
+
+        def rollout(self, items, horizon):
+            from dataclasses import replace
+
+            truth = self.clean.rollout(items, horizon)
+            frames = truth.frames.clone()
+            frames[:, 5:] = 255 - frames[:, 5:]
+            return replace(truth, frames=frames, model=self.name)
+
+    found = run_ladder(
+        panel_of(),
+        lambda world: [FailsAtFour(world)],
+        WORLD,
+        [find("horizon-extension")],
+        severities={"horizon-extension": (2,)},
+    )
+    model = found.models["fails-at-four"]
+    assert model.clean["usable_share"] == pytest.approx(0.5)
+    assert model.rungs[0].horizon == 16
+    assert model.rungs[0].usable_share == pytest.approx(0.25)
+    assert model.rungs[0].relative == pytest.approx(0.5)
+    assert model.first_break == {"stressor": "horizon-extension", "severity": 2.0}
+
+
+def test_the_result_does_not_depend_on_the_batch() -> None:
+    options = {"stressors": [find("blur")], "severities": {"blur": (2.0,)}, "roles": ROLES}
+    one = run_ladder(panel_of(3), models, WORLD, batch_size=1, **options)
+    all_at_once = run_ladder(panel_of(3), models, WORLD, batch_size=64, **options)
+    assert one.to_json() == all_at_once.to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"severities": {"blur": (1,)}}, "severities: expected names"),
+        ({"severities": {"occlusion": (2,)}}, "severity: occlusion"),
+        ({"severities": {"occlusion": (0.3, 0.1)}}, "rising severities"),
+        ({"batch_size": 0}, "batch_size"),
+    ],
+)
+def test_bad_arguments_are_named(change, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run_ladder(panel_of(1), [WORLD], WORLD, [find("occlusion")], **change)
+
+
+def test_rungs_must_be_of_the_panel() -> None:
+    panel = panel_of(2)
+    truth = render_truth(panel, WORLD)
+    scorer = Scorer(panel)
+    for rollouts in replay(panel, WORLD, truth):
+        scorer.update(rollouts)
+    scores = scorer.compute()
+    assert usable_shares(scores).tolist() == [1, 1]
+    rung = RungScores(stressor="blur", severity=1.0, unit="px", scores=[scores])
+    with pytest.raises(ValueError, match="of another panel"):
+        summarise_ladder([scores], [rung])
+    with pytest.raises(ValueError, match="expected scores of"):
+        summarise_ladder([scores], [RungScores(stressor="blur", severity=1.0, unit="px")])
+
+
+@pytest.mark.parametrize("rungs", [3, 5, 8])
+@pytest.mark.parametrize("ties", [False, True])
+def test_page_against_scipy(rungs: int, ties: bool) -> None:
+    scipy_stats = pytest.importorskip("scipy.stats")
+    generator = torch.Generator().manual_seed(rungs)
+    for shift in (0.0, 0.3):
+        values = torch.randn(7, rungs, generator=generator, dtype=torch.float64)
+        values += shift * torch.arange(rungs)
+        if ties:
+            values = values.round()
+        found = page_test(values)
+        # scipy's exact test knows no ties: its normal approximation is the oracle there.
+        method = "exact" if not ties and found.exact else "asymptotic"
+        expected = scipy_stats.page_trend_test(values.numpy(), method=method)
+        assert found.statistic == pytest.approx(expected.statistic)
+        near = 1e-9 if not ties else 0.06
+        assert found.p_value == pytest.approx(expected.pvalue, abs=near)
+
+
+def test_page_of_all_ties_says_nothing() -> None:
+    assert page_test(torch.ones(5, 3)).p_value == 1
+    assert page_test(torch.ones(5, 8)).p_value == 1
+    assert math.isnan(page_test(torch.ones(5, 1)).p_value)
+    assert page_test(torch.tensor([[1.0, math.nan], [0.0, 1.0]])).scenarios == 1
+
+
+def test_page_under_the_null_rejects_as_often_as_it_says() -> None:
+    generator = torch.Generator().manual_seed(0)
+    p = [page_test(torch.randn(6, 4, generator=generator)).p_value for _ in range(1000)]
+    assert 0.03 < sum(x < 0.05 for x in p) / 1000 < 0.065
+
+
+def test_ratio_interval_covers() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hits = 0
+    for _ in range(1000):
+        x = 0.5 + 0.3 * torch.rand(12, generator=generator, dtype=torch.float64)
+        y = 0.6 * x + 0.05 * torch.randn(12, generator=generator, dtype=torch.float64)
+        ratio, low, high = ratio_interval(y, x)
+        hits += low <= 0.6 <= high
+        assert low < ratio < high
+    assert 0.93 < hits / 1000 < 0.97
+    zero: Tensor = torch.zeros(4, dtype=torch.float64)
+    assert all(math.isnan(v) for v in ratio_interval(zero + 1, zero))

@@ -1,0 +1,82 @@
+"""`stress.csv` and `stress.json`: how much each stress leaves of each model's usable horizon."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+from wmscore.evidence.markdown import markdown_table
+from wmscore.files import atomic_file
+from wmscore.ladder import Ladder, Rung
+
+__all__ = ["read_stress", "stress_lines", "stress_table", "write_stress"]
+
+
+def write_stress(folder: Path, ladder: Ladder) -> None:
+    """Write both files into an evidence folder."""
+    lines = ladder.records()
+    with atomic_file(folder / "stress.csv") as draft, draft.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(lines[0]) if lines else ["model"])
+        writer.writeheader()
+        writer.writerows(lines)
+    text = json.dumps(ladder.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_file(folder / "stress.json") as draft:
+        draft.write_text(text + "\n", encoding="utf-8")
+
+
+def read_stress(folder: str | Path) -> Ladder | None:
+    """The ladder of an evidence folder, or None where it has none.
+
+    Raises:
+        ValueError: the file is none; says which field.
+    """
+    path = Path(folder) / "stress.json"
+    if not path.exists():
+        return None
+    try:
+        return Ladder.from_json(json.loads(path.read_text("utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def stress_table(ladder: Ladder) -> tuple[list[str], list[list[str]]]:
+    """Head and lines of a table: what each rung leaves of each model's usable share."""
+    names = list(ladder.models)
+    head = ["stress", *names]
+    body = []
+    for place, rung in enumerate(next(iter(ladder.models.values())).rungs if names else ()):
+        cells = [_cell(ladder.models[name].rungs[place]) for name in names]
+        body.append([f"{rung.stressor} {rung.severity:g} {rung.unit}", *cells])
+    return head, body
+
+
+def _cell(rung: Rung) -> str:
+    if rung.excluded is not None:
+        return "-"
+    if math.isnan(rung.relative):
+        return "nothing to lose" if rung.usable_share == 0 else "n/a"
+    return f"{rung.relative:.0%}" + (" *" if rung.broken else "")
+
+
+def stress_lines(ladder: Ladder) -> list[str]:
+    """The section of the postmortem."""
+    lines = ["", "## Stress", ""]
+    lines += [
+        (
+            "What each stress leaves of the usable horizon, as a share of the clean panel's; "
+            "* = less beyond chance (p < .05 after Holm, over scenarios)."
+        ),
+        "",
+        *markdown_table(*stress_table(ladder)),
+        "",
+        *(f"- {sentence}." for sentence in ladder.sentences()),
+    ]
+    first = next(iter(ladder.models.values()))
+    lines += [
+        f"- Excluded: {rung.stressor} {rung.severity:g}: {rung.excluded}."
+        for rung in first.rungs
+        if rung.excluded is not None
+    ]
+    return lines

@@ -1,0 +1,15 @@
+"""Stress ladders: how much of its usable horizon a model keeps under each stress."""
+
+from wmscore.ladder.result import Ladder, ModelLadder, Rung, StressorSummary
+from wmscore.ladder.running import run_ladder
+from wmscore.ladder.summary import RungScores, summarise_ladder
+
+__all__ = [
+    "Ladder",
+    "ModelLadder",
+    "Rung",
+    "RungScores",
+    "StressorSummary",
+    "run_ladder",
+    "summarise_ladder",
+]
