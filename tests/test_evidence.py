@@ -20,7 +20,7 @@ from safetensors import safe_open
 
 from tests.made_scores import made_panel, made_scores
 from tests.panels import sprite_panel
-from wmscore.attribution import attribute, first_failure
+from wmscore.attribution import diagnose, first_failure
 from wmscore.cli import main
 from wmscore.comparison import Report, compare_models
 from wmscore.comparison.horizons import horizon_tables
@@ -236,7 +236,7 @@ def test_the_postmortem_names_the_first_failure(demo):
             f"seed {failure.seed}" in text
         )
     assert "**Cause:** undetermined" in text
-    assert "planning is excluded" in text
+    assert "no planner was in the loop" in text
     assert "evaluation is excluded there" in text
 
 
@@ -261,24 +261,28 @@ def test_rows_without_evidence_do_not_raise_a_rank(demo):
     patchy = replace(good, model="patchy", fault=fault, horizon=horizon)
     order = [s.model for s in ranked([*demo[1], patchy])]
     assert order.index("patchy") > order.index("identity-swap")
-    assert attribute(patchy, None).cause == "evaluation"
-    failing = replace(by_model["identity-swap"], fault=fault)
-    verdict = attribute(failing, first_failure(by_model["identity-swap"]), truth=good)
-    assert verdict.cause == "undetermined"
-    assert any("have no horizon" in sentence for sentence in verdict.evidence)
+    verdict = diagnose(patchy)
+    assert verdict.cause == "evaluation"
+    assert verdict.rows["evaluation"] == int((fault != 0).sum())
 
 
 def test_attribution_names_evaluation_only_on_evidence(demo):
     by_model = {scores.model: scores for scores in demo[1]}
     truth, swapped = by_model["simulator"], by_model["identity-swap"]
-    failure = first_failure(swapped)
-    verdict = attribute(swapped, failure)
-    assert verdict.cause == "undetermined"
-    assert "evaluation" in verdict.candidates
-    assert "evaluation" not in attribute(swapped, failure, truth=truth).candidates
-    assert attribute(swapped, failure, truth=swapped).cause == "evaluation"
+    alone = diagnose(swapped)
+    assert alone.cause == "undetermined"
+    assert "evaluation" in alone.candidates
+    assert any(text.startswith("evaluation: replay the true world") for text in alone.settles)
+    beside = diagnose(swapped, [truth], roles={"simulator": "truth"})
+    assert beside.cause == "undetermined"
+    assert "evaluation" not in beside.candidates
+    # A true world that fails itself: nobody could have passed.
+    broken = replace(swapped, model="simulator")
+    verdict = diagnose(swapped, [broken], roles={"simulator": "truth"})
+    assert verdict.cause == "evaluation"
     assert first_failure(truth) is None
-    assert attribute(truth, None).candidates == ()
+    assert diagnose(truth, [truth]).cause == "none"
+    assert diagnose(truth, [truth]).candidates == ()
 
 
 def test_the_same_run_twice_gives_the_same_numbers(demo, tmp_path: Path):

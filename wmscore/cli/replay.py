@@ -58,6 +58,13 @@ def replay(
             help="one-step predictions from the true frames instead of rollouts",
         ),
     ] = False,
+    reconstruct: Annotated[
+        bool,
+        typer.Option(
+            "--reconstruct",
+            help="the model's own encoding and decoding of the true frames instead of rollouts",
+        ),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> Answer:
     """Roll a model out over a panel, into a folder.
@@ -91,7 +98,8 @@ def replay(
             progress=progress,
             truth_progress=truth_progress,
             teacher_forced=teacher_forced,
-            role="model" if teacher_forced else role,
+            reconstruction=reconstruct,
+            role="model" if teacher_forced or reconstruct else role,
             shard=part,
             truth=recording,
             retry_faults=retry_faults,

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import torch
 
 from wmscore.actions import action_sentences, takes_no_actions
-from wmscore.attribution import attribute, first_failure
+from wmscore.attribution import Diagnosis, first_failure
 from wmscore.comparison import Report
+from wmscore.comparison.report import rolled_out
 from wmscore.evidence.accumulation import accumulation_lines
+from wmscore.evidence.causes import cause_lines, diagnose_all
 from wmscore.evidence.comparison import comparison_lines
 from wmscore.evidence.markdown import markdown_table
 from wmscore.evidence.shape import shape_lines
+from wmscore.evidence.stress import stress_lines
 from wmscore.evidence.table import (
     action_table,
     codec_lines,
@@ -23,6 +26,7 @@ from wmscore.evidence.table import (
     unmatched_rows,
 )
 from wmscore.evidence.traces import Trace
+from wmscore.ladder import Ladder
 from wmscore.scores import Scores
 
 __all__ = ["postmortem"]
@@ -34,6 +38,8 @@ def postmortem(
     *,
     roles: dict[str, str],
     report: Report | None = None,
+    diagnoses: Sequence[Diagnosis] | None = None,
+    ladder: Ladder | None = None,
 ) -> str:
     """The postmortem as Markdown, one section per judged model.
 
@@ -42,6 +48,8 @@ def postmortem(
         traces: the traces kept beside it.
         roles: model name -> "truth", "ceiling" or "floor" for the anchors.
         report: the models' differences (`compare_models`); left out where not given.
+        diagnoses: of the judged models; made of `results` where not given.
+        ladder: how they stand up to stress, where that was measured.
     """
     panel = results[0].panel
     anchors = [(roles[scores.model], scores) for scores in results if scores.model in roles]
@@ -68,9 +76,12 @@ def postmortem(
     text = [*unjudged(panel), *conversion_lines(results), *codec_lines(results)]
     lines += ["", *text] if text else []
     lines += comparison_lines(report) if report is not None else []
-    for scores in results:
+    found = {d.model: d for d in diagnoses or diagnose_all(results, roles)}
+    for scores in rolled_out(results):
         if scores.model not in roles:
-            lines += ["", *_section(scores, traces, anchors), *accumulation_lines(scores, results)]
+            lines += ["", *_section(scores, traces, anchors, found[scores.model])]
+            lines += accumulation_lines(scores, results)
+    lines += stress_lines(ladder) if ladder is not None else []
     lines += ["", "## Not defined", ""]
     lines += [
         f"- {scores.model}, {axis}: " + ", ".join(f"{n} x {why}" for why, n in undefined.items())
@@ -104,7 +115,10 @@ def _without_actions(scores: Scores) -> list[str]:
 
 
 def _section(
-    scores: Scores, traces: Sequence[Trace], anchors: Sequence[tuple[str, Scores]]
+    scores: Scores,
+    traces: Sequence[Trace],
+    anchors: Sequence[tuple[str, Scores]],
+    diagnosis: Diagnosis,
 ) -> list[str]:
     panel, failure = scores.panel, first_failure(scores)
     lines = [f"## {scores.model}", ""]
@@ -155,14 +169,7 @@ def _section(
     lines += [
         f"- **Warning:** {v}" for k, v in scores.provenance.items() if k.startswith("warning")
     ]
-    truth = next((anchor for role, anchor in anchors if role == "truth"), None)
-    verdict = attribute(scores, failure, truth=truth)
-    lines.append(f"- **Cause:** {verdict.cause}.")
-    if verdict.cause == "undetermined" and verdict.candidates:
-        lines.append(f"  Not excluded: {', '.join(verdict.candidates)}.")
-    lines += [f"  - {sentence}" for sentence in verdict.evidence]
-    if verdict.missing:
-        lines += ["- **What would settle it:**", *(f"  - {text}" for text in verdict.missing)]
+    lines += cause_lines(diagnosis)
     kept = [trace for trace in traces if trace.model == scores.model]
     lines += [f"- **Trace:** `traces/{t.name}.png`, `.safetensors`: {t.why}." for t in kept]
     return lines

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
+from wmscore.evidence.markdown import markdown_table
 from wmscore.files import atomic_file
-from wmscore.ladder import Ladder
+from wmscore.ladder import Ladder, Rung
 
-__all__ = ["read_stress", "write_stress"]
+__all__ = ["read_stress", "stress_lines", "stress_table", "write_stress"]
 
 
 def write_stress(folder: Path, ladder: Ladder) -> None:
@@ -37,3 +39,44 @@ def read_stress(folder: str | Path) -> Ladder | None:
         return Ladder.from_json(json.loads(path.read_text("utf-8")))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def stress_table(ladder: Ladder) -> tuple[list[str], list[list[str]]]:
+    """Head and lines of a table: what each rung leaves of each model's usable share."""
+    names = list(ladder.models)
+    head = ["stress", *names]
+    body = []
+    for place, rung in enumerate(next(iter(ladder.models.values())).rungs if names else ()):
+        cells = [_cell(ladder.models[name].rungs[place]) for name in names]
+        body.append([f"{rung.stressor} {rung.severity:g} {rung.unit}", *cells])
+    return head, body
+
+
+def _cell(rung: Rung) -> str:
+    if rung.excluded is not None:
+        return "-"
+    if math.isnan(rung.relative):
+        return "nothing to lose" if rung.usable_share == 0 else "n/a"
+    return f"{rung.relative:.0%}" + (" *" if rung.broken else "")
+
+
+def stress_lines(ladder: Ladder) -> list[str]:
+    """The section of the postmortem."""
+    lines = ["", "## Stress", ""]
+    lines += [
+        (
+            "What each stress leaves of the usable horizon, as a share of the clean panel's; "
+            "* = less beyond chance (p < .05 after Holm, over scenarios)."
+        ),
+        "",
+        *markdown_table(*stress_table(ladder)),
+        "",
+        *(f"- {sentence}." for sentence in ladder.sentences()),
+    ]
+    first = next(iter(ladder.models.values()))
+    lines += [
+        f"- Excluded: {rung.stressor} {rung.severity:g}: {rung.excluded}."
+        for rung in first.rungs
+        if rung.excluded is not None
+    ]
+    return lines

@@ -17,7 +17,7 @@ from wmscore.worlds import WorldModel
 __all__ = ["About", "describe_model", "learned", "read_about", "start_about", "with_learned"]
 
 VERSION = 2
-_FIXED = ("model", "batch_size", "teacher_forced", "role")
+_FIXED = ("model", "batch_size", "teacher_forced", "reconstruction", "role")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class About:
         role: "truth", "ceiling" or "floor" for anchors, "model" for who is judged.
         batch_size: rows of each part.
         teacher_forced: one-step predictions instead of rollouts.
+        reconstruction: the model's pictures of the true frames instead of rollouts.
         facts: what is worth knowing besides: the model's `capabilities`, `conversion_losses`
             of its actions and `codec` where its clips are lossy, versions of wmscore and torch,
             and what its parts were `made_by`, each different text once.
@@ -38,6 +39,7 @@ class About:
     role: str
     batch_size: int
     teacher_forced: bool
+    reconstruction: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def differences(self, other: About) -> list[str]:

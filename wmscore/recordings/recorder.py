@@ -38,6 +38,8 @@ from wmscore.replay import (
     WrongAnswerError,
     check_batch_size,
     predict_rows,
+    reconstruct_rows,
+    reconstruction_name,
     roll_out_rows,
     teacher_forced_name,
 )
@@ -94,6 +96,7 @@ def record(
     progress: Progress | None = None,
     truth_progress: Progress | None = None,
     teacher_forced: bool = False,
+    reconstruction: bool = False,
     role: str | None = None,
     shard: tuple[int, int] = (0, 1),
     truth: Folders | Recording | None = None,
@@ -119,6 +122,7 @@ def record(
             there before, then after each part.
         truth_progress: the same of the truth, with scenarios.
         teacher_forced: record the model's one-step predictions instead of its rollouts.
+        reconstruction: record the model's pictures of the true frames instead of its rollouts.
         role: "truth", "ceiling" or "floor" for anchors, "model" for who is judged; by default
             "truth" for the world itself, else "model".
         shard: (index, count): only the parts i with i % count == index, for several machines.
@@ -150,6 +154,7 @@ def record(
         progress=progress,
         truth_progress=truth_progress,
         teacher_forced=teacher_forced,
+        reconstruction=reconstruction,
         role=role,
         shard=shard,
         truth=truth,
@@ -171,6 +176,7 @@ def record_shard(
     progress: Progress | None = None,
     truth_progress: Progress | None = None,
     teacher_forced: bool = False,
+    reconstruction: bool = False,
     role: str | None = None,
     shard: tuple[int, int] = (0, 1),
     truth: Folders | Recording | None = None,
@@ -180,13 +186,18 @@ def record_shard(
     """`record`, with what became of the rows in answer instead of a warning."""
     check_batch_size(batch_size)
     share = Shard.of(shard)
+    if teacher_forced and reconstruction:
+        raise ValueError("teacher_forced, reconstruction: expected one of them, got both")
     name = teacher_forced_name(model) if teacher_forced else model.name
-    default = "truth" if model is world and not teacher_forced else "model"
+    name = reconstruction_name(model) if reconstruction else name
+    companion = teacher_forced or reconstruction
+    default = "truth" if model is world and not companion else "model"
     about = About(
         model=name,
         role=role or default,
         batch_size=batch_size,
         teacher_forced=teacher_forced,
+        reconstruction=reconstruction,
         facts=describe_model(model),
     )
     if truth is not None and not isinstance(truth, Recording):
@@ -234,6 +245,8 @@ class _Run:
         self.folder, self.panel, self.layout, self.truths = folder, panel, layout, truths
         self.model, self.progress = model, progress
         self.answer = predict_rows if about.teacher_forced else roll_out_rows
+        if about.reconstruction:
+            self.answer = reconstruct_rows
         self.name, self.info = about.model, info_in(folder)
         self.fingerprint = panel.fingerprint
         self.recorded = Recorded(panel)

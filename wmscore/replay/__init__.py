@@ -11,11 +11,15 @@ from wmscore.replay.answers import (
     WrongSizeError,
     checked_answer,
 )
+from wmscore.replay.delivered import Delivered, delivered_scripts
 from wmscore.replay.items import fingerprint_of, panel_items
 from wmscore.replay.resets import ResetReport, check_resets
 from wmscore.replay.rolling import (
     predict_rows,
+    reconstruct_rows,
+    reconstruction_name,
     replay,
+    replay_reconstruction,
     replay_rows,
     replay_teacher_forced,
     roll_out_rows,
@@ -30,6 +34,7 @@ from wmscore.replay.truth import (
 )
 
 __all__ = [
+    "Delivered",
     "NoRolloutsError",
     "Progress",
     "ResetReport",
@@ -42,10 +47,14 @@ __all__ = [
     "fingerprint_of",
     "freeze_panel",
     "panel_items",
+    "delivered_scripts",
     "predict_rows",
+    "reconstruct_rows",
+    "reconstruction_name",
     "render_scenarios",
     "render_truth",
     "replay",
+    "replay_reconstruction",
     "replay_rows",
     "replay_teacher_forced",
     "roll_out_rows",

@@ -6,18 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from wmscore.manifest import Panel
 from wmscore.replay.answers import checked_answer
 from wmscore.replay.items import panel_items
 from wmscore.replay.truth import Progress, check_batch_size
-from wmscore.rollouts import TEACHER_FORCED, Rollouts
-from wmscore.worlds import TeacherForced, WorldModel
+from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED, Rollouts
+from wmscore.worlds import Item, Reconstructing, TeacherForced, WorldModel
 from wmscore.worlds.handing import handed
 
 __all__ = [
     "predict_rows",
+    "reconstruct_rows",
+    "reconstruction_name",
     "replay",
+    "replay_reconstruction",
     "replay_rows",
     "replay_teacher_forced",
     "roll_out_rows",
@@ -99,6 +103,55 @@ def teacher_forced_name(model: WorldModel) -> str:
     return model.name + TEACHER_FORCED
 
 
+def replay_reconstruction(
+    panel: Panel,
+    model: WorldModel,
+    truth: Rollouts,
+    *,
+    batch_size: int = 8,
+    progress: Progress | None = None,
+) -> Iterator[Rollouts]:
+    """Let a model encode and decode every true frame of the panel.
+
+    The same rows, keys and references as `replay`, under the name of `reconstruction_name`, so that
+    both can be scored side by side: what is wrong here needs no dynamics.
+
+    Args:
+        panel: the contract.
+        model: who is judged; a `Reconstructing` one.
+        truth: from `render_truth` on the same panel.
+        batch_size: panel rows (scenario, seed) per call; each brings all its branches.
+        progress: called with (rows done, rows in all).
+
+    Yields:
+        Batches with references; counterfactual groups are never torn apart.
+
+    Raises:
+        ValueError: the model offers no reconstructions, or answers another question.
+    """
+    reconstruction_name(model)
+    yield from _batches(
+        panel,
+        lambda rows: reconstruct_rows(panel, model, truth, rows).with_reference(truth),
+        batch_size,
+        progress,
+    )
+
+
+def reconstruction_name(model: WorldModel) -> str:
+    """The name under which a model's reconstructions are scored.
+
+    Raises:
+        ValueError: the model offers none.
+    """
+    if not isinstance(model, Reconstructing):
+        raise ValueError(
+            f"model {model.name!r}: offers no reconstructions, expected a method "
+            "reconstruct(items, reference_frames, horizon) (wmscore.worlds.Reconstructing)"
+        )
+    return model.name + RECONSTRUCTION
+
+
 def _batches(
     panel: Panel,
     answer: Callable[[Sequence[tuple[int, int]]], Rollouts],
@@ -155,12 +208,34 @@ def predict_rows(
     name = teacher_forced_name(model)
     assert isinstance(model, TeacherForced)
     items = panel_items(panel, rows, truth=truth)
+    reference = _true_frames(items, truth)
+    predictions = model.predict_next(handed(items), reference, panel.contract.horizon)
+    answer = checked_answer(predictions, model.name, items, panel)
+    return replace(_with_rate(answer, model, panel), model=name)
+
+
+def reconstruct_rows(
+    panel: Panel, model: WorldModel, truth: Rollouts, rows: Sequence[tuple[int, int]]
+) -> Rollouts:
+    """Let a model encode and decode the true frames of some rows.
+
+    Raises:
+        ValueError: the model offers no reconstructions.
+        WrongAnswerError: the model answers something else than was asked.
+    """
+    name = reconstruction_name(model)
+    assert isinstance(model, Reconstructing)
+    items = panel_items(panel, rows, truth=truth)
+    found = model.reconstruct(handed(items), _true_frames(items, truth), panel.contract.horizon)
+    answer = checked_answer(found, model.name, items, panel)
+    return replace(_with_rate(answer, model, panel), model=name)
+
+
+def _true_frames(items: Sequence[Item], truth: Rollouts) -> Tensor:
+    """What the true world shows under the script of each item, `[n, T+1, C, H, W]`."""
     place = {
         key: row
         for row, key in enumerate(zip(truth.scenario.tolist(), truth.branch.tolist(), strict=True))
     }
     index = torch.tensor([place[item.scenario, item.branch] for item in items])
-    reference = truth.frames[index.to(truth.device)]
-    predictions = model.predict_next(handed(items), reference, panel.contract.horizon)
-    answer = checked_answer(predictions, model.name, items, panel)
-    return replace(_with_rate(answer, model, panel), model=name)
+    return truth.frames[index.to(truth.device)]

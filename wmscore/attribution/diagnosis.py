@@ -1,0 +1,232 @@
+"""`diagnose`: what failed first, where, why as far as is known, and what would settle it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from wmscore.attribution.decision import CAUSES, Decision, decide
+from wmscore.attribution.first import FirstFailure, first_failure
+from wmscore.attribution.probes import (
+    companion_signal,
+    evaluation_signal,
+    outcome_of,
+    response_signal,
+)
+from wmscore.attribution.signals import Signal, accumulates, threshold_signal
+from wmscore.attribution.stages import SETTLES, STAGES, Cause
+from wmscore.functional import Reason
+from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED
+from wmscore.scores import Scores
+
+__all__ = ["Diagnosis", "diagnose"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """A model's first failure and its cause.
+
+    Attributes:
+        model: its name.
+        failure: the first failing row, or None.
+        cause: of that row; of evaluation faults where no row has a horizon.
+        candidates: stages that the evidence does not exclude.
+        weak: the signal that decided is close to its threshold.
+        for_: what speaks for the cause, or for each candidate; one sentence each.
+        against: what excludes the other stages.
+        missing: signals that were not measured, by stage.
+        settles: the experiment that would decide between the candidates, by stage.
+        rows: how many rows have which cause.
+    """
+
+    model: str
+    failure: FirstFailure | None
+    cause: Cause
+    candidates: tuple[str, ...]
+    weak: bool
+    for_: tuple[str, ...]
+    against: tuple[str, ...]
+    missing: tuple[str, ...]
+    settles: tuple[str, ...]
+    rows: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: the entry of `attribution.json`."""
+        return {
+            "cause": self.cause,
+            "candidates": list(self.candidates),
+            "weak": self.weak,
+            "for": list(self.for_),
+            "against": list(self.against),
+            "missing": list(self.missing),
+            "settles": list(self.settles),
+            "first_failure": None if self.failure is None else asdict(self.failure),
+            "rows": self.rows,
+        }
+
+
+def diagnose(
+    scores: Scores,
+    results: Sequence[Scores] = (),
+    *,
+    roles: Mapping[str, str] | None = None,
+    signals: Mapping[str, Signal] | None = None,
+    regret: Tensor | None = None,
+    most_regret: float = 0.1,
+) -> Diagnosis:
+    """Assign the first failure of a model to a stage, or say what remains.
+
+    Companions are found among `results` by name: one-step predictions and reconstructions of the
+    same model; so are the true world (role "truth") and a floor.
+
+    Args:
+        scores: the model's.
+        results: all scores of the comparison.
+        roles: model name -> "truth", "ceiling" or "floor".
+        signals: further signals by stage, say of `replay.delivered_scripts` or `state_probe`; they
+            take the place of what would be found here.
+        regret: float `[R]`, how much worse the planner's actions are than an oracle's, in shares of
+            what the oracle gains; a row with more than `most_regret` whose rollout holds blames
+            planning.
+        most_regret: see there.
+    """
+    roles = roles or {}
+    by_name = {other.model: other for other in results}
+    truth = next((s for s in results if roles.get(s.model) == "truth"), None)
+    floor = next(
+        (s for s in results if roles.get(s.model) == "floor" and s.model == "frozen"), None
+    )
+    forced = by_name.get(scores.model + TEACHER_FORCED)
+    rebuilt = by_name.get(scores.model + RECONSTRUCTION)
+    found: dict[str, Signal] = {
+        "evaluation": evaluation_signal(scores, truth, floor),
+        "perception": companion_signal(scores, rebuilt),
+        "control": response_signal(scores),
+    }
+    if regret is not None:
+        found["planning"] = threshold_signal(-regret.double(), -most_regret)
+    found |= dict(signals or {})
+    outcome = outcome_of(scores)
+    one_step = companion_signal(scores, forced)
+    curve = next((scores.axes[a.axis].values for a in scores.panel.axes if a.gate), None)
+    grows = None if curve is None else accumulates(curve, outcome)
+    decision = decide(outcome, found, one_step=one_step, compounding=grows)
+    failure = first_failure(scores)
+    row = _row(scores, failure, decision)
+    if row is None:
+        return _nothing(scores, decision)
+    cause = CAUSES[int(decision.cause[row])]
+    candidates = tuple(
+        stage for stage, left in zip(STAGES, decision.candidates[row].tolist(), strict=True) if left
+    )
+    shown = {**found, "dynamics": one_step}
+    for_, against, missing = _sentences(scores, shown, row, candidates, truth, grows)
+    settles: tuple[str, ...] = ()
+    if cause == "undetermined":
+        settles = tuple(f"{stage}: {SETTLES[stage]}" for stage in candidates if stage in missing)
+    return Diagnosis(
+        model=scores.model,
+        failure=failure,
+        cause=cause,
+        candidates=candidates,
+        weak=bool(decision.weak[row]),
+        for_=for_,
+        against=against,
+        missing=missing,
+        settles=settles,
+        rows=decision.counts(),
+    )
+
+
+def _row(scores: Scores, failure: FirstFailure | None, decision: Decision) -> int | None:
+    """The row that is told about: the first failure, else a planner's, else a fault's."""
+    if failure is not None:
+        return failure.row
+    told = (decision.cause > 0).nonzero()[:, 0]
+    return int(told[0]) if len(told) else None
+
+
+def _nothing(scores: Scores, decision: Decision) -> Diagnosis:
+    return Diagnosis(
+        model=scores.model,
+        failure=None,
+        cause="none",
+        candidates=(),
+        weak=False,
+        for_=("no axis stayed below its threshold within the horizon",),
+        against=(),
+        missing=(),
+        settles=(),
+        rows=decision.counts(),
+    )
+
+
+def _sentences(
+    scores: Scores,
+    signals: Mapping[str, Signal],
+    row: int,
+    candidates: Sequence[str],
+    truth: Scores | None,
+    grows: Tensor | None,
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """What speaks for, what against, and what is missing, of one row."""
+    for_, against, missing = [], [], []
+    fault = Reason(int(scores.fault[row]))
+    for stage in STAGES:
+        signal = signals.get(stage)
+        if stage == "planning" and signal is None:
+            against.append("planning: the action script was fixed, no planner was in the loop")
+            continue
+        if signal is None or not bool(signal.available[row]):
+            if stage in candidates or stage in ("perception", "dynamics"):
+                missing.append(stage)
+            continue
+        text = _finding(stage, signal, row, fault, truth)
+        if bool(signal.implicates[row]):
+            for_.append(text)
+        elif stage == "dynamics" and grows is not None and bool(grows[row]):
+            for_.append(f"{text}, but rolled out its errors grow step by step up to the failure")
+        else:
+            against.append(text)
+    return tuple(for_), tuple(against), tuple(missing)
+
+
+def _finding(stage: str, signal: Signal, row: int, fault: Reason, truth: Scores | None) -> str:
+    bad = bool(signal.implicates[row])
+    value, line = float(signal.value[row]), float(signal.threshold[row])
+    if stage == "evaluation":
+        if fault:
+            return f"evaluation: the row cannot be judged: {fault.description}"
+        if bad and truth is not None:
+            return (
+                f"evaluation: the true world itself (`{truth.model}`) does not pass there, or a "
+                "photograph does"
+            )
+        return "evaluation: the true world itself passes there"
+    if stage == "perception":
+        how = "falls below" if bad else "stays above"
+        return (
+            f"perception: the model's own reconstruction of the true frames {how} the threshold "
+            f"(worst run {value:.3f}, threshold {line:.3f})"
+        )
+    if stage == "control":
+        if bad:
+            return "control: the frames follow other actions than were commanded"
+        return "control: other actions do not explain the frames"
+    if stage == "representation":
+        how = "cannot" if bad else "can"
+        return (
+            f"representation: the true state {how} be read from latents of the true frames "
+            f"(worst run {value:.3f}, threshold {line:.3f})"
+        )
+    if stage == "dynamics":
+        how = "fail" if bad else "hold"
+        return (
+            f"dynamics: one-step predictions from the true history {how} "
+            f"(worst run {value:.3f}, threshold {line:.3f})"
+        )
+    how = "more" if bad else "no more"
+    return f"planning: the planner's actions lose {-value:.0%}, {how} than allowed ({-line:.0%})"

@@ -1,0 +1,46 @@
+"""The stages that a failure can be assigned to, and what would settle which it is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = ["SETTLES", "STAGES", "Cause"]
+
+Cause = Literal[
+    "none",
+    "evaluation",
+    "perception",
+    "control",
+    "representation",
+    "dynamics",
+    "planning",
+    "undetermined",
+]
+
+STAGES: tuple[Cause, ...] = (
+    "evaluation",
+    "perception",
+    "control",
+    "representation",
+    "dynamics",
+    "planning",
+)
+"""In the order in which they are asked about: what comes first spoils what comes later."""
+
+SETTLES: dict[str, str] = {
+    "evaluation": "replay the true world as if it were a model and score it beside the others: "
+    "`wmscore replay PANEL --model world --out DIR`",
+    "perception": "give the model `reconstruct(items, reference_frames, horizon)` (see "
+    "wmscore.worlds.Reconstructing) and replay it with `--reconstruct`: does the error appear "
+    "without dynamics?",
+    "control": "find the actions under which the true world would show these frames, with "
+    "`wmscore.replay.delivered_scripts(panel, world, rollouts)`: do they explain the failure?",
+    "representation": "read the true state from the model's latents of the true frames, with "
+    "`wmscore.attribution.state_probe(latents, state, groups)`: is what was lost in there?",
+    "dynamics": "give the model `predict_next(items, reference_frames, horizon)` (see "
+    "wmscore.worlds.TeacherForced) and replay it with `--teacher-forced`: does one step from the "
+    "true history fail too?",
+    "planning": "compare the planner's actions in the true world with an oracle planner's, and "
+    "give the difference to `wmscore.attribution.diagnose(regret=)`",
+}
+"""The experiment that would implicate or exclude a stage."""
