@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wmscore.evidence.report.markup import Html, h, join, name_of
+from wmscore.evidence.report.markup import Html, h, join, label, name_of
 from wmscore.evidence.report.models import Model
 from wmscore.evidence.report.numbers import number, share, words
 from wmscore.evidence.report.reading import Evidence
@@ -44,8 +44,8 @@ def actions(evidence: Evidence) -> Html:
     )
     note = (
         "Agreement: 1 = the reference’s response to each script, 0 = chance. Latency is behind the "
-        "reference. Recovered: how well a probe reads the commanded action off the frames, 1 = all, "
-        "0 = chance, beside what it reads off the reference."
+        "reference. Recovered: how well a probe reads the commanded action off the frames, 1 = "
+        "all, 0 = chance, beside what it reads off the reference."
     )
     return join(
         [h("p", note, class_="lead"), table, _matrices(evidence, known), _effects(evidence, known)]
@@ -53,8 +53,7 @@ def actions(evidence: Evidence) -> Html:
 
 
 def _row(evidence: Evidence, model: Model) -> list[object]:
-    look = evidence.looks[model.name]
-    name = join([h("span", class_=f"swatch {look}", aria_hidden="true"), name_of(model.name)])
+    name = label(evidence.looks[model.name], model.name)
     first: list[object] = [
         Cell(content=name, key=model.name.lower()),
         Cell(content=model.role, left=True),
@@ -138,11 +137,7 @@ def _matrix(evidence: Evidence, model: Model) -> Html:
         "figure",
         h(
             "figcaption",
-            h(
-                "h4",
-                h("span", class_=f"swatch {evidence.looks[model.name]}", aria_hidden="true"),
-                name_of(model.name),
-            ),
+            h("h4", label(evidence.looks[model.name], model.name)),
             h("p", f"score {number(data['recovery'].get('score'))}{cut}"),
         ),
         data_table(
@@ -159,11 +154,8 @@ def _effects(evidence: Evidence, models: list[Model]) -> Html | None:
     """Per model and action: size and direction of its effect, and how often it is recognised."""
     body: list[list[object]] = []
     for model in models:
-        look = evidence.looks[model.name]
         for line in model.effects:
-            name = join(
-                [h("span", class_=f"swatch {look}", aria_hidden="true"), name_of(model.name)]
-            )
+            name = label(evidence.looks[model.name], model.name)
             body.append(
                 [
                     Cell(content=name, key=model.name.lower()),
@@ -197,7 +189,10 @@ def _effects(evidence: Evidence, models: list[Model]) -> Html | None:
     ]
     head += ["nearest to", "why undefined"]
     table = data_table(head, body, caption="Effect of each action", sortable=True)
-    note = "Size and direction of an action’s effect against no action, relative to the reference: 1 and 1 are right."
+    note = (
+        "Size and direction of an action’s effect against no action, relative to the reference: 1 "
+        "and 1 are right."
+    )
     return h(
         "details",
         h("summary", f"Effect of each action ({len(body)} lines)"),

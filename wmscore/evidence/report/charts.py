@@ -263,7 +263,7 @@ def _band(line: Line, plot: Plot, x: Any, y: Any) -> Html:
         points = there + back[::-1]
         if len(piece) > 1:
             parts.append("M" + "L".join(f"{_n(a)} {_n(b)}" for a, b in points) + "Z")
-    return h("path", d="".join(parts), class_="band")
+    return h("path", d="".join(parts), class_="band", vector_effect=_FIXED)
 
 
 def _summary(plot: Plot) -> str:

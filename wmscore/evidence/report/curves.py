@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wmscore.evidence.report.charts import Line, Plot, draw
-from wmscore.evidence.report.markup import Html, h, join, name_of
+from wmscore.evidence.report.markup import Html, h, join, label
 from wmscore.evidence.report.models import Model
 from wmscore.evidence.report.numbers import words
 from wmscore.evidence.report.reading import Evidence, StepCurve
@@ -33,9 +33,7 @@ def legend(evidence: Evidence, models: list[Model]) -> Html:
     chips = [
         h(
             "button",
-            h("span", class_=f"swatch {evidence.looks[m.name]}", aria_hidden="true"),
-            name_of(m.name),
-            h("small", m.role) if not m.judged else None,
+            label(evidence.looks[m.name], m.name, None if m.judged else h("small", m.role)),
             type="button",
             aria_pressed="true",
             data_toggle=evidence.key(m.name),
@@ -57,7 +55,7 @@ def survival(evidence: Evidence) -> Html:
         lines=lines,
         x_label="step",
         y_label="share usable",
-        note="Bands: 95 % over scenarios. The area under a curve is the mean usable horizon.",
+        note="Bands: 95 % over scenarios. The area under a curve is the mean usable horizon.",
         bottom=0.0,
         top=1.0,
         steps=True,
@@ -177,18 +175,13 @@ def _ends(evidence: Evidence, models: list[Model]) -> Html:
         faults = sum(model.faults.values()) / model.rows
         bar, left = [], 0.0
         for i, part in enumerate([*shares, faults]):
-            look = "fault" if i == len(axes) else f"a{i}"
+            look = "fault" if i == len(axes) else f"a{i % 6}"
             if part:
                 bar.append(
                     h("rect", x=f"{left:.2%}", y="0", width=f"{part:.2%}", height="14", class_=look)
                 )
             left += part
-        name = join(
-            [
-                h("span", class_=f"swatch {evidence.looks[model.name]}", aria_hidden="true"),
-                name_of(model.name),
-            ]
-        )
+        name = label(evidence.looks[model.name], model.name)
         svg = h("svg", *bar, width="100%", height="14", aria_hidden="true", class_="ends")
         cells: list[object] = [Cell(content=name, key=model.name.lower()), Cell(content=svg)]
         cells += [model.ended.get(axis, 0) or "–" for axis in axes]
@@ -196,10 +189,13 @@ def _ends(evidence: Evidence, models: list[Model]) -> Html:
         body.append(cells)
     head: list[object] = ["model", h("span", "shares", class_="sr")]
     head += [
-        join([h("span", class_=f"key a{i}", aria_hidden="true"), words(axis)])
+        h("span", h("span", class_=f"key a{i % 6}", aria_hidden="true"), words(axis))
         for i, axis in enumerate(axes)
     ]
-    head += [join([h("span", class_="key fault", aria_hidden="true"), "fault"]), "never failed"]
+    head += [
+        h("span", h("span", class_="key fault", aria_hidden="true"), "fault"),
+        "never failed",
+    ]
     return h(
         "div",
         h("h3", "What ends them"),

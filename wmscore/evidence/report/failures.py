@@ -1,10 +1,10 @@
-"""What failed first in each model, and its cause: for, against, missing, and what would settle it."""
+"""What failed first in each model, and why: for, against, missing, what would settle it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from wmscore.evidence.report.markup import Html, h, join, name_of
+from wmscore.evidence.report.markup import Html, h, join, label, name_of
 from wmscore.evidence.report.models import Model
 from wmscore.evidence.report.numbers import count, number, plain, words
 from wmscore.evidence.report.postmortem import markdown, section_of
@@ -44,7 +44,7 @@ def _card(evidence: Evidence, model: Model, traces: list[tuple[str, str]]) -> Ht
     cause = cause_of(evidence, model)
     found = attributed(evidence, model)
     look = evidence.looks[model.name]
-    title = h("h3", h("span", class_=f"swatch {look}", aria_hidden="true"), name_of(model.name))
+    title = h("h3", label(look, model.name))
     chip = None
     if cause is not None and model.failure is not None:
         sure = "unsure" if cause == "undetermined" else "sure"
@@ -79,7 +79,7 @@ def _headline(model: Model) -> Html:
             h("strong", f"step {failure.step}"),
             " of ",
             name_of(failure.scenario),
-            f", seed {failure.seed}, and stays below {plain(failure.threshold)} for "
+            f", seed {failure.seed}, and stays below {plain(failure.threshold)} for ",
             f"{count(failure.patience, 'step')}. {ended} of {count(model.rows, 'rollout')} end.",
         ]
     )
@@ -106,17 +106,22 @@ def _signals(found: dict[str, Any]) -> Html:
     return h("div", *parts, class_="signals")
 
 
+def _code(text: str) -> Html:
+    """Set as code whose words do not break at their hyphens."""
+    return h("code", join([h("span", word, class_="word") for word in text.split()], " "))
+
+
 def _command(line: str) -> Html:
     """What a person can run is set as code, up to a comment behind it."""
     for start in ("wmscore ", "python ", "import ", ">>> "):
         if line.startswith(start):
-            return h("code", line)
+            return _code(line)
     name, colon, rest = line.partition(": ")
     if colon and rest.startswith(("wmscore ", "python ")):
-        return join([f"{name}: ", h("code", rest)])
+        return join([f"{name}: ", _code(rest)])
     head, tick, tail = line.partition("`")
     code, end, after = tail.partition("`")
-    return join([head, h("code", code), after]) if tick and end else join([line])
+    return join([head, _code(code), after]) if tick and end else join([line])
 
 
 def _items(value: Any) -> list[str]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wmscore.evidence.report.charts import Line, Plot, draw
 from wmscore.evidence.report.frames import Pictures, pictures
-from wmscore.evidence.report.markup import Html, h, join, name_of
+from wmscore.evidence.report.markup import Html, h, join, label, name_of
 from wmscore.evidence.report.numbers import plain, words
 from wmscore.evidence.report.reading import Evidence
 from wmscore.tensorfile import load_tensors
@@ -81,9 +81,27 @@ def clips(evidence: Evidence) -> list[Clip]:
                 tensors=tensors,
             )
         )
-    order = {m.name: (not m.judged, i) for i, m in enumerate(evidence.models)}
-    found.sort(key=lambda clip: (*order.get(clip.model, (True, len(order))), clip.step))
+    found.sort(key=lambda clip: _order(evidence, clip))
     return found
+
+
+def _order(evidence: Evidence, clip: Clip) -> tuple[bool, int, bool, int]:
+    """Judged models as they are ranked; of each the rollout that fails first, then by step."""
+    for i, model in enumerate(evidence.models):
+        if model.name == clip.model:
+            first = model.failure
+            leads = first is not None and (first.scenario, str(first.seed), first.step) == (
+                clip.scenario,
+                clip.seed,
+                clip.step,
+            )
+            return (
+                not model.judged,
+                i,
+                not (leads and not clip.why.startswith("object ")),
+                clip.step,
+            )
+    return True, len(evidence.models), True, clip.step
 
 
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -127,8 +145,7 @@ def _card(evidence: Evidence, clip: Clip, shown: Pictures, inline: bool) -> Html
     look = evidence.looks.get(clip.model, "c0")
     title = h(
         "h3",
-        h("span", class_=f"swatch {look}", aria_hidden="true"),
-        name_of(clip.model),
+        label(look, clip.model),
         h("small", " on ", name_of(clip.scenario), f", seed {clip.seed}"),
     )
     sides = ["reference", "generated"] if shown.reference is not None else ["generated"]
@@ -248,7 +265,7 @@ def _strip(evidence: Evidence, clip: Clip, shown: Pictures) -> Html:
                         src=urls[i],
                         alt="",
                         class_=f"thumb {side}",
-                        loading="lazy",
+                        decoding="async",
                         width=shown.width,
                         height=shown.height,
                     ),
@@ -257,7 +274,7 @@ def _strip(evidence: Evidence, clip: Clip, shown: Pictures) -> Html:
                         src=over,
                         alt="",
                         class_=f"thumb over {side}-lines",
-                        loading="lazy",
+                        decoding="async",
                         width=shown.width,
                         height=shown.height,
                     )
@@ -369,7 +386,7 @@ def _files(evidence: Evidence, clip: Clip, shown: Pictures, inline: bool) -> Htm
                 muted=True,
                 playsinline=True,
                 preload="metadata",
-                aria_label=f"Clip of {clip.model} on {clip.scenario}: reference left, generated right",
+                aria_label=f"Clip of {clip.model}: reference left, generated right",
             )
         )
     elif size:

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["Html", "clean", "data_block", "h", "join", "name_of", "raw"]
+__all__ = ["Html", "clean", "data_block", "h", "join", "label", "name_of", "raw"]
 
 _VOID = frozenset({"br", "col", "hr", "img", "input", "line", "link", "meta", "path", "rect"})
 # What no font shows, or what turns the text that follows around.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_LONG = 18  # letters of a word that may be broken anywhere
 _LONE = re.compile("[\ud800-\udfff]")
 
 
@@ -62,7 +63,14 @@ def h(tag: str, *children: object, **attributes: object) -> Html:
 
 def name_of(text: object) -> Html:
     """A name from outside: isolated, so that its direction of writing turns nothing else."""
-    return h("bdi", text, class_="name")
+    longest = max(map(len, re.split(r"[\s-]", str(text))))
+    return h("bdi", text, class_="name long" if longest > _LONG else "name")
+
+
+def label(look: str, name: object, *more: object) -> Html:
+    """A model's name behind the mark that its lines have."""
+    mark = h("span", class_=f"swatch {look}", aria_hidden="true")
+    return h("span", mark, h("span", name_of(name), *more), class_="label")
 
 
 def data_block(data: Any) -> Html:

@@ -86,7 +86,7 @@ def build_page(evidence: Evidence) -> Html:
             "nav",
             h("a", "wmscore", href="#top", class_="brand"),
             h("ul", *links),
-            h("button", "Theme: auto", type="button", id="theme", hidden=True),
+            h("button", "auto", type="button", id="theme", hidden=True),
             aria_label="Sections",
         ),
         h(

@@ -14,7 +14,7 @@ _BULLET = re.compile(r"^( *)- (.*)$")
 
 
 def section_of(text: str, title: str) -> str:
-    """The lines below `## title`, up to the next heading of that size; empty where there is none."""
+    """The lines below `## title`, up to the next such heading; empty where there is none."""
     lines, inside = [], False
     for line in text.splitlines():
         if line.startswith("## "):

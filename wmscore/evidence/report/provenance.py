@@ -96,7 +96,8 @@ def _checksums(evidence: Evidence) -> Html:
     table = data_table(head, body, caption="Checksums of the folder's files", sortable=True)
     note = h(
         "p",
-        "`wmscore verify` checks them and recomputes the tables from the scores and traces.",
+        h("code", "wmscore verify"),
+        " checks them and recomputes the tables from the scores and traces.",
         class_="lead",
     )
     return h(

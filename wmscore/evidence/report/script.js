@@ -17,7 +17,8 @@
   const kept = () => { try { return localStorage.getItem("wmscore-theme"); } catch { return null; } };
   const setTheme = (value) => {
     if (value === "auto") delete root.dataset.theme; else root.dataset.theme = value;
-    theme.textContent = `Theme: ${value}`;
+    theme.replaceChildren(make("span", "word", "Theme: "), make("span", "", value));
+    theme.setAttribute("aria-label", `Theme: ${value}`);
     theme.dataset.value = value;
   };
   theme.hidden = false;

@@ -1,4 +1,4 @@
-"""Stress ladders of `stress.json`: what each severity leaves of the horizon, and what breaks first."""
+"""Stress ladders of `stress.json`: what a severity leaves of the horizon, what breaks first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from wmscore.evidence.report.charts import Line, Plot, draw
 from wmscore.evidence.report.curves import legend
-from wmscore.evidence.report.markup import Html, h, join, name_of
+from wmscore.evidence.report.markup import Html, h, join, label
 from wmscore.evidence.report.numbers import number, plain, words
 from wmscore.evidence.report.reading import Evidence
 from wmscore.evidence.report.table import Cell, data_table
@@ -19,13 +19,13 @@ def stress(evidence: Evidence) -> Html:
     """Section: a chart per stressor, and a table of what breaks each model."""
     models = _models(evidence)
     if not models:
-        why = "No stress ladder was run. `wmscore stress` runs one."
-        return h("p", why, class_="empty")
+        run = h("code", "wmscore stress")
+        return h("p", "No stress ladder was run. ", run, " runs one.", class_="empty")
     kinds = list(dict.fromkeys(kind for data in models.values() for kind in _stressors(data)))
     shown = [m for m in evidence.models if m.name in models]
     plots = [draw(plot) for kind in kinds if (plot := _plot(evidence, models, kind)) is not None]
     note = (
-        "Usable share of the horizon at each severity, mean with its 95 % interval over scenarios. "
+        "Usable share of the horizon at each severity, mean with its 95 % interval over scenarios. "
         "A ring marks the smallest severity at which a model is shown to be worse than clean."
     )
     return join(
@@ -124,8 +124,7 @@ def _breaks(evidence: Evidence, models: dict[str, dict[str, Any]]) -> Html:
         if not next(m for m in evidence.models if m.name == name).judged:
             continue
         found, why = data.get("first_break"), data.get("why")
-        swatch = h("span", class_=f"swatch {evidence.looks[name]}", aria_hidden="true")
-        text: list[object] = [swatch, name_of(name)]
+        text: list[object] = [label(evidence.looks[name], name)]
         if isinstance(found, dict):
             text += [
                 " breaks first under ",
@@ -154,7 +153,6 @@ def _table(evidence: Evidence, models: dict[str, dict[str, Any]], kinds: list[st
             line = about.get(kind) if isinstance(about, dict) else None
             if not isinstance(line, dict):
                 continue
-            mark = h("span", class_=f"swatch {evidence.looks[name]}", aria_hidden="true")
             values = [
                 _value(line.get(k)) for k in ("auc", "corruption_error", "breakpoint", "trend_p")
             ]
@@ -165,9 +163,9 @@ def _table(evidence: Evidence, models: dict[str, dict[str, Any]], kinds: list[st
                 Cell(content=t, key=v if v == v else None)
                 for t, v in zip(texts, values, strict=True)
             ]
-            label = Cell(content=words(kind).replace("-", " "), left=True)
+            what = Cell(content=words(kind).replace("-", " "), left=True)
             body.append(
-                [Cell(content=join([mark, name_of(name)]), key=name.lower()), label, *cells]
+                [Cell(content=label(evidence.looks[name], name), key=name.lower()), what, *cells]
             )
     return h(
         "details",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from wmscore.evidence.report.markup import Html, h, join, name_of
+from collections.abc import Sequence
+
+from wmscore.evidence.report.markup import Html, h, join, label, name_of
 from wmscore.evidence.report.models import AxisCell, Model
 from wmscore.evidence.report.numbers import count, number, share, words
 from wmscore.evidence.report.reading import Evidence
@@ -21,13 +23,13 @@ def summary(evidence: Evidence) -> Html:
     steps = panel.contract.horizon
     note = (
         f"Usable horizon: steps until a gated score stays below its threshold, mean of at most "
-        f"{steps} with its 95 % interval over scenarios. Scores: median [quartiles] over rows, "
+        f"{steps} with its 95 % interval over scenarios. Scores: median [quartiles] over rows, "
         "1 = perfect. Anchors say what is possible: the truth replayed, another seed of it "
         "(ceiling), and models that know nothing (floor)."
     )
     axes = [spec.axis for spec in panel.axes]
-    head: list[object] = ["model", "role", f"usable horizon of {steps}", "median"]
-    head += ["never failed", "steps below", *(words(axis) for axis in axes), "ended by", "cause"]
+    head: list[object] = ["model", f"usable horizon of {steps}", "median"]
+    head += ["never failed", "steps below", *(words(axis) for axis in axes), "ended by"]
     body = [_row(evidence, model, axes) for model in evidence.models]
     table = data_table(head, body, caption="Summary of all models", sortable=True, look="summary")
     return join(
@@ -50,23 +52,23 @@ def _filter(what: str, many: int) -> Html:
     )
 
 
-def _row(evidence: Evidence, model: Model, axes: list[str]) -> list[object]:
+def _row(evidence: Evidence, model: Model, axes: Sequence[str]) -> list[object]:
     look = evidence.looks[model.name]
     known = model.horizon.steps > 0
-    name = join([h("span", class_=f"swatch {look}", aria_hidden="true"), name_of(model.name)])
+    role = None if model.judged else h("small", model.role)
+    name = label(look, model.name, role)
     ended = [f"{words(axis)} ×{n}" for axis, n in model.ended.items()]
     ended += [f"fault: {words(kind)} ×{n}" for kind, n in model.faults.items()]
-    cause = cause_of(evidence, model) if model.judged else None
+    cause = cause_of(evidence, model) if model.judged and model.failure else None
+    why = h("small", f"cause {words(cause)}") if cause else None
     return [
         Cell(content=name, key=model.name.lower(), look=model.role),
-        Cell(content=model.role, left=True),
         Cell(content=_horizon(evidence, model), key=model.horizon.mean if known else None),
-        Cell(content=model.median, key=_steps(model.median)),
+        Cell(content=model.median.replace(">=", "≥"), key=_steps(model.median)),
         Cell(content=f"{model.never} / {model.rows}", key=model.never),
         Cell(content=share(model.below), key=model.below if known else None),
         *(_axis(model.axes.get(axis), model) for axis in axes),
-        Cell(content=[h("div", text) for text in ended] or "–", left=True),
-        Cell(content=words(cause) if cause else "–", left=True),
+        Cell(content=[*(h("div", text) for text in ended), why] if ended else "–", left=True),
     ]
 
 

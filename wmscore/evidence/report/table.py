@@ -46,6 +46,7 @@ def data_table(
         quiet: whether the caption is for screen readers only.
         look: class of the table.
     """
+    text = [isinstance(cell, Cell) and cell.left for cell in body[0]] if body else []
     heads = [
         h(
             "th",
@@ -53,8 +54,9 @@ def data_table(
             if sortable
             else content,
             scope="col",
+            class_="left" if i < len(text) and text[i] else None,
         )
-        for content in head
+        for i, content in enumerate(head)
     ]
     return h(
         "div",

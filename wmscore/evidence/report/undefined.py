@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wmscore.evidence.report.markup import Html, h, join, name_of
+from wmscore.evidence.report.markup import Html, h, join, label, name_of
 from wmscore.evidence.report.numbers import count, share, words
 from wmscore.evidence.report.reading import Evidence
 from wmscore.evidence.report.table import Cell, data_table
@@ -17,8 +17,7 @@ def undefined(evidence: Evidence) -> Html:
     """Section with a table of both and the messages of models."""
     body: list[list[object]] = []
     for model in evidence.models:
-        swatch = h("span", class_=f"swatch {evidence.looks[model.name]}", aria_hidden="true")
-        name = Cell(content=join([swatch, name_of(model.name)]), key=model.name.lower())
+        name = Cell(content=label(evidence.looks[model.name], model.name), key=model.name.lower())
         steps = model.rows * evidence.panel.contract.horizon
         for kind, n in model.faults.items():
             fault = Cell(content="evaluation fault", left=True, look="bad")

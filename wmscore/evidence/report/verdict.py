@@ -7,6 +7,7 @@ from typing import Any
 from wmscore.evidence.report.markup import Html, h, join, name_of
 from wmscore.evidence.report.models import Model
 from wmscore.evidence.report.numbers import count, number, words
+from wmscore.evidence.report.postmortem import section_of
 from wmscore.evidence.report.reading import Evidence
 
 __all__ = ["cause_of", "header", "verdict"]
@@ -44,14 +45,13 @@ def header(evidence: Evidence) -> Html:
         ]
     )
     facts = [
-        ("Panel", name_of(panel.name)),
         ("World", name_of(panel.contract.world)),
         ("Size", size),
         ("Scored", models),
         ("Fingerprint", h("code", panel.fingerprint[:12], title=panel.fingerprint)),
     ]
     if panel.stress is not None:
-        facts.insert(1, ("Stress", str(panel.stress)))
+        facts.insert(0, ("Stress", str(panel.stress)))
     one, two = verdict(evidence)
     return h(
         "header",
@@ -71,8 +71,6 @@ def header(evidence: Evidence) -> Html:
 
 def cause_of(evidence: Evidence, model: Model) -> str | None:
     """The cause that `attribution.json` or else the postmortem names."""
-    from wmscore.evidence.report.postmortem import section_of
-
     found = attributed(evidence, model)
     if found is not None:
         return str(found.get("cause", "undetermined"))
@@ -91,19 +89,10 @@ def attributed(evidence: Evidence, model: Model) -> dict[str, Any] | None:
 
 def _unknown(judged: list[Model]) -> tuple[Html, Html]:
     faults = sum(sum(m.faults.values()) for m in judged)
-    who: list[object] = (
-        (["The ", name_of(judged[0].name)] if False else [name_of(judged[0].name)])
-        if len(judged) == 1
-        else [f"None of the {len(judged)} models"]
-    )
-    one = join(
-        [
-            *who,
-            " has a usable horizon that could be determined."
-            if len(judged) > 1
-            else " has no usable horizon that could be determined.",
-        ]
-    )
+    who: object = f"None of the {len(judged)} models has a usable horizon"
+    if len(judged) == 1:
+        who = join([name_of(judged[0].name), " has no usable horizon"])
+    one = join([who, " that could be determined."])
     if any(m.deaf for m in judged) and not faults:
         why = "The panel asks for a response to actions and no actions can be given."
     elif faults:
@@ -123,14 +112,14 @@ def _first(evidence: Evidence, best: Model) -> Html:
     text.append(h("strong", f"{number(found.mean, '.1f')} of {count(seen, 'step')}"))
     text.append(" on average")
     if found.low == found.low and found.low < found.high:
-        text.append(f" (95 % interval {number(found.low, '.1f')} to {number(found.high, '.1f')})")
+        text.append(f" (95 % interval {number(found.low, '.1f')} to {number(found.high, '.1f')})")
     pair = _pair(evidence, best)
     if pair is not None:
         other, p = pair
         if p is not None and p < _SURE:
-            text += [", surely longer than ", name_of(other), f" (p = {p:.2g})"]
+            text += [", surely longer than ", name_of(other), f" (p = {p:.2g})"]
         elif p is not None:
-            text += [", but that it is ahead of ", name_of(other), f" is not settled (p = {p:.2g})"]
+            text += [", but that it is ahead of ", name_of(other), f" is not settled (p = {p:.2g})"]
         else:
             text += [", but whether it is ahead of ", name_of(other), " cannot be tested here"]
     elif not several:
@@ -165,20 +154,23 @@ def _pair(evidence: Evidence, best: Model) -> tuple[str, float | None] | None:
     return None
 
 
-def _warnings(evidence: Evidence) -> list[str]:
+def _warnings(evidence: Evidence) -> list[Html]:
     lines = []
     faulty = [m for m in evidence.models if m.faults]
     if faulty:
         rows = sum(sum(m.faults.values()) for m in faulty)
-        lines.append(
+        text = (
             f"{count(rows, 'row')} of {count(len(faulty), 'model')} could not be evaluated. A row "
-            "with an evaluation fault says nothing of the model; the table of faults lists them."
+            "with an evaluation fault says nothing of the model; "
         )
+        where = h("a", "the table of faults", href="#undefined")
+        lines.append(join([text, where, " lists them."]))
     if evidence.changed or evidence.gone:
         some = [*evidence.changed, *evidence.gone]
         more = f" and {len(some) - 5} more" if len(some) > 5 else ""
-        lines.append(
-            "This folder is not the one that was written: changed, added or missing since are "
-            f"{', '.join(some[:5])}{more}. Run `wmscore verify` on it."
+        text = (
+            "This folder is not the one that was written. Changed, added or missing since: "
+            f"{', '.join(some[:5])}{more}. "
         )
+        lines.append(join([text, h("code", "wmscore verify"), " says what that changes."]))
     return lines
