@@ -39,6 +39,7 @@ FLOORS = {
     "testing": 5,
     "integrations": 6,
     "ladder": 6,
+    "plots": 6,
     "protocols": 6,
     "recordings": 6,
     "evidence": 7,

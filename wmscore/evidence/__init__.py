@@ -2,6 +2,7 @@
 
 from wmscore.evidence.folder import check_folder, write_evidence
 from wmscore.evidence.reading import StoredScores, read_scores
+from wmscore.evidence.report import write_report
 from wmscore.evidence.table import (
     action_table,
     codec_lines,
@@ -31,4 +32,5 @@ __all__ = [
     "unmatched_rows",
     "write_evidence",
     "write_metrics",
+    "write_report",
 ]

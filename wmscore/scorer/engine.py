@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +19,6 @@ from wmscore.functional import (
     Reason,
     ScriptCross,
     ScriptTest,
-    UsableHorizon,
 )
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.ops import kernels
@@ -28,6 +26,7 @@ from wmscore.rollouts import Rollouts
 from wmscore.rowfaults import RowFault, describe_faults
 from wmscore.scorer.axes import Curves
 from wmscore.scorer.distances import check_measure
+from wmscore.scorer.ending import panel_horizon
 from wmscore.scorer.faults import Asked, evaluation_faults
 from wmscore.scorer.groups import Groups, shown_steps
 from wmscore.scorer.identity import LABEL_WARNINGS, identity_persistence, join_identity
@@ -383,67 +382,9 @@ class Scorer:
                 name = key.split(".")[1]
                 measures[name] = curve(f"measures.{name}", **measure_of(name)._asdict())
         shown = gather("shown", torch.zeros(rows, steps, dtype=torch.bool))
-        judged_steps = shown.clone()
-        for spec, scored in zip(self.panel.axes, axes.values(), strict=True):
-            # A gate is not passed by giving it nothing to judge: labels or branches left out.
-            undefined = (scored.reason != 0).all(1) & (fault == 0) & spec.gate
-            cut = (scored.reason == int(Reason.NO_FRAME)) & shown
-            fault.masked_fill_(undefined & cut.any(1), int(Reason.SHORT))
-            for kind in (
-                Reason.NO_LABELS,
-                Reason.NO_LATENTS,
-                Reason.TOO_SMALL,
-                Reason.UNDETERMINED,
-            ):
-                lost = (scored.reason == int(kind)).any(1)
-                fault.masked_fill_(undefined & lost, int(kind))
-            # Nor by a state that no distance can judge, at any step that is there.
-            for kind in (Reason.NON_FINITE_FEATURES, Reason.NO_SCALE):
-                lost = ((scored.reason == int(kind)) & shown).any(1)
-                fault.masked_fill_(lost & (fault == 0) & spec.gate, int(kind))
-            # Nor by letting a branch end: the horizon is censored where a gate lost its frames.
-            judged_steps &= ~(cut & spec.gate)
-        specs = self.panel.axes
-        recover = [
-            spec.threshold if spec.recover_threshold is None else spec.recover_threshold
-            for spec in specs
-        ]
-        horizon = F.usable_horizon(
-            torch.stack([c.values for c in axes.values()]),
-            torch.tensor([spec.threshold for spec in specs], dtype=torch.float64),
-            patience=torch.tensor([spec.patience for spec in specs]),
-            valid=judged_steps,
-            gated=torch.tensor([spec.gate for spec in specs]),
-            recover_thresholds=torch.tensor(recover, dtype=torch.float64),
-            min_defined=torch.tensor(
-                [spec.min_defined or 0.0 for spec in specs], dtype=torch.float64
-            ),
+        fault, horizon = panel_horizon(
+            self.panel, axes, shown, fault, takes_actions=self._takes_actions
         )
-        judged = fault == 0
-        horizon = replace(
-            horizon,
-            defined=horizon.defined & judged,
-            censored=horizon.censored & judged,
-            steps=torch.where(judged, horizon.steps, -1),
-            axis=torch.where(judged, horizon.axis, -1),
-            reason=torch.where(judged, horizon.reason, fault),
-            usable_share=horizon.usable_share.masked_fill(~judged, float("nan")),
-            axis_steps=torch.where(judged, horizon.axis_steps, -1),
-            axis_censored=horizon.axis_censored & judged,
-            axis_defined=horizon.axis_defined & judged,
-            axis_reason=torch.where(judged, horizon.axis_reason, fault),
-            pending=horizon.pending & judged,
-            failures=horizon.failures * judged,
-            recovery=horizon.recovery * judged,
-            recovered_steps=horizon.recovered_steps * judged,
-            lost_steps=horizon.lost_steps * judged,
-            margin=horizon.margin.masked_fill(~judged, float("nan")),
-            smallest_margin=horizon.smallest_margin.masked_fill(~judged, float("nan")),
-        )
-        if not self._takes_actions and any(
-            spec.axis == "action_response" and spec.gate for spec in specs
-        ):
-            horizon = _without(horizon, Reason.NO_ACTIONS, judged)
         info = {
             k.removeprefix("info."): gather(k, torch.zeros(rows, *v.shape[1:], dtype=v.dtype))
             for k, v in (parts[0] if parts else {}).items()
@@ -585,16 +526,3 @@ def _named(group: str, curves: Curves) -> dict[str, Tensor]:
     for name, (values, reason) in curves.items():
         part |= {f"{group}.{name}.values": values, f"{group}.{name}.reason": reason}
     return part
-
-
-def _without(horizon: UsableHorizon, reason: Reason, rows: Tensor) -> UsableHorizon:
-    """Horizons over all axes taken back in some rows; those of single axes stay."""
-    return replace(
-        horizon,
-        steps=horizon.steps.masked_fill(rows, -1),
-        censored=horizon.censored & ~rows,
-        axis=horizon.axis.masked_fill(rows, -1),
-        defined=horizon.defined & ~rows,
-        reason=horizon.reason.masked_fill(rows, int(reason)),
-        usable_share=horizon.usable_share.masked_fill(rows, float("nan")),
-    )

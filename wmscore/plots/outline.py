@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
-from wmscore.evidence.palette import palette
+from wmscore.plots.palette import palette
 
 __all__ = ["outline_objects"]
 

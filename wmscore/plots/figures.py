@@ -1,0 +1,111 @@
+"""Figures as plots have them: one layout, one legend below, the same bytes for the same data."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wmscore.extras import require
+from wmscore.files import atomic_file
+
+__all__ = ["add_legend", "make_figure", "save_plot", "tidy"]
+
+_DPI = 110
+# No date, version or random name inside: the same data give the same bytes.
+_SVG = {"svg.hashsalt": "wmscore", "svg.fonttype": "path"}
+_METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
+
+def make_figure(
+    count: int, columns: int, *, size: tuple[float, float] | None = None
+) -> tuple[Any, list[Any]]:
+    """A figure of some plots in rows of so many columns.
+
+    Args:
+        count: plots.
+        columns: of them in a row.
+        size: width and height of one plot in inches; by default smaller where there are rows.
+
+    Returns:
+        The figure, which notebooks show as it is, and its plots.
+    """
+    rows = -(-count // columns)
+    columns = min(count, columns)
+    wide, high = size or ((5.0, 3.6) if rows == 1 else (3.9, 2.9))
+    figure = _figure_class()(figsize=(wide * columns, high * rows), layout="constrained")
+    plots = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for plot in plots[count:]:
+        plot.set_axis_off()
+    for plot in plots[:count]:
+        tidy(plot)
+    return figure, plots[:count]
+
+
+@functools.cache
+def _figure_class() -> Any:
+    """A figure that notebooks show without pyplot, which would keep every one in memory."""
+    matplotlib = require("matplotlib.figure", "harness")
+
+    def _repr_png_(self: Any) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=_DPI, metadata=_METADATA["png"])
+        return buffer.getvalue()
+
+    return type("Figure", (matplotlib.Figure,), {"_repr_png_": _repr_png_})
+
+
+def tidy(plot: Any) -> None:
+    """Take away what says nothing: upper and right border; a light grid behind the data."""
+    plot.spines[["top", "right"]].set_visible(False)
+    plot.grid(color="0.92", linewidth=0.8)
+    plot.set_axisbelow(True)
+    plot.tick_params(labelsize=8.5)
+    plot.title.set_fontsize(10.5)
+
+
+def add_legend(figure: Any, plots: Sequence[Any], *, columns: int | None = None) -> None:
+    """One legend below the figure of everything that its plots name, each name once."""
+    named: dict[str, Any] = {}
+    for plot in plots:
+        for handle, name in zip(*plot.get_legend_handles_labels(), strict=True):
+            named.setdefault(name, handle)
+    if not named:
+        return
+    longest = max(len(name) for name in named)
+    fitting = int(figure.get_figwidth() / (0.62 + 0.078 * longest))
+    figure.legend(
+        list(named.values()),
+        list(named),
+        loc="outside lower center",
+        ncols=columns or max(1, min(len(named), fitting)),
+        frameon=False,
+        fontsize=9,
+    )
+
+
+def save_plot(figure: Any, path: str | Path) -> None:
+    """Write a figure as PNG or SVG, by the path's ending; the same bytes for the same data.
+
+    Args:
+        figure: of one of the functions of this package, or any of matplotlib's.
+        path: where to, ending in `.png` or `.svg`. Written whole or not at all.
+
+    Raises:
+        ValueError: another ending.
+
+    Example:
+        >>> save_plot(survival_plot(results), "survival.svg")              # doctest: +SKIP
+    """
+    path = Path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in _METADATA:
+        raise ValueError(f"path: expected a name ending in .png or .svg, got {path.name!r}")
+    matplotlib = require("matplotlib", "harness")
+    with atomic_file(path) as draft, matplotlib.rc_context(_SVG):
+        figure.savefig(draft, format=kind, dpi=_DPI, metadata=_METADATA[kind])
