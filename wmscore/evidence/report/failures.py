@@ -13,6 +13,7 @@ from wmscore.evidence.report.verdict import attributed, cause_of
 
 __all__ = ["failures"]
 
+_OPEN = 6  # models up to which the reasons are shown at once
 _SIGNALS = (
     ("for", "For"),
     ("against", "Against"),
@@ -53,7 +54,12 @@ def _card(evidence: Evidence, model: Model, traces: list[tuple[str, str]]) -> Ht
         h("div", title, chip, class_="head"),
         h("p", _headline(model), class_="headline"),
     ]
-    parts.append(_signals(found) if found is not None else _told(evidence, model))
+    why = _signals(found) if found is not None else _told(evidence, model)
+    if len(evidence.judged) > _OPEN:
+        why = h(
+            "details", h("summary", "Why", h("span", " ", name_of(model.name), class_="sr")), why
+        )
+    parts.append(why)
     links = [h("li", h("a", why, href=f"#{place}")) for place, why in traces]
     if links:
         parts.append(h("div", h("h4", "Look at it"), h("ul", *links)))

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from wmscore.plots.outline import outline_objects
 from wmscore.extras import require
 from wmscore.functional import IdentityState
 from wmscore.functional.identity.over_time import is_break
+from wmscore.plots.outline import outline_objects
 
 __all__ = ["Pictures", "pictures"]
 
