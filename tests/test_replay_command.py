@@ -122,9 +122,9 @@ def test_a_row_that_fails_leaves_evidence_of_the_others(run: Run) -> None:
     everything = ["--set", "size=32"]  # another size: no row is answered
     code, said, _ = run(*REPLAY, "--out", "wrong", *everything)
     assert code == 1
-    assert "wrong_answer: 6 rows" in said
+    assert "wrong_size: 6 rows" in said
     assert run("score", "wrong", "truth", "--out", "evidence")[0] == 0
-    assert "6 x wrong_answer" in Path("evidence/postmortem.md").read_text()
+    assert "6 x wrong_size" in Path("evidence/postmortem.md").read_text()
 
 
 def test_shards_and_a_given_truth(run: Run) -> None:

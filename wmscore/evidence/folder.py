@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from wmscore.attribution import Diagnosis
-from wmscore.comparison import check_comparable, compare_models
-from wmscore.evidence.actions import write_actions
-from wmscore.evidence.causes import diagnose_all, write_causes
-from wmscore.evidence.comparison import write_comparison
-from wmscore.evidence.curves import write_curve_table, write_curves, write_measures
-from wmscore.evidence.events import write_events
-from wmscore.evidence.postmortem import postmortem
-from wmscore.evidence.stress import write_stress
-from wmscore.evidence.survival import write_survival, write_survival_table
-from wmscore.evidence.table import write_metrics
+from wmscore.comparison import check_comparable
+from wmscore.evidence.causes import diagnose_all
+from wmscore.evidence.derived import write_derived, write_json
+from wmscore.evidence.environment import environment
+from wmscore.evidence.report import write_report
 from wmscore.evidence.traces import Fetch, Trace, choose_traces, write_trace
 from wmscore.files import atomic_folder, safe_name, sha256_file
 from wmscore.ladder import Ladder
@@ -39,13 +31,15 @@ def write_evidence(
 ) -> list[Trace]:
     """Write the evidence of a comparison, replacing an older folder only when complete.
 
-    `manifest.json`, `seeds.json`, `metrics.csv`, `events.csv` (where objects were judged),
-    `actions.csv` and `actions.json` (where the response to actions was),
-    `attribution.json` (causes), `stress.csv` and `stress.json` (with a ladder),
-    `curves.csv`, `curves.png`, `measures.png`, `survival.csv`, `survival.png`, `comparison.json`
-    (ranking and pairs),
-    `scores/<model>.safetensors`, at least two `traces/`, `postmortem.md`, `environment.json`, and
-    `checksums.json` over all.
+    `manifest.json`, `seeds.json`, `metrics.csv` and `metrics.parquet`, `events.csv` (where objects
+    were judged), `actions.csv` and `actions.json` (where the response to actions was),
+    `curves.csv`, `survival.csv`, `comparison.json` (ranking and pairs), `attribution.json`
+    (causes), `stress.csv` and `stress.json` (with a ladder), plots as PNG and SVG (`curves`,
+    `measures`, `survival`, `actions`, `events`, `stress`; those with nothing to show are not
+    there), `scores/<model>.safetensors`, at least two `traces/`, `postmortem.md`,
+    `environment.json`, `checksums.json` over all, and `report.html`, the page to open.
+
+    `verify_evidence` recomputes all of it from scores and traces.
 
     Args:
         folder: where to; an existing folder must be an evidence folder.
@@ -66,52 +60,23 @@ def write_evidence(
     """
     folder, anchors = Path(folder), dict(roles or {})
     _check(folder, results)
-    panel = results[0].panel
     traces = choose_traces(results, anchors=list(anchors))
-    present = {scores.model for scores in results}
-    report = compare_models(results, roles={m: r for m, r in anchors.items() if m in present})
     by_model = {scores.model: scores for scores in results}
-    found = list(diagnoses or diagnose_all(results, anchors))
+    found = diagnose_all(results, anchors) if diagnoses is None else list(diagnoses)
     with atomic_folder(folder) as draft:
-        panel.save(draft / "manifest.json")
-        _write_json(
-            draft / "seeds.json",
-            {
-                "panel": panel.fingerprint,
-                "seeds": list(panel.seeds),
-                "rows": [
-                    {"scenario": panel.scenarios[s].id, "seed": seed} for s, seed in panel.rows()
-                ],
-            },
-        )
-        write_metrics(draft / "metrics.csv", results)
-        if any(scores.identity is not None for scores in results):
-            write_events(draft / "events.csv", results)
-        if any(scores.chance is not None for scores in results):
-            write_actions(draft, results)
         for scores in results:
             scores.save(draft / "scores" / f"{safe_name(scores.model)}.safetensors")
         for trace in traces:
             write_trace(draft / "traces", trace, by_model[trace.model], fetch)
-        write_curve_table(draft / "curves.csv", results, anchors)
-        write_curves(draft / "curves.png", results, anchors)
-        write_measures(draft / "measures.png", results, anchors)
-        write_survival_table(draft / "survival.csv", results, anchors)
-        write_survival(draft / "survival.png", results, anchors)
-        write_comparison(draft / "comparison.json", report)
-        write_causes(draft, found)
-        if ladder is not None:
-            write_stress(draft, ladder)
-        text = postmortem(
-            results, traces, roles=anchors, report=report, diagnoses=found, ladder=ladder
-        )
-        (draft / "postmortem.md").write_text(text, encoding="utf-8")
-        _write_json(draft / "environment.json", _environment(results))
+        write_derived(draft, results, roles=anchors, traces=traces, diagnoses=found, ladder=ladder)
+        origin = "found" if diagnoses is None else "given"
+        write_json(draft / "environment.json", environment(results, anchors, origin))
         files = sorted(path for path in draft.rglob("*") if path.is_file())
-        _write_json(
+        write_json(
             draft / "checksums.json",
             {path.relative_to(draft).as_posix(): sha256_file(path) for path in files},
         )
+        write_report(draft)
     return traces
 
 
@@ -139,17 +104,3 @@ def _check(folder: Path, results: Sequence[Scores]) -> None:
     models = [scores.model for scores in results]
     if len({safe_name(model) for model in models}) < len(models):
         raise ValueError(f"results: expected each model once, under its own name, got {models}")
-
-
-def _environment(results: Sequence[Scores]) -> dict[str, object]:
-    return {
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads(),
-        "scores": {scores.model: scores.provenance for scores in results},
-    }
-
-
-def _write_json(path: Path, data: object) -> None:
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from wmscore.plots.palette import palette
 from wmscore.extras import require
 from wmscore.files import atomic_file
+from wmscore.plots.palette import palette
 
 __all__ = ["write_strip"]
 

@@ -13,6 +13,7 @@ import torch
 from wmscore.actions import action_summary, takes_no_actions
 from wmscore.comparison.horizons import ranked
 from wmscore.evidence.horizons import mean_horizon_cell
+from wmscore.evidence.parquet import write_parquet
 from wmscore.files import atomic_file
 from wmscore.manifest import Panel
 from wmscore.scorer.recorded import CONVERSION
@@ -23,6 +24,7 @@ __all__ = [
     "codec_lines",
     "conversion_lines",
     "horizon_table",
+    "metric_lines",
     "ranked",
     "summary_table",
     "unjudged",
@@ -33,23 +35,26 @@ __all__ = [
 Table = tuple[list[str], list[list[str]]]
 
 
-def write_metrics(path: Path, results: Sequence[Scores]) -> None:
-    """Write `metrics.csv`: rows matched by scenario and seed, models side by side below them."""
+def metric_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns and lines of the metric table: rows matched by scenario and seed, models below."""
     lines: list[dict[str, Any]] = [line for scores in results for line in scores.records()]
     order = {scores.model: i for i, scores in enumerate(results)}
     places = {key: i for i, key in enumerate(results[0].panel.rows())}
-    ids = [scenario.id for scenario in results[0].panel.scenarios]
-    lines.sort(
-        key=lambda line: (
-            places[ids.index(line["scenario"]), line["seed"]],
-            order[line["model"]],
-        )
-    )
-    columns = list(dict.fromkeys(key for line in lines for key in line))
+    ids = {scenario.id: i for i, scenario in enumerate(results[0].panel.scenarios)}
+    lines.sort(key=lambda line: (places[ids[line["scenario"]], line["seed"]], order[line["model"]]))
+    return list(dict.fromkeys(key for line in lines for key in line)), lines
+
+
+def write_metrics(folder: Path, results: Sequence[Scores]) -> None:
+    """Write `metrics.csv` and `metrics.parquet`: the same lines, typed in the second."""
+    columns, lines = metric_lines(results)
+    path = folder / "metrics.csv"
     with atomic_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
+    about = {"panel": results[0].panel.fingerprint}
+    write_parquet(folder / "metrics.parquet", columns, lines, about)
 
 
 def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None) -> Table:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +19,6 @@ from wmscore.functional import (
     Reason,
     ScriptCross,
     ScriptTest,
-    UsableHorizon,
 )
 from wmscore.manifest import Panel, PanelMismatchError
 from wmscore.ops import kernels
