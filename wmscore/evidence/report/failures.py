@@ -14,6 +14,7 @@ from wmscore.evidence.report.verdict import attributed, cause_of
 __all__ = ["failures"]
 
 _OPEN = 6  # models up to which the reasons are shown at once
+_WORD = 30  # letters of a word that is not broken on a telephone
 _SIGNALS = (
     ("for", "For"),
     ("against", "Against"),
@@ -114,7 +115,8 @@ def _signals(found: dict[str, Any]) -> Html:
 
 def _code(text: str) -> Html:
     """Set as code whose words do not break at their hyphens."""
-    return h("code", join([h("span", word, class_="word") for word in text.split()], " "))
+    words_ = [h("span", w, class_="word") if len(w) < _WORD else w for w in text.split()]
+    return h("code", join(words_, " "))
 
 
 def _command(line: str) -> Html:
