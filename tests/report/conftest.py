@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.panels import sprite_panel
-from tests.report.folders import causes, hostile_folder, ladder, large_folder
+from tests.report.folders import demo_folder, hostile_folder, large_folder
 from tests.report.pages import BROWSERS
-from wmscore.demo import run_demo
 from wmscore.evidence import write_report
 
 
@@ -41,11 +38,7 @@ def browser() -> Iterator[Any]:
 def demo_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a small demo, with causes and ladders."""
     folder = tmp_path_factory.mktemp("report") / "evidence"
-    results, _ = run_demo(folder, panel=sprite_panel(scenarios=3, seeds=2, horizon=16))
-    names = [scores.model for scores in results]
-    (folder / "attribution.json").write_text(json.dumps(causes(names)))
-    (folder / "stress.json").write_text(json.dumps(ladder(names)))
-    return write_report(folder)
+    return write_report(demo_folder(folder))
 
 
 @pytest.fixture(scope="session")
