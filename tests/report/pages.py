@@ -139,6 +139,7 @@ def opened(
         offline=True,
     )
     page = context.new_page()
+    page.set_default_timeout(10_000)
     found = Opened(page)
     own = path.as_uri()
     page.on("console", lambda m: found.said.append(f"{m.type}: {m.text}"))
