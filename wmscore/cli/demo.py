@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from wmscore.cli.answers import Answer
 from wmscore.cli.complete import complete_files
 from wmscore.cli.options import BatchSize, Device, JsonFlag
-from wmscore.cli.output import console, print_results, progress_bar
+from wmscore.cli.output import console, print_results
+from wmscore.cli.progress import Ticker
 from wmscore.cli.reading import check_device
 from wmscore.cli.results import results_document
 
@@ -38,22 +39,14 @@ def demo(
     from wmscore.manifest import Panel
 
     check_device(device)
-    progress = progress_bar()
     start = time.perf_counter()
-    with progress:
-        tasks: dict[str, Any] = {}
-
-        def report(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done, total=total)
-
+    with Ticker() as ticker:
         results, traces = run_demo(
             out,
             panel=Panel.packaged(panel) if panel else demo_panel(),
             device=device,
             batch_size=batch_size,
-            report=report,
+            report=ticker.report,
         )
     seconds = time.perf_counter() - start
 

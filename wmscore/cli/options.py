@@ -13,6 +13,7 @@ __all__ = [
     "Device",
     "Estimand",
     "JsonFlag",
+    "LpipsName",
     "LpipsNet",
     "LpipsTrunk",
     "ModelOption",
@@ -67,8 +68,9 @@ Estimand = Annotated[
         help="what it is to hold for: new scenarios of the kind, or new seeds on these",
     ),
 ]
+LpipsName = Literal["alex", "vgg", "squeeze"]
 LpipsNet = Annotated[
-    Literal["alex", "vgg", "squeeze"] | None,
+    LpipsName | None,
     typer.Option("--lpips", help="measure it too, by this network"),
 ]
 LpipsTrunk = Annotated[

@@ -22,7 +22,7 @@ RANKING = (
 )
 """Title of the table."""
 
-_WORDS = ("ended by",)  # columns of words
+_WORDS = ("ended by", "actions")  # columns of words
 _FILE_WIDTH = 130  # of tables that go to a file or a pipe
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from wmscore.cli.answers import Answer
 from wmscore.cli.complete import complete_files, complete_panels
-from wmscore.cli.options import Device, JsonFlag, LpipsNet, LpipsTrunk
+from wmscore.cli.options import Device, JsonFlag, LpipsName, LpipsNet, LpipsTrunk
 from wmscore.cli.output import console, print_results, print_sentences
 from wmscore.cli.reading import check_device, import_from_here, read_panel
 from wmscore.cli.results import results_document
@@ -17,6 +17,7 @@ from wmscore.cli.results import results_document
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wmscore.ladder import Ladder
     from wmscore.manifest import Panel
     from wmscore.recordings import Recording
 
@@ -85,6 +86,15 @@ def score(
             help="do not score the truth after the compression of lossy clips",
         ),
     ] = False,
+    stress: Annotated[
+        str | None,
+        typer.Option(
+            "--stress",
+            metavar="FOLDER",
+            help="take the ladder of `wmscore stress --out` into the evidence",
+            autocompletion=complete_files,
+        ),
+    ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="replace evidence of another panel or of other models"),
@@ -106,6 +116,7 @@ def score(
     recordings = join_recordings(rollouts, wanted)
     if not force:
         _check_replaced(Path(out), recordings)
+    ladder = None if stress is None else _ladder(stress)
     import_from_here()
     networks = _networks(
         recordings[0].panel,
@@ -131,14 +142,21 @@ def score(
     ]
     by_model = {s.model: r for s, r in zip(results, recordings, strict=True)}
     roles = {r.model: r.role for r in recordings if r.role != "model"}
-    write_evidence(out, results, lambda name, s, seed: by_model[name].row(s, seed), roles=roles)
+    write_evidence(
+        out,
+        results,
+        lambda name, s, seed: by_model[name].row(s, seed),
+        roles=roles,
+        ladder=ladder,
+    )
     lost = [line for recording in recordings for line in recording.summary()]
 
     def show() -> None:
         print_results(console(), results, roles)
         print_sentences(console(), lost)
         print_sentences(console(), [*conversion_lines(results), *codec_lines(results)])
-        console().print(f"Evidence: {out}")
+        console().print(f"Evidence: {out}", highlight=False)
+        console().print(f"Report: {Path(out) / 'report.html'}", highlight=False)
 
     return Answer({"evidence": out, **results_document(results, roles), "lost": lost}, show)
 
@@ -174,9 +192,18 @@ def _check_replaced(folder: Path, recordings: Sequence[Recording]) -> None:
         )
 
 
+def _ladder(folder: str) -> Ladder:
+    from wmscore.evidence.stress import read_stress
+
+    found = read_stress(folder)
+    if found is None:
+        raise ValueError(f"--stress: expected a folder of `wmscore stress --out`, got {folder}")
+    return found
+
+
 def _networks(
     panel: Panel,
-    lpips: Any,
+    lpips: LpipsName | None,
     trunk: str | None,
     device: str,
     factories: dict[str, str | None],
@@ -189,7 +216,7 @@ def _networks(
     wanted = next((s.measure for s in panel.axes if s.measure.startswith("lpips_")), "lpips_alex")
     if lpips or trunk:
         networks["lpips"] = LpipsNetwork.load(
-            lpips or wanted.removeprefix("lpips_"), trunk=trunk, device=device
+            lpips or cast(LpipsName, wanted.removeprefix("lpips_")), trunk=trunk, device=device
         )
     for role, name in factories.items():
         if name:
