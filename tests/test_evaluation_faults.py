@@ -210,3 +210,22 @@ def test_panel_items_are_what_rows_are_compared_with(scene) -> None:
     rollouts = WORLD.rollout(items, panel.contract.horizon)
     assert torch.equal(rollouts.actions, torch.stack([item.actions for item in items]))
     assert scores_of(panel, [rollouts.with_reference(truth)]).complete
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), (1, 0, 2), (1, 2, 0)])
+def test_channels_in_another_order_are_told(scene, order) -> None:
+    def swap(rollouts: Rollouts) -> Rollouts:
+        frames = rollouts.frames.clone()
+        frames[:, 1:] = frames[:, 1:, list(order)]
+        return replace(rollouts, frames=frames)
+
+    only_row_is(edited(scene, swap), Reason.WRONG_CHANNELS)
+
+
+def test_a_tint_is_no_other_order(scene) -> None:
+    def tint(rollouts: Rollouts) -> Rollouts:
+        frames = rollouts.frames.clone()
+        frames[:, 1:, 0] = frames[:, 1:, 0] // 2
+        return replace(rollouts, frames=frames)
+
+    assert edited(scene, tint).complete

@@ -237,7 +237,7 @@ def test_the_postmortem_names_the_first_failure(demo):
         )
     assert "**Cause:** undetermined" in text
     assert "no planner was in the loop" in text
-    assert "evaluation is excluded there" in text
+    assert "the true world itself passes there" in text
 
 
 def test_a_foreign_file_in_an_evidence_folder_is_not_removed(demo, tmp_path: Path):

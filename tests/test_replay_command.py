@@ -124,7 +124,7 @@ def test_a_row_that_fails_leaves_evidence_of_the_others(run: Run) -> None:
     assert code == 1
     assert "wrong_size: 6 rows" in said
     assert run("score", "wrong", "truth", "--out", "evidence")[0] == 0
-    assert "6 x wrong_answer" in Path("evidence/postmortem.md").read_text()
+    assert "6 x wrong_size" in Path("evidence/postmortem.md").read_text()
 
 
 def test_shards_and_a_given_truth(run: Run) -> None:

@@ -150,12 +150,19 @@ def accumulates(scores: Tensor, outcome: Outcome, share: float = 0.7) -> Tensor:
 
 
 def state_probe(
-    latents: Tensor, state: Tensor, groups: Tensor, *, folds: int = 5, strength: float = 1e-3
+    latents: Tensor,
+    state: Tensor,
+    groups: Tensor,
+    *,
+    fit: tuple[Tensor, Tensor] | None = None,
+    folds: int = 5,
+    strength: float = 1e-3,
 ) -> Tensor:
     r"""How well the true state can be read from latents of the true frames.
 
-    Ridge regression, with whole groups held out: each scenario is read by a probe that has not seen
-    it.
+    Ridge regression, by a probe that has not seen the scenario: fitted on other rollouts of the
+    same model (`fit`), which is best, or on these with whole groups held out, which takes many
+    groups: with few the probe itself errs.
 
     .. math:: s_{rt} = 1 - \frac{1}{Q} \sum_q \min\Bigl(1,
         \frac{(\hat y_{rtq} - y_{rtq})^2}{\mathrm{Var}\, y_q}\Bigr)
@@ -164,12 +171,13 @@ def state_probe(
         latents: `[R, T, D]`, floating point, of the reference frames.
         state: `[R, T, Q]`, floating point, what should be readable; NaN is left out.
         groups: int64 `[R]`, rows that are alike (scenario).
-        folds: groups are dealt into so many parts.
+        fit: latents `[R', T', D]` and state `[R', T', Q]` of other scenarios to fit the probe on.
+        folds: groups are dealt into so many parts, without `fit`.
         strength: of the ridge, relative to the mean variance of a latent.
 
     Returns:
-        Float64 `[R, T]` in [0, 1], 1 = all of it; NaN where no state is known or there are fewer
-        than two groups.
+        Float64 `[R, T]` in [0, 1], 1 = all of it; NaN where no state is known, or nothing to fit
+        on.
 
     Raises:
         ValueError: shapes do not fit.
@@ -180,28 +188,40 @@ def state_probe(
             f"{list(latents.shape)}, {list(state.shape)} and {list(groups.shape)}"
         )
     x, y = latents.double(), state.double()
+    score = torch.full(x.shape[:2], torch.nan, dtype=torch.float64)
+    if fit is not None:
+        others = fit[0].double(), fit[1].double()
+        if others[0].shape[2:] != x.shape[2:] or others[1].shape[2:] != y.shape[2:]:
+            raise ValueError(
+                f"fit: expected [R', T', {x.shape[2]}] and [R', T', {y.shape[2]}], got "
+                f"{list(others[0].shape)} and {list(others[1].shape)}"
+            )
+        return _read(others, (x, y), strength)
     members = torch.tensor(sorted(set(groups.tolist())))
     folds = min(folds, len(members))
-    score = torch.full(x.shape[:2], torch.nan, dtype=torch.float64)
     if folds < 2:
         return score
     part = (groups[:, None] == members).int().argmax(1) % folds
-    spread = y.flatten(0, 1)
-    mean_y = spread.nanmean(0)
-    variance = (spread - mean_y).square().nanmean(0)
     for fold in range(folds):
         seen, held = part != fold, part == fold
-        inputs, outputs = x[seen].flatten(0, 1), y[seen].flatten(0, 1)
-        whole = outputs.isfinite().all(1) & inputs.isfinite().all(1)
-        inputs, outputs = inputs[whole], outputs[whole]
-        centre, offset = inputs.mean(0), outputs.mean(0)
-        a = inputs - centre
-        gram = a.T @ a
-        ridge = strength * gram.diagonal().mean().clamp_min(1e-12)
-        weights = torch.linalg.solve(
-            gram + ridge * torch.eye(len(gram), dtype=torch.float64), a.T @ (outputs - offset)
-        )
-        error = ((x[held] - centre) @ weights + offset - y[held]).square()
-        lost = torch.where(variance > 0, error / variance, torch.where(error > 1e-12, 1.0, 0.0))
-        score[held] = 1 - lost.clamp(max=1).nanmean(2)
+        score[held] = _read((x[seen], y[seen]), (x[held], y[held]), strength)
     return score
+
+
+def _read(fit: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor], strength: float) -> Tensor:
+    """Score `[R, T]` of a probe fitted on the first pair, on the second."""
+    inputs, outputs = (part.flatten(0, 1) for part in fit)
+    whole = outputs.isfinite().all(1) & inputs.isfinite().all(1)
+    inputs, outputs = inputs[whole], outputs[whole]
+    if not len(inputs):
+        return torch.full(held[0].shape[:2], torch.nan, dtype=torch.float64)
+    centre, offset = inputs.mean(0), outputs.mean(0)
+    variance = (outputs - offset).square().mean(0)
+    a = inputs - centre
+    gram = a.T @ a
+    ridge = strength * gram.diagonal().mean().clamp_min(1e-12)
+    eye = torch.eye(len(gram), dtype=torch.float64)
+    weights = torch.linalg.solve(gram + ridge * eye, a.T @ (outputs - offset))
+    error = ((held[0] - centre) @ weights + offset - held[1]).square()
+    lost = torch.where(variance > 0, error / variance, torch.where(error > 1e-12, 1.0, 0.0))
+    return 1 - lost.clamp(max=1).nanmean(2)

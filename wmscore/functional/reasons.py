@@ -64,6 +64,7 @@ class Reason(IntEnum):
     WRONG_TIMING = 47
     WRONG_SIZE = 48
     WRONG_SCRIPT = 49
+    WRONG_CHANNELS = 50
 
     @property
     def description(self) -> str:
@@ -129,6 +130,7 @@ _DESCRIPTIONS = {
     Reason.WRONG_TIMING: "the rollout has another frame rate than the panel asks for",
     Reason.WRONG_SIZE: "the frames have another size than the panel asks for",
     Reason.WRONG_SCRIPT: "the rollout was made with other actions than the panel commands",
+    Reason.WRONG_CHANNELS: "the colour channels are in another order than the reference's",
     Reason.NO_ERROR: "the one-step predictions are exact, so that nothing can be a multiple of "
     "their error",
 }

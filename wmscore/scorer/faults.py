@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -40,12 +42,12 @@ def evaluation_faults(groups: Groups, asked: Asked) -> dict[str, Tensor]:
 
     `fault` `[G]` uint8, 0 for none: made with other actions than commanded or at another frame
     rate, short (ends before its reference), frames that are not finite or outside their range, an
-    initial frame that is not the given one, or one flat colour throughout, outside of what the
-    observation ignores, where the reference is not. A counterfactual branch may end early (chance
-    can kill the player there): its later steps are undefined, and counted. Nor can a group be
-    judged whose references begin with different frames: then its scripts are no counterfactuals of
-    each other; nor one whose commanded reference never moves, where the scenario is not said to be
-    still.
+    initial frame that is not the given one, one flat colour throughout, outside of what the
+    observation ignores, where the reference is not, or channels in another order. A counterfactual
+    branch may end early (chance can kill the player there): its later steps are undefined, and
+    counted. Nor can a group be judged whose references begin with different frames: then its
+    scripts are no counterfactuals of each other; nor one whose commanded reference never moves,
+    where the scenario is not said to be still.
 
     `start_difference` `[G]` float64, the largest difference of a value of an initial frame from
     the one that it should be, in units of the frames; NaN for a frame with NaN. `start_script`
@@ -103,6 +105,7 @@ def _faults(rollouts: Rollouts, gap: Tensor, seen: Tensor | None, asked: Asked) 
         # Written so that a NaN in the initial frame counts as another frame.
         Reason.RESET_MISMATCH: ~(gap <= slack),
         Reason.CONSTANT: _is_flat(preds, seen) & ~is_flat,
+        Reason.WRONG_CHANNELS: _other_channels(rollouts),
     }
     fault = torch.zeros(len(rollouts), dtype=torch.uint8, device=preds.device)
     for reason, rows in found.items():
@@ -128,6 +131,26 @@ def _other_rate(rollouts: Rollouts, observation: Observation | None) -> Tensor:
         return torch.zeros(len(rollouts), dtype=torch.bool, device=rollouts.device)
     gap = (rate.to(rollouts.device).double() - observation.fps).abs()
     return ~(gap <= RATE_SLACK * observation.fps)
+
+
+def _other_channels(rollouts: Rollouts) -> Tensor:
+    """`[B]` bool: at step 1, channels in another order are clearly nearer to the reference.
+
+    The first step, where a model has not drifted yet. Clearly: at a quarter of the squared error,
+    which must be that of 4 grey levels at least.
+    """
+    assert rollouts.reference is not None
+    frames, scale = rollouts.frames[:, 1], 255.0 if rollouts.frames.dtype == torch.uint8 else 1.0
+    if frames.shape[1] != 3:
+        return torch.zeros(len(rollouts), dtype=torch.bool, device=frames.device)
+    true = of_reference(rollouts, rollouts.reference[:, 1])
+    mine, theirs = (x.float().flatten(2) / scale for x in (frames, true))
+    power = mine.square().mean(2)[:, :, None] + theirs.square().mean(2)[:, None]
+    error = power - 2 * (mine @ theirs.transpose(1, 2)) / mine.shape[2]  # [B, 3, 3]
+    own = error.diagonal(dim1=1, dim2=2).mean(1)
+    orders = torch.tensor(list(itertools.permutations(range(3)))[1:], device=frames.device)
+    others = error[:, torch.arange(3, device=frames.device), orders].mean(2).amin(1)
+    return (own > (4 / 255) ** 2) & (others < 0.25 * own)
 
 
 def _is_still(rollouts: Rollouts, seen: Tensor | None) -> Tensor:

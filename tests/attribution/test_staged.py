@@ -1,0 +1,248 @@
+"""The staged testbed, delivered scripts, and causes of faults that are known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from attribution_study import (
+    WITHHELD,
+    Evidence,
+    calibrate,
+    evaluation_cases,
+    planning_cases,
+    prepared,
+    study_panel,
+    told,
+    verdicts,
+)
+
+from tests.panels import sprite_panel
+from wmscore.attribution import diagnose
+from wmscore.evidence.causes import cause_lines, diagnose_all, write_causes
+from wmscore.recordings import Recording, record
+from wmscore.replay import (
+    delivered_scripts,
+    freeze_panel,
+    panel_items,
+    render_truth,
+    replay,
+    replay_reconstruction,
+    replay_rows,
+    replay_teacher_forced,
+)
+from wmscore.rollouts import RECONSTRUCTION
+from wmscore.scorer import Scorer, score_recording
+from wmscore.scores import Scores
+from wmscore.testing import DelayedActions, Faulty, MirroredActions, check_world_model
+from wmscore.testing.staged import STAGE_FAULTS, StagedSprites, StageFault, stage_fault
+from wmscore.worlds import Reconstructing, TeacherForced
+from wmscore.worlds.sprites import SpriteWorld
+
+WORLD = SpriteWorld(48, 48)
+
+
+STUDY = json.loads((Path(__file__).parents[2] / "docs/attribution-study.json").read_text("utf-8"))
+QUICK = (None, "decoder-blur", "no-velocity", "delay", "fast-objects")
+
+
+@pytest.fixture(scope="module")
+def lines() -> dict[str, dict[str, float]]:
+    """The thresholds of the published study, of other scenarios than those judged here."""
+    found: dict[str, dict[str, float]] = STUDY["thresholds"]
+    return found
+
+
+@pytest.mark.slow
+def test_thresholds_are_found_again(lines) -> None:
+    again = calibrate(1_000_000, STUDY["calibration_rollouts"])
+    for signal, axes in lines.items():
+        for axis, value in axes.items():
+            assert again[signal][axis] == pytest.approx(value, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow)
+        for kind in (None, *STAGE_FAULTS)
+    ],
+)
+def test_the_stage_that_is_broken_is_named(lines, kind: str | None) -> None:
+    panel, truth = prepared(study_panel(5000, 40, lines["rollout"]))
+    found = Evidence(panel, truth, StagedSprites(48, 48, stage_fault(kind) if kind else None))
+    causes, failed = verdicts(found, lines, "nothing", control=told(found))
+    right = STAGE_FAULTS[kind] if kind else "none"
+    judged = [c for c, f in zip(causes, failed.tolist(), strict=True) if f or kind is None]
+    assert len(judged) >= 8
+    named = [c for c in judged if c not in ("undetermined", right)]
+    assert len(named) <= max(2, 0.05 * len(judged)), judged
+    assert judged.count(right) >= 0.7 * len(judged)
+
+
+def test_evaluation_and_planning_are_told_apart(lines) -> None:
+    panel, truth = prepared(study_panel(700, 20, lines["rollout"]))
+    clean = Evidence(panel, truth, StagedSprites(48, 48))
+    control = told(clean)
+    for record_ in (
+        *evaluation_cases(clean, lines, control),
+        *planning_cases(clean, lines, control),
+    ):
+        if record_["withheld"] == WITHHELD[0]:
+            wrong = {k: n for k, n in record_["causes"].items() if k != record_["stage"]}
+            assert sum(n for k, n in wrong.items() if k != "none") <= 1, record_
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(
+            stage_fault(kind) if kind else None,
+            marks=[] if kind in QUICK else [pytest.mark.slow],
+            id=str(kind),
+        )
+        for kind in (None, *STAGE_FAULTS)
+    ],
+)
+def test_the_testbed_keeps_the_promises_of_a_model(fault: StageFault | None) -> None:
+    panel, truth = prepared(study_panel(0, 2))
+    model = StagedSprites(48, 48, fault)
+    assert isinstance(model, TeacherForced)
+    assert isinstance(model, Reconstructing)
+    report = check_world_model(model, panel_items(panel, truth=truth), panel.contract.horizon)
+    assert report.ok, report.table()
+
+
+def test_faults_are_checked() -> None:
+    with pytest.raises(ValueError, match="kind"):
+        stage_fault("rust")
+    for strength in (0, 1.5, -1):
+        with pytest.raises(ValueError, match="strength"):
+            stage_fault("delay", strength)
+
+
+# ---- delivered scripts ----------------------------------------------------------------------
+
+
+def test_a_delayed_script_is_read_off_step_by_step() -> None:
+    panel, truth = prepared(study_panel(40, 6))
+    model = Faulty(WORLD, DelayedActions(2))
+    rollouts = replay_rows(panel, model, truth, list(panel.rows()))
+    found = delivered_scripts(panel, WORLD, rollouts)
+    noop = panel.contract.actions.names.index("noop")
+    expected = torch.cat([torch.full((6, 2), noop), found.commanded[:, :-2]], 1)
+    assert torch.equal(found.actions, expected)
+    assert float(found.explained.min()) == 1
+    assert float(found.plain.mean()) < 0.9
+
+
+def test_the_true_world_was_sent_what_was_commanded() -> None:
+    panel, truth = prepared(study_panel(50, 4))
+    found = delivered_scripts(panel, WORLD, replay_rows(panel, WORLD, truth, list(panel.rows())))
+    assert not found.changed.any()
+    mirrored = replay_rows(panel, Faulty(WORLD, MirroredActions()), truth, list(panel.rows()))
+    other = delivered_scripts(panel, WORLD, mirrored, batch_size=7)
+    moved = other.commanded != panel.contract.actions.names.index("noop")
+    assert float(other.changed[moved].double().mean()) > 0.9
+    assert float(other.explained.min()) == 1
+
+
+def test_no_script_explains_a_broken_picture() -> None:
+    panel, truth = prepared(study_panel(60, 3))
+    model = StagedSprites(48, 48, stage_fault("decoder-blur"))
+    found = delivered_scripts(panel, WORLD, replay_rows(panel, model, truth, list(panel.rows())))
+    assert float(found.explained.mean()) < 0.8
+    none = replay_rows(panel, model, truth, list(panel.rows()))[torch.zeros(0, dtype=torch.int64)]
+    with pytest.raises(ValueError, match="commanded ones"):
+        delivered_scripts(panel, WORLD, none)
+
+
+# ---- diagnoses ------------------------------------------------------------------------------
+
+
+def scores_of(panel, batches) -> Scores:
+    scorer = Scorer(panel)
+    for rollouts in batches:
+        scorer.update(rollouts)
+    return scorer.compute()
+
+
+@pytest.fixture(scope="module")
+def results():
+    panel = sprite_panel(scenarios=3, seeds=2, horizon=10)
+    panel, truth = freeze_panel(panel, render_truth(panel, WORLD), fps=10)
+    model = StagedSprites(48, 48, stage_fault("decoder-blur"))
+    return panel, [
+        replace(scores_of(panel, replay(panel, WORLD, truth)), model="simulator"),
+        scores_of(panel, replay(panel, model, truth)),
+        scores_of(panel, replay_teacher_forced(panel, model, truth)),
+        scores_of(panel, replay_reconstruction(panel, model, truth)),
+    ]
+
+
+ROLES = {"simulator": "truth"}
+
+
+def test_a_diagnosis_by_companions(results) -> None:
+    _, scores = results
+    found = diagnose(scores[1], scores, roles=ROLES)
+    assert found.cause == "perception"
+    assert found.failure is not None
+    assert found.failure.axis == "perceptual_drift"
+    assert any(text.startswith("perception") for text in found.for_)
+    assert any(text.startswith("evaluation") for text in found.against)
+    assert found.rows == {"perception": 6}
+    assert found.settles == ()
+    assert json.loads(json.dumps(found.to_json()))["cause"] == "perception"
+
+
+def test_without_its_reconstruction_it_abstains_and_says_what_is_missing(results) -> None:
+    _, scores = results
+    found = diagnose(scores[1], scores[:3], roles=ROLES)
+    assert found.cause == "undetermined"
+    assert "perception" in found.candidates
+    assert "perception" in found.missing
+    assert any("--reconstruct" in text for text in found.settles)
+
+
+def test_companions_have_no_diagnosis_of_their_own(results, tmp_path: Path) -> None:
+    _, scores = results
+    found = diagnose_all(scores, ROLES)
+    assert [d.model for d in found] == [scores[1].model]
+    write_causes(tmp_path, found)
+    data = json.loads((tmp_path / "attribution.json").read_text())
+    entry = data["models"][scores[1].model]
+    assert entry["for"]
+    assert entry["first_failure"]["step"] >= 1
+    text = "\n".join(cause_lines(found[0]))
+    assert "**Cause:** perception" in text
+    assert "- For:" in text
+
+
+def test_regret_blames_planning_where_the_world_holds(results) -> None:
+    _, scores = results
+    regret = torch.tensor([0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
+    found = diagnose(scores[0], scores, regret=regret)
+    assert found.cause == "planning"
+    assert found.rows == {"none": 5, "planning": 1}
+    assert "50%" in found.for_[0]
+
+
+def test_a_recording_of_reconstructions(results, tmp_path: Path) -> None:
+    panel, scores = results
+    model = StagedSprites(48, 48, stage_fault("decoder-blur"))
+    record(tmp_path / "r", panel, WORLD, model, reconstruction=True, batch_size=2)
+    found = score_recording(Recording(tmp_path / "r"))
+    assert found.model == model.name + RECONSTRUCTION
+    torch.testing.assert_close(
+        found.axes["perceptual_drift"].values, scores[3].axes["perceptual_drift"].values
+    )
+    with pytest.raises(ValueError, match="reconstruction"):
+        record(tmp_path / "r", panel, WORLD, model, batch_size=2)
+    with pytest.raises(ValueError, match="expected one of them"):
+        record(tmp_path / "x", panel, WORLD, model, reconstruction=True, teacher_forced=True)
+    with pytest.raises(ValueError, match="offers no reconstructions"):
+        record(tmp_path / "y", panel, WORLD, WORLD, reconstruction=True)
