@@ -11,7 +11,7 @@ import typer
 from wmscore.cli.answers import Answer
 from wmscore.cli.complete import complete_files
 from wmscore.cli.options import BatchSize, Device, JsonFlag
-from wmscore.cli.output import console, print_results
+from wmscore.cli.output import STRESS, console, print_results, print_sentences, print_table
 from wmscore.cli.progress import Ticker
 from wmscore.cli.reading import check_device
 from wmscore.cli.results import results_document
@@ -36,12 +36,13 @@ def demo(
 ) -> Answer:
     """Replay a packaged panel and write its evidence folder."""
     from wmscore.demo import ROLES, demo_panel, run_demo
+    from wmscore.evidence.stress import stress_table
     from wmscore.manifest import Panel
 
     check_device(device)
     start = time.perf_counter()
     with Ticker() as ticker:
-        results, traces = run_demo(
+        results, traces, ladder = run_demo(
             out,
             panel=Panel.packaged(panel) if panel else demo_panel(),
             device=device,
@@ -53,10 +54,19 @@ def demo(
     def show() -> None:
         screen = console()
         print_results(screen, results, ROLES)
+        if ladder is not None:
+            print_table(screen, STRESS, *stress_table(ladder))
+            print_sentences(screen, ladder.sentences())
         screen.print(f"{seconds:.0f} s. Evidence: {out}")
         for trace in traces:
             screen.print(f"  traces/{trace.name}.png: {trace.why}", highlight=False)
-        screen.print(f"  postmortem: {Path(out) / 'postmortem.md'}")
+        screen.print(f"Open {Path(out) / 'report.html'}", highlight=False, soft_wrap=True)
 
-    document = results_document(results, ROLES)
-    return Answer({"evidence": out, "seconds": round(seconds, 1), **document}, show)
+    document = {
+        "evidence": out,
+        "report": str(Path(out) / "report.html"),
+        "seconds": round(seconds, 1),
+        **results_document(results, ROLES),
+        "ladder": None if ladder is None else ladder.to_json(),
+    }
+    return Answer(document, show)

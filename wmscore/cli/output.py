@@ -9,6 +9,7 @@ from wmscore.extras import require
 
 __all__ = [
     "RANKING",
+    "STRESS",
     "console",
     "print_panel",
     "print_results",
@@ -21,6 +22,9 @@ RANKING = (
     "Ranking by mean usable horizon (first: of the judged models, in what share of bootstrap draws)"
 )
 """Title of the table."""
+
+STRESS = "Stress: what is left of the usable horizon (* = less beyond chance)"
+"""Title of the table of a ladder."""
 
 _WORDS = ("ended by", "actions")  # columns of words
 _FILE_WIDTH = 130  # of tables that go to a file or a pipe
