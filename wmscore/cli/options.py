@@ -11,8 +11,11 @@ from wmscore.cli.complete import MODELS, complete_files, complete_models, comple
 __all__ = [
     "BatchSize",
     "Device",
+    "EncoderFactory",
     "Estimand",
+    "InverseDynamicsFactory",
     "JsonFlag",
+    "LatentEncoderFactory",
     "LpipsName",
     "LpipsNet",
     "LpipsTrunk",
@@ -80,6 +83,20 @@ LpipsTrunk = Annotated[
         metavar="FILE",
         help="its trunk (default: where torch keeps it)",
         autocompletion=complete_files,
+    ),
+]
+EncoderFactory = Annotated[
+    str | None,
+    typer.Option("--encoder", metavar="MODULE:FACTORY", help="encoder of feature_ measures"),
+]
+LatentEncoderFactory = Annotated[
+    str | None,
+    typer.Option("--latent-encoder", metavar="MODULE:FACTORY", help="encodes the reference"),
+]
+InverseDynamicsFactory = Annotated[
+    str | None,
+    typer.Option(
+        "--inverse-dynamics", metavar="MODULE:FACTORY", help="recognises actions in frames"
     ),
 ]
 TruthFolders = Annotated[

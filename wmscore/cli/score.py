@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wmscore.cli.answers import Answer
 from wmscore.cli.complete import complete_files, complete_panels
-from wmscore.cli.options import Device, JsonFlag, LpipsName, LpipsNet, LpipsTrunk
+from wmscore.cli.networks import load_networks
+from wmscore.cli.options import (
+    Device,
+    EncoderFactory,
+    InverseDynamicsFactory,
+    JsonFlag,
+    LatentEncoderFactory,
+    LpipsNet,
+    LpipsTrunk,
+)
 from wmscore.cli.output import console, print_results, print_sentences
 from wmscore.cli.reading import check_device, import_from_here, read_panel
 from wmscore.cli.results import results_document
@@ -18,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wmscore.ladder import Ladder
-    from wmscore.manifest import Panel
     from wmscore.recordings import Recording
 
 __all__ = ["score"]
@@ -54,22 +62,9 @@ def score(
     device: Device = "cpu",
     lpips: LpipsNet = None,
     lpips_trunk: LpipsTrunk = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option("--encoder", metavar="MODULE:FACTORY", help="encoder of feature_ measures"),
-    ] = None,
-    latent_encoder: Annotated[
-        str | None,
-        typer.Option("--latent-encoder", metavar="MODULE:FACTORY", help="encodes the reference"),
-    ] = None,
-    inverse_dynamics: Annotated[
-        str | None,
-        typer.Option(
-            "--inverse-dynamics",
-            metavar="MODULE:FACTORY",
-            help="recognises actions in frames",
-        ),
-    ] = None,
+    encoder: EncoderFactory = None,
+    latent_encoder: LatentEncoderFactory = None,
+    inverse_dynamics: InverseDynamicsFactory = None,
     oracle: Annotated[
         str | None,
         typer.Option(
@@ -118,7 +113,7 @@ def score(
         _check_replaced(Path(out), recordings)
     ladder = None if stress is None else _ladder(stress)
     import_from_here()
-    networks = _networks(
+    networks = load_networks(
         recordings[0].panel,
         lpips,
         lpips_trunk,
@@ -199,26 +194,3 @@ def _ladder(folder: str) -> Ladder:
     if found is None:
         raise ValueError(f"--stress: expected a folder of `wmscore stress --out`, got {folder}")
     return found
-
-
-def _networks(
-    panel: Panel,
-    lpips: LpipsName | None,
-    trunk: str | None,
-    device: str,
-    factories: dict[str, str | None],
-) -> dict[str, Any]:
-    """The networks that the options of `wmscore score` name."""
-    from wmscore.networks import LpipsNetwork
-    from wmscore.worlds.load import call_factory
-
-    networks: dict[str, Any] = {}
-    wanted = next((s.measure for s in panel.axes if s.measure.startswith("lpips_")), "lpips_alex")
-    if lpips or trunk:
-        networks["lpips"] = LpipsNetwork.load(
-            lpips or cast(LpipsName, wanted.removeprefix("lpips_")), trunk=trunk, device=device
-        )
-    for role, name in factories.items():
-        if name:
-            networks[role] = call_factory(name, f"--{role.replace('_', '-')}")
-    return networks
