@@ -26,7 +26,7 @@ RANKING = (
 STRESS = "Stress: what is left of the usable horizon (* = less beyond chance)"
 """Title of the table of a ladder."""
 
-_WORDS = ("ended by",)  # columns of words
+_WORDS = ("ended by", "actions")  # columns of words
 _FILE_WIDTH = 130  # of tables that go to a file or a pipe
 
 
