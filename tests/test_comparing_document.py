@@ -12,7 +12,8 @@ import pytest
 
 from tests.document_blocks import assert_holds_text, blocks, run_block
 from tools.document_tables import rows_of
-from wmscore.cli import build_parser, main
+from wmscore.cli import main
+from wmscore.cli.app import read_command
 
 DOCS = Path(__file__).parents[1] / "docs"
 DOCUMENT = (DOCS / "comparing.md").read_text(encoding="utf-8")
@@ -30,7 +31,7 @@ def commands() -> list[str]:
 def test_commands_parse() -> None:
     assert len(commands()) >= 13
     for command in commands():
-        build_parser().parse_args(shlex.split(command))
+        read_command(shlex.split(command))
 
 
 def test_commands_and_code_say_what_is_shown(

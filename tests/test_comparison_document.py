@@ -11,7 +11,7 @@ import pytest
 from document_tables import rows_of
 
 import wmscore.comparison as comparison
-from wmscore.cli import build_parser
+from wmscore.cli.app import read_command
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "comparison-validity.md").read_text(
     encoding="utf-8"
@@ -183,4 +183,4 @@ def test_names_and_commands_exist() -> None:
     calls = re.findall(r"^wmscore (aa .*?) +#", part, re.MULTILINE)
     assert len(calls) == 3
     for call in calls:
-        assert build_parser().parse_args(call.split()).model == "mine"
+        assert read_command(call.split())[1]["model"] == "mine"

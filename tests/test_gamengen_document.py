@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from pathlib import Path
 
 from tests.document_blocks import blocks, run_block
-from wmscore.cli import build_parser
+from wmscore.cli.app import read_command
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "gamengen-protocol.md"
 
@@ -19,6 +18,6 @@ def test_its_code_runs() -> None:
 
 def test_its_command_is_one() -> None:
     (block,) = blocks(DOCUMENT.read_text(encoding="utf-8"), "sh")
-    args = build_parser().parse_args(shlex.split(block)[1:])
-    assert isinstance(args, argparse.Namespace)
-    assert (args.protocol, args.panel, args.lpips) == ("gamengen", "vizdoom", "alex")
+    name, options = read_command(shlex.split(block)[1:])
+    assert name == "protocol"
+    assert [options[k] for k in ("name", "panel", "lpips")] == ["gamengen", "vizdoom", "alex"]

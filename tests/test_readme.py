@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wmscore.cli import build_parser
+from wmscore.cli.app import read_command
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -44,4 +44,4 @@ def test_shell_commands_parse():
     ]
     assert len(commands) >= 4
     for command in commands:
-        build_parser().parse_args(command)
+        read_command(command)

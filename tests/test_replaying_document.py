@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.document_blocks import blocks, run_block
-from wmscore.cli import build_parser
+from wmscore.cli.app import read_command
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "replaying.md").read_text(encoding="utf-8")
 
@@ -27,4 +27,4 @@ def test_examples_say_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_commands_parse() -> None:
     (block,) = blocks(DOCUMENT, "sh")
     for line in block.splitlines():
-        build_parser().parse_args(shlex.split(line, comments=True)[1:])
+        read_command(shlex.split(line, comments=True)[1:])

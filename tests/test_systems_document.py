@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.util
 import inspect
@@ -17,7 +16,7 @@ from document_tables import rows_of
 from tests.document_blocks import blocks, run_block
 from tests.tiny_systems import SYSTEMS, System
 from tools.systems_table import HEAD, cells, check, missing
-from wmscore.cli import build_parser
+from wmscore.cli.app import read_command
 
 # Of Diffusers with NumPy 2, not ours.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -126,7 +125,7 @@ def test_commands_are_commands() -> None:
     for line in lines:
         words = shlex.split(line)
         assert words[0] == "wmscore"
-        assert isinstance(build_parser().parse_args(words[1:]), argparse.Namespace)
+        assert read_command(words[1:])[0]
 
 
 # ---- the table ---------------------------------------------------------------------------

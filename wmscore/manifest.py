@@ -363,8 +363,8 @@ class AxisSpec(_Frozen):
 class Stress(_Frozen):
     """The one way in which a panel was made harder than the panel that it comes from.
 
-    Scripts, horizon and prompts of the stressed panel are already the harder ones; what the true
-    world must be rendered with (light, what is wrong with the given frame, a start elsewhere) is
+    Scripts, horizon, prompts and reset parameters of the stressed panel are already the harder
+    ones; what the true world must be rendered with (light, what is wrong with the given frame) is
     told by `parameters`, which `wmscore.worlds.stressed_world` reads. `clean` is the fingerprint of
     the panel without the stress.
     """

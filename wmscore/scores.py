@@ -223,8 +223,10 @@ class Scores:
                 line["identical_steps"] = int(same.sum())
             line |= self._identity_record(r)
             line |= self._action_record(r)
-            line |= {k: "" if v[r].isnan() else float(v[r]) for k, v in self.summary.items()}
-            line |= {f"info_{k}": v[r].item() for k, v in self.info.items() if v.dim() == 1}
+            # Sorted: files do not keep the order of what is looked up by name.
+            summary, info = sorted(self.summary.items()), sorted(self.info.items())
+            line |= {k: "" if v[r].isnan() else float(v[r]) for k, v in summary}
+            line |= {f"info_{k}": v[r].item() for k, v in info if v.dim() == 1}
             lines.append(line)
         return lines
 

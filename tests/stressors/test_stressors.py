@@ -15,12 +15,13 @@ from wmscore.rollouts import Rollouts
 from wmscore.scorer import Scorer
 from wmscore.stressors import Stressor, all_stressors, applicable, find
 from wmscore.testing import check_world_model
-from wmscore.worlds import ActionBlind, Frozen, StressedWorld, load_world, stressed_world
+from wmscore.worlds import ActionBlind, Frozen, OtherSeed, StressedWorld, load_world, stressed_world
 from wmscore.worlds.sprites import SpriteWorld
 
 WORLD = SpriteWorld(height=32, width=32)
 HORIZON = 8
 STRESSORS = {stressor.name: stressor for stressor in all_stressors()}
+LIGHT = ("over-exposure", "under-exposure", "warm-light", "cool-light", "shadow")
 RUNGS = [(s, v) for s in all_stressors() for v in s.severities]
 
 
@@ -144,6 +145,12 @@ def test_a_longer_horizon_goes_on_as_the_script_says(clean) -> None:
     longer = find("horizon-extension").apply(clean[0], 2)
     assert longer.contract.horizon == 2 * HORIZON
     assert torch.equal(longer.actions(0), clean[0].actions(0).repeat(2))
+    data = clean[0].model_dump()
+    data["contract"]["horizon"] = 6
+    written = find("horizon-extension").apply(Panel.from_dict(data), 2).actions(0)
+    assert torch.equal(written, clean[0].actions(0).repeat(2)[:12])
+    with pytest.raises(ValueError, match="at least 2"):
+        find("horizon-extension").apply(clean[0], 1)
     noop = longer.actions(0, 1)
     assert (noop == NAMES.index("noop")).all()
 
@@ -158,10 +165,10 @@ def test_light_is_a_known_function_of_the_pixels(clean) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["over-exposure", "warm-light", "shadow", "blur", "noise", "occlusion"]
+    "name", ["over-exposure", "warm-light", "shadow", "blur", "noise", "occlusion", "compression"]
 )
 def test_float_frames_are_stressed_like_uint8_ones(clean, name: str) -> None:
-    stressor = find(name)
+    stressor = find(name, rendered="frames") if name in LIGHT else find(name)
     panel = stressor.apply(clean[0], stressor.severities[1])
     items = panel_items(panel)
 
@@ -171,6 +178,9 @@ def test_float_frames_are_stressed_like_uint8_ones(clean, name: str) -> None:
 
             found = super().rollout(items, horizon)
             return replace(found, frames=found.frames.float() / 255)
+
+        def relit(self, light):
+            raise AssertionError("laid on the frames")
 
     whole = stressed_world(WORLD, panel).rollout(items, HORIZON).frames
     part = stressed_world(Floats(32, 32), panel).rollout(items, HORIZON).frames
@@ -232,7 +242,7 @@ def test_a_counterfactual_that_becomes_the_commanded_script_is_left_out_by_name(
     late = find("actuator-delay").apply(Panel.from_dict(data), 2)
     assert [branch.name for branch in late.scenarios[0].branches] == ["random-0"]
     assert late.stress is not None
-    assert late.stress.parameters == {"left_out": {"scene-0": ["noop"]}}
+    assert late.stress.parameters["left_out"] == {"scene-0": ["noop"]}
 
 
 @pytest.mark.parametrize("name", ["under-exposure", "occlusion", "reset-jitter"])
@@ -242,12 +252,22 @@ def test_a_stressed_world_keeps_the_promises_of_a_model(clean, name: str) -> Non
     world = stressed_world(WORLD, panel)
     truth = render_truth(panel, WORLD)
     assert torch.equal(world.rollout(panel_items(panel), HORIZON).frames, truth.frames)
+    if name == "reset-jitter":
+        assert world is WORLD
     report = check_world_model(world, panel_items(panel, truth=truth), HORIZON)
     assert report.ok, str(report)
 
 
-def test_anchors_of_the_stressed_world_begin_where_it_does(clean) -> None:
-    panel, truth = stressed_truth(clean, find("reset-jitter"), 2)
-    blind = ActionBlind(stressed_world(WORLD, panel))
-    found = blind.rollout(panel_items(panel, truth=truth), HORIZON)
-    assert torch.equal(found.frames[:, 0], truth.frames[:, 0])
+@pytest.mark.parametrize("name", ["reset-jitter", "shadow", "blur"])
+def test_anchors_of_the_stressed_world_begin_where_it_does(clean, name: str) -> None:
+    """Also the one whose chance is drawn anew: its warm-up is still the scenario's own."""
+    panel, truth = (
+        stressed_truth(clean, find(name), 4)
+        if name != "shadow"
+        else stressed_truth(clean, find(name), 0.8)
+    )
+    world = stressed_world(WORLD, panel)
+    for anchor in (ActionBlind(world), OtherSeed(world)):
+        found = anchor.rollout(panel_items(panel, truth=truth), HORIZON)
+        assert torch.equal(found.frames[:, 0], truth.frames[:, 0])
+        assert not torch.equal(found.frames, truth.frames)

@@ -2,69 +2,82 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from wmscore.cli.answers import Answer
+from wmscore.cli.complete import complete_files
+from wmscore.cli.options import JsonFlag, Places
 from wmscore.cli.output import console, print_panel, print_sentences, print_table
-from wmscore.cli.parsing import Command
 
 if TYPE_CHECKING:
     from wmscore.comparison import SelfCheck
     from wmscore.evidence import StoredScores
     from wmscore.scores import Scores
 
-__all__ = ["add"]
+__all__ = ["aa"]
 
 _LEAST_WORLDS = 500
 _CODES = {"pass": 0, "fail": 1, "undecided": 3}
 
 
-def add(command: Command) -> None:
-    """Add it to the parser."""
-    aa = command("aa", _run, "compare a model with itself: are its seeds and tests sound?")
-    aa.add_argument("scores", help="evidence folder or score file")
-    aa.add_argument("second", nargs="?", help="another recording of the same checkpoint")
-    aa.add_argument("--model", help="which model, where there are several")
-    aa.add_argument("--against", metavar="MODEL", help="another model: its name or its place")
-    aa.add_argument(
-        "--worlds", type=int, default=2000, help="how often seeds are dealt, at least 500"
-    )
-    aa.add_argument("--level", type=float, default=0.05)
-    aa.add_argument("--seed", type=int, default=0)
-    aa.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    aa.add_argument("--out", metavar="FILE", help="write the JSON there too")
+def aa(
+    scores: Places,
+    second: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SECOND",
+            help="another recording of the same checkpoint",
+            autocompletion=complete_files,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="which model, where there are several")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="MODEL", help="another model: its name or its place"),
+    ] = None,
+    worlds: Annotated[
+        int, typer.Option("--worlds", help="how often seeds are dealt, at least 500")
+    ] = 2000,
+    level: Annotated[float, typer.Option("--level", help="of the tests")] = 0.05,
+    seed: Annotated[int, typer.Option("--seed", help="of what is dealt")] = 0,
+    as_json: JsonFlag = False,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="write the JSON there too")
+    ] = None,
+) -> Answer:
+    """Compare a model with itself: are its seeds and tests sound?
 
-
-def _run(args: argparse.Namespace) -> int:
+    Exit codes: 0 pass; 1 fail; 3 undecided; 2 wrong usage.
+    """
     from wmscore.comparison import self_check
     from wmscore.comparison.result import to_text
     from wmscore.evidence import read_scores
     from wmscore.files import atomic_file
 
-    if args.worlds < _LEAST_WORLDS:
+    if worlds < _LEAST_WORLDS:
         raise ValueError(
-            f"--worlds: expected at least {_LEAST_WORLDS}, got {args.worlds}; with fewer the share "
+            f"--worlds: expected at least {_LEAST_WORLDS}, got {worlds}; with fewer the share "
             "of rejections says nothing"
         )
-    place = read_scores(args.scores)
+    place = read_scores(scores)
     found = self_check(
-        place.pick(args.model, option="--model"),
-        read_scores(args.second).pick(args.model, option="--model") if args.second else None,
-        against=_against(place, args.against) if args.against else None,
-        worlds=args.worlds,
-        level=args.level,
-        seed=args.seed,
+        place.pick(model, option="--model"),
+        read_scores(second).pick(model, option="--model") if second else None,
+        against=_against(place, against) if against else None,
+        worlds=worlds,
+        level=level,
+        seed=seed,
     )
     text = to_text(found.to_json())
-    if args.out:
-        with atomic_file(args.out) as draft:
+    if out:
+        with atomic_file(out) as draft:
             draft.write_text(text, encoding="utf-8")
-    if args.json:
-        print(text, end="")
-    else:
-        _show(found)
-    return _CODES[found.outcome]
+    return Answer(text, lambda: _show(found), _CODES[found.outcome])
 
 
 def _against(place: StoredScores, name: str) -> Scores:

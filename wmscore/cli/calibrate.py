@@ -2,76 +2,102 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from wmscore.cli.parsing import Command
+import typer
+
+from wmscore.cli.answers import Answer
+from wmscore.cli.complete import complete_files
+from wmscore.cli.options import Device, Estimand, JsonFlag, Places
+from wmscore.cli.reading import check_device
 
 if TYPE_CHECKING:
+    from wmscore.calibration import Calibration
     from wmscore.scores import Scores
 
-__all__ = ["add"]
+__all__ = ["calibrate"]
 
 
-def add(command: Command) -> None:
-    """Add it to the parser."""
-    text = "set a panel's thresholds so that a perfect model fails as seldom as asked"
-    calibrate = command("calibrate", _calibrate, text)
-    calibrate.add_argument("scores", help="evidence folder, or a scores file within one")
-    calibrate.add_argument(
-        "--model", default="other-seed", help="the perfect model (default: other-seed)"
-    )
-    calibrate.add_argument(
-        "--alpha",
-        type=float,
-        default=0.05,
-        help="share of perfect rollouts whose horizon may end (default: 0.05)",
-    )
-    calibrate.add_argument(
-        "--joint", action="store_true", help="calibrate the gated axes together, not alpha / m each"
-    )
-    calibrate.add_argument(
-        "--estimand",
-        choices=["scenarios", "seeds"],
-        default="scenarios",
-        help="promise for new scenarios (default), or for new seeds on those of this panel",
-    )
-    calibrate.add_argument(
-        "--tolerance",
-        metavar="ROLLOUTS",
-        help="a recording, for axes on which the world repeats itself: its reference, moved by a "
-        "pixel, has to pass",
-    )
-    calibrate.add_argument("--redraws", type=int, default=200, help="of one seed per scenario")
-    calibrate.add_argument("--seed", type=int, default=0, help="of the redraws")
-    calibrate.add_argument("--device", default="cpu", help="where --tolerance is scored")
-    calibrate.add_argument("--out", required=True, help="the calibrated panel, JSON")
+def calibrate(
+    scores: Places,
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="the calibrated panel, JSON")],
+    model: Annotated[str, typer.Option("--model", help="the perfect model")] = "other-seed",
+    alpha: Annotated[
+        float, typer.Option("--alpha", help="share of perfect rollouts whose horizon may end")
+    ] = 0.05,
+    joint: Annotated[
+        bool,
+        typer.Option("--joint", help="calibrate the gated axes together, not alpha / m each"),
+    ] = False,
+    estimand: Estimand = "scenarios",
+    tolerance: Annotated[
+        str | None,
+        typer.Option(
+            "--tolerance",
+            metavar="ROLLOUTS",
+            help="a recording, for axes on which the world repeats itself: its reference, moved "
+            "by a pixel, has to pass",
+            autocompletion=complete_files,
+        ),
+    ] = None,
+    redraws: Annotated[int, typer.Option("--redraws", help="of one seed per scenario")] = 200,
+    seed: Annotated[int, typer.Option("--seed", help="of the redraws")] = 0,
+    device: Device = "cpu",
+    as_json: JsonFlag = False,
+) -> Answer:
+    """Set a panel's thresholds so that a perfect model fails as seldom as asked.
 
-
-def _calibrate(args: argparse.Namespace) -> int:
-    """0 where every gate has a threshold from data, 3 where one keeps the panel's."""
-    from wmscore.calibration import calibrate, tolerance_scores
+    Exit codes: 0 every gate has a threshold from data; 3 one keeps the panel's; 2 wrong usage.
+    """
+    from wmscore.calibration import calibrate as calibrated
+    from wmscore.calibration import tolerance_scores
     from wmscore.recordings import Recording
 
-    oracle = _read_scores(Path(args.scores), args.model)
+    check_device(device)
+    oracle = _read_scores(Path(scores), model)
     copies: list[Scores] = []
-    if args.tolerance:
-        recording = Recording(args.tolerance, oracle.panel)
-        copies = tolerance_scores(recording.panel, recording, device=args.device)
-    found = calibrate(
+    if tolerance:
+        recording = Recording(tolerance, oracle.panel)
+        copies = tolerance_scores(recording.panel, recording, device=device)
+    found = calibrated(
         oracle,
-        alpha=args.alpha,
-        joint=args.joint,
-        estimand=args.estimand,
+        alpha=alpha,
+        joint=joint,
+        estimand=estimand,
         tolerance=copies,
-        redraws=args.redraws,
-        seed=args.seed,
+        redraws=redraws,
+        seed=seed,
     )
-    print(found.table())
-    found.panel.save(args.out)
-    print(f"Panel: {args.out}, fingerprint {found.panel.fingerprint[:12]}")
-    return 0 if found.complete else 3
+    found.panel.save(out)
+
+    def show() -> None:
+        print(found.table())
+        print(f"Panel: {out}, fingerprint {found.panel.fingerprint[:12]}")
+
+    return Answer(_document(found, out), show, 0 if found.complete else 3)
+
+
+def _document(found: Calibration, out: str) -> dict[str, object]:
+    return {
+        "panel": out,
+        "fingerprint": found.panel.fingerprint,
+        "oracle": found.oracle,
+        "alpha": found.alpha,
+        "complete": found.complete,
+        "rows": found.rows,
+        "faults": found.faults,
+        "axes": {
+            axis.axis: {
+                "gate": axis.gate,
+                "before": axis.before,
+                "threshold": axis.threshold,
+                "calibrated": axis.calibration is not None,
+                "why": axis.why,
+            }
+            for axis in found.axes
+        },
+    }
 
 
 def _read_scores(path: Path, model: str) -> Scores:

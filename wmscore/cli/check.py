@@ -2,71 +2,127 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from wmscore.cli.advice import advice
-from wmscore.cli.models import ANCHORS, add_options, find_model, needs_world, read_options
-from wmscore.cli.parsing import Command, import_from_here, read_panel
+from wmscore.cli.answers import Answer
+from wmscore.cli.complete import MODELS, complete_models, complete_panels
+from wmscore.cli.models import find_model, needs_world, read_options
+from wmscore.cli.options import JsonFlag, Settings, TruthFolders
+from wmscore.cli.reading import import_from_here, read_panel
 
-__all__ = ["add"]
+if TYPE_CHECKING:
+    from wmscore.testing.report import ContractReport
 
-
-def add(command: Command) -> None:
-    """Add it to the parser."""
-    check = command("check", _check, "test whether a model keeps its promises, as a table")
-    check.description = (
-        "Roll a model out over some rows of a panel, several times and in several ways, and "
-        "compare it with its capabilities. Exit codes: 0 every promise is kept; 1 one is broken; "
-        "2 usage."
-    )
-    check.add_argument("model", help=f"module:factory; or {', '.join(ANCHORS)}")
-    add_options(check)
-    check.add_argument(
-        "--panel", default="sprites", help="panel JSON, or 'sprites' (default) or 'vizdoom'"
-    )
-    check.add_argument(
-        "--truth", metavar="FOLDER", nargs="+", help="a recording with the truth; no world is run"
-    )
-    check.add_argument("--scenarios", type=int, default=2, help="of the panel (default: 2)")
-    check.add_argument("--horizon", type=int, help="steps, at least 2 (default: the panel's)")
+__all__ = ["check"]
 
 
-def _check(args: argparse.Namespace) -> int:
-    """0 where every promise is kept, 1 where one is broken."""
+def check(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help=f"module:factory; or {', '.join(MODELS)}",
+            autocompletion=complete_models,
+            show_default=False,
+        ),
+    ],
+    settings: Settings = None,
+    panel: Annotated[
+        str,
+        typer.Option(
+            "--panel",
+            metavar="PANEL",
+            help="panel JSON, or 'sprites' or 'vizdoom'",
+            autocompletion=complete_panels,
+        ),
+    ] = "sprites",
+    truth: TruthFolders = None,
+    scenarios: Annotated[int, typer.Option("--scenarios", help="of the panel")] = 2,
+    horizon: Annotated[
+        int | None,
+        typer.Option("--horizon", help="steps, at least 2 (default: the panel's)"),
+    ] = None,
+    resets: Annotated[
+        bool,
+        typer.Option(
+            "--resets", help="also ask for the same rows twice, and after another history"
+        ),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> Answer:
+    """Test whether a model keeps its promises, as a table.
+
+    Rolls a model out over some rows of a panel, several times and in several ways, and compares it
+    with its capabilities.
+
+    Exit codes: 0 every promise is kept; 1 one is broken, or a reset forgets nothing; 2 usage.
+    """
     from wmscore.recordings import Recording
-    from wmscore.replay import panel_items, render_scenarios
+    from wmscore.replay import check_resets, panel_items, render_scenarios
     from wmscore.testing import check_world_model
     from wmscore.worlds.load import load_world
 
     import_from_here()
-    panel = read_panel(args.panel)
-    most = panel.contract.horizon
-    horizon = most if args.horizon is None else args.horizon
-    if not 2 <= horizon <= most:
-        raise ValueError(f"--horizon: expected 2..{most}, the panel's, got {horizon}")
-    if not 1 <= args.scenarios:
-        raise ValueError(f"--scenarios: expected at least 1, got {args.scenarios}")
-    scenarios = range(min(args.scenarios, len(panel.scenarios)))
-    recording = Recording(args.truth, panel) if args.truth else None
-    world = load_world(panel) if recording is None or needs_world(args.model) else None
-    model, role = find_model(args.model, world, recording, read_options(args.set))
+    asked = read_panel(panel)
+    most = asked.contract.horizon
+    steps = most if horizon is None else horizon
+    if not 2 <= steps <= most:
+        raise ValueError(f"--horizon: expected 2..{most}, the panel's, got {steps}")
+    if not 1 <= scenarios:
+        raise ValueError(f"--scenarios: expected at least 1, got {scenarios}")
+    chosen = range(min(scenarios, len(asked.scenarios)))
+    recording = Recording(truth, asked) if truth else None
+    world = load_world(asked) if recording is None or needs_world(model) else None
+    made, role = find_model(model, world, recording, read_options(settings))
     if recording is not None:
-        panel, truth = recording.panel, recording.truth_of(scenarios)
+        asked, shown = recording.panel, recording.truth_of(chosen)
     else:
         assert world is not None
-        truth = render_scenarios(panel, world, scenarios)
-    rows = [(s, panel.seeds[0]) for s in scenarios]
-    items = panel_items(panel, rows, truth=truth)
+        shown = render_scenarios(asked, world, chosen)
+    rows = [(s, asked.seeds[0]) for s in chosen]
+    items = panel_items(asked, rows, truth=shown)
     if len(items) < 2:
         raise ValueError(
             "--scenarios: expected at least 2 rows to compare, got 1 scenario with 1 script"
         )
-    report = check_world_model(model, items, horizon)
-    print(f"{report.model} on {panel.name}, {len(rows)} scenarios, {horizon} steps")
-    print(report.table())
+    report = check_world_model(made, items, steps)
+    found = check_resets(asked, made, shown, rows=rows) if resets else None
     broken = [row.property for row in report.rows if not row.ok]
-    print(f"Broken: {', '.join(broken)}" if broken else "Every promise is kept.")
-    if role == "model":
-        for line in advice(panel, model):
+    notes = advice(asked, made) if role == "model" else []
+
+    def show() -> None:
+        print(f"{report.model} on {asked.name}, {len(rows)} scenarios, {steps} steps")
+        print(report.table())
+        print(f"Broken: {', '.join(broken)}" if broken else "Every promise is kept.")
+        for line in [*(found.sentences() if found else ()), *notes]:
             print(line)
-    return 1 if broken else 0
+
+    document = _document(report, broken) | {
+        "panel": asked.name,
+        "scenarios": len(rows),
+        "steps": steps,
+        "resets": None if found is None else found.to_json(),
+        "advice": notes,
+    }
+    return Answer(document, show, int(bool(broken or (found is not None and found.leaks))))
+
+
+def _document(report: ContractReport, broken: list[str]) -> dict[str, Any]:
+    return {
+        "model": report.model,
+        "ok": not broken,
+        "broken": broken,
+        "action_effect": report.action_effect,
+        "properties": {
+            row.property: {
+                "promised": row.promised,
+                "observed": row.observed,
+                "ok": row.ok,
+                "detail": row.detail,
+            }
+            for row in report.rows
+        },
+    }

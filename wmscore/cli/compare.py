@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from wmscore.cli.answers import Answer
+from wmscore.cli.complete import complete_files
+from wmscore.cli.options import Estimand, JsonFlag
 from wmscore.cli.output import (
     RANKING,
     console,
@@ -12,73 +17,82 @@ from wmscore.cli.output import (
     print_sentences,
     print_table,
 )
-from wmscore.cli.parsing import Command
 
 if TYPE_CHECKING:
     from wmscore.comparison import Comparison, Report
     from wmscore.evidence import StoredScores
 
-__all__ = ["add"]
-
-_EPILOG = """exit code: 0 pass, or no gate; 1 fail; 3 undecided; 2 wrong usage, or scores that must
-not be compared. Undecided is no pass: a gate in CI should treat it as it treats a fail."""
+__all__ = ["compare"]
 
 
-def add(command: Command) -> None:
-    """Add it to the parser."""
-    compare = command("compare", _compare, "compare models on one panel, with a gate if wanted")
-    compare.epilog = _EPILOG
-    compare.add_argument("baseline", metavar="A", help="evidence folder or score file")
-    compare.add_argument(
-        "candidate",
-        metavar="B",
-        nargs="?",
-        help="another one; without it, all models of A, or the two that are named",
-    )
-    compare.add_argument("--model-a", metavar="NAME", help="which model of A is the baseline")
-    compare.add_argument("--model-b", metavar="NAME", help="which model of B is the candidate")
-    compare.add_argument(
-        "--gate",
-        metavar="MARGIN",
-        help="how much shorter B's mean usable horizon may be: steps (2), or a share of the "
-        "panel's horizon (5%%)",
-    )
-    compare.add_argument(
-        "--gate-axis",
-        metavar="AXIS=MARGIN",
-        action="append",
-        default=[],
-        help="how much lower B's mean score of an axis may be, in [0, 1); repeatable",
-    )
-    compare.add_argument(
-        "--estimand",
-        choices=["scenarios", "seeds"],
-        default="scenarios",
-        help="what it is to hold for: new scenarios of the kind (default), or new seeds on these",
-    )
-    compare.add_argument("--level", type=float, default=0.95, help="of confidence (default 0.95)")
-    compare.add_argument(
-        "--draws", type=int, default=10_000, help="bootstrap draws and random patterns of signs"
-    )
-    compare.add_argument("--seed", type=int, default=0, help="of these draws")
-    compare.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    compare.add_argument("--out", metavar="FILE", help="write the JSON to a file too")
+def compare(
+    baseline: Annotated[
+        str,
+        typer.Argument(
+            metavar="A",
+            help="evidence folder or score file",
+            autocompletion=complete_files,
+            show_default=False,
+        ),
+    ],
+    candidate: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="B",
+            help="another one; without it, all models of A, or the two that are named",
+            autocompletion=complete_files,
+        ),
+    ] = None,
+    model_a: Annotated[
+        str | None,
+        typer.Option("--model-a", metavar="NAME", help="which model of A is the baseline"),
+    ] = None,
+    model_b: Annotated[
+        str | None,
+        typer.Option("--model-b", metavar="NAME", help="which model of B is the candidate"),
+    ] = None,
+    gate: Annotated[
+        str | None,
+        typer.Option(
+            "--gate",
+            metavar="MARGIN",
+            help="how much shorter B's mean usable horizon may be: steps (2), or a share of the "
+            "panel's horizon (5%)",
+        ),
+    ] = None,
+    gate_axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gate-axis",
+            metavar="AXIS=MARGIN",
+            help="how much lower B's mean score of an axis may be, in [0, 1); repeatable",
+        ),
+    ] = None,
+    estimand: Estimand = "scenarios",
+    level: Annotated[float, typer.Option("--level", help="of confidence")] = 0.95,
+    draws: Annotated[
+        int, typer.Option("--draws", help="bootstrap draws and random patterns of signs")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", help="of these draws")] = 0,
+    as_json: JsonFlag = False,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="write the JSON to a file too")
+    ] = None,
+) -> Answer:
+    """Compare models on one panel, with a gate if wanted.
 
-
-def _compare(args: argparse.Namespace) -> int:
-    from wmscore.comparison import compare, compare_models
+    Exit codes: 0 pass, or no gate; 1 fail; 3 undecided; 2 wrong usage, or scores that must not be
+    compared. Undecided is no pass: a gate in CI should treat it as it treats a fail.
+    """
+    from wmscore.comparison import compare as compared
+    from wmscore.comparison import compare_models
     from wmscore.evidence import read_scores
 
-    gate_axes = dict(_axis_margin(text) for text in args.gate_axis)
-    options: dict[str, Any] = {
-        "estimand": args.estimand,
-        "level": args.level,
-        "draws": args.draws,
-        "seed": args.seed,
-    }
-    first = read_scores(args.baseline)
-    if args.candidate is None and not (args.model_a or args.model_b):
-        if args.gate is not None or gate_axes:
+    gate_axes = dict(_axis_margin(text) for text in gate_axis or ())
+    options: dict[str, Any] = {"estimand": estimand, "level": level, "draws": draws, "seed": seed}
+    first = read_scores(baseline)
+    if candidate is None and not (model_a or model_b):
+        if gate is not None or gate_axes:
             raise ValueError(
                 "--gate asks one candidate about one baseline: give B, or --model-a and --model-b"
             )
@@ -86,23 +100,23 @@ def _compare(args: argparse.Namespace) -> int:
             (only,) = first.results
             raise ValueError(f"{first.place}: it holds one model, {only.model}; B is missing")
         report = compare_models(first.results, roles=first.roles, **options)
-        return _finish(args, report, lambda: _print_report(report), 0)
-    second = first if args.candidate is None else read_scores(args.candidate)
-    baseline, candidate = _picked(args, first, second)
-    found = compare(baseline, candidate, gate=args.gate, gate_axes=gate_axes, **options)
-    code = found.gate.exit_code if found.gate else 0
-    return _finish(args, found, lambda: _print_pair(found), code)
-
-
-def _picked(args: argparse.Namespace, first: StoredScores, second: StoredScores) -> Any:
-    if args.candidate is None and not (args.model_a and args.model_b):
+        return _answer(out, report, lambda: _print_report(report), 0)
+    if candidate is None and not (model_a and model_b):
         raise ValueError("B: expected another folder, or both --model-a and --model-b")
-    if args.candidate is None and args.model_a == args.model_b:
-        raise ValueError(f"--model-b: {args.model_b!r} is the baseline itself")
-    return (
-        first.pick(args.model_a, option="--model-a"),
-        second.pick(args.model_b, option="--model-b"),
+    if candidate is None and model_a == model_b:
+        raise ValueError(f"--model-b: {model_b!r} is the baseline itself")
+    second = first if candidate is None else read_scores(candidate)
+    found = compared(
+        *_picked(first, model_a, second, model_b), gate=gate, gate_axes=gate_axes, **options
     )
+    code = found.gate.exit_code if found.gate else 0
+    return _answer(out, found, lambda: _print_pair(found), code)
+
+
+def _picked(
+    first: StoredScores, model_a: str | None, second: StoredScores, model_b: str | None
+) -> Any:
+    return first.pick(model_a, option="--model-a"), second.pick(model_b, option="--model-b")
 
 
 def _axis_margin(text: str) -> tuple[str, float]:
@@ -113,20 +127,15 @@ def _axis_margin(text: str) -> tuple[str, float]:
         raise ValueError(f"--gate-axis: expected AXIS=MARGIN, got {text!r}") from None
 
 
-def _finish(args: argparse.Namespace, found: Any, show: Any, code: int) -> int:
+def _answer(out: str | None, found: Any, show: Callable[[], None], code: int) -> Answer:
     from wmscore.comparison.result import to_text
     from wmscore.files import atomic_file
 
-    if args.out or args.json:
-        text = to_text(found.to_json())
-    if args.out:
-        with atomic_file(args.out) as draft:
+    text = to_text(found.to_json())
+    if out:
+        with atomic_file(out) as draft:
             draft.write_text(text, encoding="utf-8")
-    if args.json:
-        print(text, end="")
-    else:
-        show()
-    return code
+    return Answer(text, show, code)
 
 
 def _print_pair(found: Comparison) -> None:

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import typer
+
+from wmscore.cli.answers import Answer
+from wmscore.cli.complete import complete_files
+from wmscore.cli.options import BatchSize, Device, JsonFlag
 from wmscore.cli.output import console, print_results, progress_bar
-from wmscore.cli.parsing import Command
+from wmscore.cli.reading import check_device
+from wmscore.cli.results import results_document
 
-__all__ = ["add"]
-
-
-def add(command: Command) -> None:
-    """Add it to the parser."""
-    demo = command("demo", _demo, "replay a packaged panel and write its evidence folder")
-    demo.add_argument("--panel", choices=["vizdoom", "sprites"], help="default: what is installed")
-    demo.add_argument("--out", default="evidence", help="evidence folder (default: evidence)")
-    demo.add_argument("--device", default="cpu")
-    demo.add_argument("--batch-size", type=int, default=8, help="panel rows per batch")
+__all__ = ["demo"]
 
 
-def _demo(args: argparse.Namespace) -> int:
+def demo(
+    panel: Annotated[
+        Literal["vizdoom", "sprites"] | None,
+        typer.Option("--panel", help="default: what is installed"),
+    ] = None,
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out", metavar="FOLDER", help="evidence folder", autocompletion=complete_files
+        ),
+    ] = "evidence",
+    device: Device = "cpu",
+    batch_size: BatchSize = 8,
+    as_json: JsonFlag = False,
+) -> Answer:
+    """Replay a packaged panel and write its evidence folder."""
     from wmscore.demo import ROLES, demo_panel, run_demo
     from wmscore.manifest import Panel
 
-    screen, progress = console(), progress_bar()
+    check_device(device)
+    progress = progress_bar()
     start = time.perf_counter()
     with progress:
         tasks: dict[str, Any] = {}
@@ -36,13 +48,22 @@ def _demo(args: argparse.Namespace) -> int:
                 tasks[name] = progress.add_task(name, total=total)
             progress.update(tasks[name], completed=done, total=total)
 
-        panel = Panel.packaged(args.panel) if args.panel else demo_panel()
         results, traces = run_demo(
-            args.out, panel=panel, device=args.device, batch_size=args.batch_size, report=report
+            out,
+            panel=Panel.packaged(panel) if panel else demo_panel(),
+            device=device,
+            batch_size=batch_size,
+            report=report,
         )
-    print_results(screen, results, ROLES)
-    screen.print(f"{time.perf_counter() - start:.0f} s. Evidence: {args.out}")
-    for trace in traces:
-        screen.print(f"  traces/{trace.name}.png: {trace.why}", highlight=False)
-    screen.print(f"  postmortem: {Path(args.out) / 'postmortem.md'}")
-    return 0
+    seconds = time.perf_counter() - start
+
+    def show() -> None:
+        screen = console()
+        print_results(screen, results, ROLES)
+        screen.print(f"{seconds:.0f} s. Evidence: {out}")
+        for trace in traces:
+            screen.print(f"  traces/{trace.name}.png: {trace.why}", highlight=False)
+        screen.print(f"  postmortem: {Path(out) / 'postmortem.md'}")
+
+    document = results_document(results, ROLES)
+    return Answer({"evidence": out, "seconds": round(seconds, 1), **document}, show)

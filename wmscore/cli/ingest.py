@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from wmscore.cli.advice import advice
+from wmscore.cli.answers import Answer
+from wmscore.cli.complete import complete_files, complete_panels
 from wmscore.cli.models import made_by
+from wmscore.cli.options import BatchSize, JsonFlag, RetryFaults
 from wmscore.cli.output import console, print_sentences
-from wmscore.cli.parsing import Command, import_from_here, read_panel
+from wmscore.cli.reading import import_from_here, read_panel
 from wmscore.cli.recording import run_recording
 
 if TYPE_CHECKING:
@@ -19,127 +23,172 @@ if TYPE_CHECKING:
     from wmscore.recordings import Recording
     from wmscore.worlds import WorldModel
 
-__all__ = ["add"]
+__all__ = ["ingest"]
+
+_PATTERN = "{scenario}_{seed}_{branch}"
 
 
-def add(command: Command) -> None:
-    """Add it to the parser."""
-    take = command("ingest", _ingest, "take generated clips as a model's rollouts, into a folder")
-    take.description = (
-        "Take generated clips as a model's rollouts, into a folder that `wmscore score` reads. "
-        "Clips that cannot be used are evaluation faults of their rows. Exit codes: 0 every row is "
-        "recorded; 1 some rows are faults; 2 usage, or another panel."
-    )
-    take.add_argument(
-        "clips", help="folder of clips; clips.csv or clips.jsonl in it, or their names, say which"
-    )
-    take.add_argument("--panel", required=True, help="panel JSON, or 'sprites' or 'vizdoom'")
-    take.add_argument(
-        "--truth",
-        default="world",
-        help="'world' of the panel (default), module:factory, a recording, or a folder of clips "
-        "that show what truly happens, named {scenario}.mp4, or {scenario}_{branch}.mp4",
-    )
-    take.add_argument(
-        "--out", required=True, help="folder for rollouts; one that was begun is gone on with"
-    )
-    take.add_argument("--name", help="name of the model (default: of the folder)")
-    take.add_argument(
-        "--pattern",
-        default="{scenario}_{seed}_{branch}",
-        help="form of the clips' names without suffix (default: %(default)s)",
-    )
-    take.add_argument(
-        "--fps",
-        type=float,
-        help="frames per second that are taken, not the clips' own: the panel's (default)",
-    )
-    take.add_argument("--offset", type=float, default=0.0, help="second at which frame 0 is shown")
-    take.add_argument("--start-frame", type=int, help="the same as a number of frames")
-    take.add_argument(
-        "--resample",
-        action="store_true",
-        help="bring other and variable rates to the panel's by time",
-    )
-    take.add_argument(
-        "--drop-repeats",
-        type=int,
-        default=0,
-        metavar="N",
-        help="drop up to N repeats of a frame in a row, which a screen recorder made",
-    )
-    take.add_argument(
-        "--seam-chunk",
-        type=int,
-        metavar="N",
-        help="drop frames that are there twice at the seams of chunks of N new frames",
-    )
-    take.add_argument("--crop", metavar="T,L,B,R", help="part of the picture, in pixels")
-    take.add_argument("--size", metavar="HxW", help="resize to this")
-    take.add_argument(
-        "--scripts",
-        action="store_true",
-        help="each clip has a hand-timed action script x.actions.json; compare it with the panel's",
-    )
-    take.add_argument(
-        "--no-actions",
-        action="store_true",
-        help="the model takes no actions: commanded scripts only, no score of action response",
-    )
-    take.add_argument(
-        "--every-script",
-        action="store_true",
-        help="the model takes no actions: the clip of the commanded script answers all scripts, on "
-        "the same panel as models that take actions; its action response is n/a",
-    )
-    take.add_argument("--batch-size", type=int, default=8)
-    take.add_argument(
-        "--retry-faults", action="store_true", help="ask again for the rows that failed before"
-    )
+def ingest(
+    clips: Annotated[
+        str,
+        typer.Argument(
+            metavar="CLIPS",
+            help="folder of clips; clips.csv or clips.jsonl in it, or their names, say which",
+            autocompletion=complete_files,
+            show_default=False,
+        ),
+    ],
+    panel: Annotated[
+        str,
+        typer.Option(
+            "--panel",
+            metavar="PANEL",
+            help="panel JSON, or 'sprites' or 'vizdoom'",
+            autocompletion=complete_panels,
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="folder for rollouts; one that was begun is gone on with",
+            autocompletion=complete_files,
+        ),
+    ],
+    truth: Annotated[
+        str,
+        typer.Option(
+            "--truth",
+            help="'world' of the panel, module:factory, a recording, or a folder of clips that "
+            "show what truly happens, named {scenario}.mp4, or {scenario}_{branch}.mp4",
+            autocompletion=complete_files,
+        ),
+    ] = "world",
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="name of the model (default: of the folder)"),
+    ] = None,
+    pattern: Annotated[
+        str, typer.Option("--pattern", help="form of the clips' names without suffix")
+    ] = _PATTERN,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            "--fps",
+            help="frames per second that are taken, not the clips' own (default: the panel's)",
+        ),
+    ] = None,
+    offset: Annotated[
+        float, typer.Option("--offset", help="second at which frame 0 is shown")
+    ] = 0.0,
+    start_frame: Annotated[
+        int | None, typer.Option("--start-frame", help="the same as a number of frames")
+    ] = None,
+    resample: Annotated[
+        bool,
+        typer.Option("--resample", help="bring other and variable rates to the panel's by time"),
+    ] = False,
+    drop_repeats: Annotated[
+        int,
+        typer.Option(
+            "--drop-repeats",
+            metavar="N",
+            help="drop up to N repeats of a frame in a row, which a screen recorder made",
+        ),
+    ] = 0,
+    seam_chunk: Annotated[
+        int | None,
+        typer.Option(
+            "--seam-chunk",
+            metavar="N",
+            help="drop frames that are there twice at the seams of chunks of N new frames",
+        ),
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option("--crop", metavar="T,L,B,R", help="part of the picture, in pixels"),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="HxW", help="resize to this")
+    ] = None,
+    scripts: Annotated[
+        bool,
+        typer.Option(
+            "--scripts",
+            help="each clip has a hand-timed action script x.actions.json; compare it with the "
+            "panel's",
+        ),
+    ] = False,
+    no_actions: Annotated[
+        bool,
+        typer.Option(
+            "--no-actions",
+            help="the model takes no actions: commanded scripts only, no score of action response",
+        ),
+    ] = False,
+    every_script: Annotated[
+        bool,
+        typer.Option(
+            "--every-script",
+            help="the model takes no actions: the clip of the commanded script answers all "
+            "scripts, on the same panel as models that take actions; its action response is n/a",
+        ),
+    ] = False,
+    batch_size: BatchSize = 8,
+    retry_faults: RetryFaults = False,
+    as_json: JsonFlag = False,
+) -> Answer:
+    """Take generated clips as a model's rollouts, into a folder that `wmscore score` reads.
 
+    Clips that cannot be used are evaluation faults of their rows.
 
-def _ingest(args: argparse.Namespace) -> int:
+    Exit codes: 0 every row is recorded; 1 some rows are faults; 2 usage, or another panel.
+    """
     from wmscore.episodes import ClipFolder
     from wmscore.recordings import record_shard
     from wmscore.worlds import RecordedWorld
 
     import_from_here()
-    panel = read_panel(args.panel)
-    if args.no_actions:
-        panel = panel.without_actions()
-    world, recording = _truth(args.truth, panel)
-    observation = panel.contract.observation
-    fps = args.fps
-    if fps is None and observation is not None:
-        fps = observation.fps
-    elif observation is not None and fps is not None and not math.isclose(fps, observation.fps):
-        raise ValueError(
-            f"--fps: expected {observation.fps:g}, the panel's, got {fps:g}; clips of another rate "
-            "are taken with --resample, which reads their own from the files"
-        )
-    elif fps is None and (recording is not None or world is not None):
-        fps = _fps(world, recording)
+    asked = read_panel(panel)
+    if no_actions:
+        asked = asked.without_actions()
+    world, recording = _truth(truth, asked)
+    observation = asked.contract.observation
     source = ClipFolder(
-        args.clips,
-        name=args.name,
-        pattern=args.pattern,
-        fps=fps,
-        offset=args.offset,
-        start_frame=args.start_frame,
-        resample=args.resample,
-        drop_repeats=args.drop_repeats,
-        seam_chunk=args.seam_chunk,
-        crop=None if args.crop is None else _numbers("--crop", args.crop, "T,L,B,R"),
-        size=None if args.size is None else _numbers("--size", args.size, "HxW"),
-        space=panel.contract.actions if args.scripts else None,
+        clips,
+        name=name,
+        pattern=pattern,
+        fps=_rate(fps, asked, world, recording),
+        offset=offset,
+        start_frame=start_frame,
+        resample=resample,
+        drop_repeats=drop_repeats,
+        seam_chunk=seam_chunk,
+        crop=None if crop is None else _numbers("--crop", crop, "T,L,B,R"),
+        size=None if size is None else _numbers("--size", size, "HxW"),
+        space=asked.contract.actions if scripts else None,
     )
     ignore = () if observation is None else observation.ignore or ()
-    model = RecordedWorld(source, ignore=ignore, every_script=args.every_script)
-    print_sentences(console(), advice(panel, model))
+    model = RecordedWorld(source, ignore=ignore, every_script=every_script)
+    print_sentences(console(), advice(asked, model))
+    # What was asked for of the clips; rows that were taken in otherwise are other rows.
+    cuts = {
+        "pattern": pattern,
+        "fps": fps,
+        "offset": offset,
+        "start_frame": start_frame,
+        "resample": resample,
+        "drop_repeats": drop_repeats,
+        "seam_chunk": seam_chunk,
+        "crop": crop,
+        "size": size,
+        "scripts": scripts,
+    }
 
     def notes() -> list[str]:
         lines = [f"{model.name}: {note}" for note in model.conversion_losses]
-        if strays := _unasked(source, panel):
+        if strays := _unasked(source, asked):
             lines.append(
                 f"{model.name}: {len(strays)} clips answer no row of the panel: "
                 f"{', '.join(strays[:3])}{', ...' * (len(strays) > 3)}"
@@ -147,32 +196,43 @@ def _ingest(args: argparse.Namespace) -> int:
         return lines
 
     return run_recording(
-        args.out,
+        out,
         model.name,
         lambda progress, truth_progress: record_shard(
-            args.out,
-            panel,
+            out,
+            asked,
             world,
             model,
-            batch_size=args.batch_size,
+            batch_size=batch_size,
             progress=progress,
             truth_progress=truth_progress,
             role="model",
             truth=recording,
-            retry_faults=args.retry_faults,
-            made_by=made_by(f"ingest {args.clips}", _cuts(args)),
+            retry_faults=retry_faults,
+            made_by=made_by(
+                f"ingest {clips}",
+                {key: cut for key, cut in cuts.items() if cut is not None and cut is not False},
+            ),
         ),
         notes,
     )
 
 
-def _cuts(args: argparse.Namespace) -> dict[str, Any]:
-    """What was asked for of the clips; rows that were taken in otherwise are other rows."""
-    names = ("pattern", "fps", "offset", "start_frame", "resample", "drop_repeats", "seam_chunk")
-    given = {name: getattr(args, name) for name in (*names, "crop", "size", "scripts")}
-    return {
-        name: value for name, value in given.items() if value is not None and value is not False
-    }
+def _rate(
+    fps: float | None, panel: Panel, world: WorldModel | None, recording: Recording | None
+) -> float | None:
+    """Frames per second that are taken."""
+    observation = panel.contract.observation
+    if observation is not None:
+        if fps is not None and not math.isclose(fps, observation.fps):
+            raise ValueError(
+                f"--fps: expected {observation.fps:g}, the panel's, got {fps:g}; clips of another "
+                "rate are taken with --resample, which reads their own from the files"
+            )
+        return observation.fps if fps is None else fps
+    if fps is None and (recording is not None or world is not None):
+        return _fps(world, recording)
+    return fps
 
 
 def _unasked(source: ClipFolder, panel: Panel) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from wmscore.recordings import Recording
     from wmscore.worlds import Capabilities, WorldModel
 
-__all__ = ["ANCHORS", "add_options", "find_model", "made_by", "needs_world", "read_options"]
+__all__ = ["ANCHORS", "find_model", "made_by", "needs_world", "read_options"]
 
 _SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 
@@ -25,18 +24,7 @@ ANCHORS = {
 """Names of what a world gives by itself, and the role of each."""
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--set`."""
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="keyword argument of the factory; a value is read as JSON, else taken as text",
-    )
-
-
-def read_options(given: Sequence[str]) -> dict[str, Any]:
+def read_options(given: Sequence[str] | None) -> dict[str, Any]:
     """Keyword arguments out of `KEY=VALUE` texts.
 
     Example:
@@ -47,7 +35,7 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
         ValueError: a text has another form, or a key comes twice.
     """
     options: dict[str, Any] = {}
-    for text in given:
+    for text in given or ():
         key, sign, value = text.partition("=")
         if not sign or not key.isidentifier():
             raise ValueError(

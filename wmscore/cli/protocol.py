@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import Annotated, Literal
 
-from wmscore.cli.models import ANCHORS, add_options, find_model, read_options
+import typer
+
+from wmscore.cli.answers import Answer
+from wmscore.cli.models import find_model, read_options
+from wmscore.cli.options import (
+    BatchSize,
+    Device,
+    JsonFlag,
+    LpipsNet,
+    LpipsTrunk,
+    ModelOption,
+    PanelArgument,
+    Settings,
+)
 from wmscore.cli.output import console, progress_bar
-from wmscore.cli.parsing import Command, import_from_here, read_panel
+from wmscore.cli.reading import check_device, import_from_here, read_panel
 
-__all__ = ["add"]
-
-
-def add(command: Command) -> None:
-    """Add it to the parser."""
-    run = command("protocol", _protocol, "judge a model as a paper did, on a panel of your own")
-    run.add_argument("protocol", choices=["gamengen"])
-    run.add_argument("panel", help="panel JSON, or 'sprites' or 'vizdoom'")
-    run.add_argument("--model", required=True, help=f"module:factory; or {', '.join(ANCHORS)}")
-    add_options(run)
-    run.add_argument("--windows", type=int, nargs="+", default=[16, 32], help="frames")
-    run.add_argument("--start", type=int, help="index of the last true frame")
-    run.add_argument("--batch-size", type=int, default=8)
-    run.add_argument("--lpips", choices=["alex", "vgg", "squeeze"], help="measure it too")
-    run.add_argument(
-        "--lpips-trunk", metavar="FILE", help="its trunk (default: where torch keeps it)"
-    )
-    run.add_argument(
-        "--clips", metavar="MODULE:FACTORY", help="ClipEncoder of the Fréchet distance"
-    )
-    run.add_argument("--device", default="cpu", help="of the LPIPS network")
-    run.add_argument("--out", metavar="FILE", help="write all numbers as JSON")
+__all__ = ["protocol"]
 
 
-def _protocol(args: argparse.Namespace) -> int:
+def protocol(
+    name: Annotated[
+        Literal["gamengen"],
+        typer.Argument(metavar="PROTOCOL", help="gamengen", show_default=False),
+    ],
+    panel: PanelArgument,
+    model: ModelOption,
+    settings: Settings = None,
+    windows: Annotated[
+        list[int] | None,
+        typer.Option("--windows", metavar="FRAMES...", help="frames (default: 16 32)"),
+    ] = None,
+    start: Annotated[
+        int | None, typer.Option("--start", help="index of the last true frame")
+    ] = None,
+    batch_size: BatchSize = 8,
+    lpips: LpipsNet = None,
+    lpips_trunk: LpipsTrunk = None,
+    clips: Annotated[
+        str | None,
+        typer.Option(
+            "--clips", metavar="MODULE:FACTORY", help="ClipEncoder of the Fréchet distance"
+        ),
+    ] = None,
+    device: Device = "cpu",
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="write all numbers as JSON")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> Answer:
+    """Judge a model as a paper did, on a panel of your own."""
     from wmscore.networks import ClipEncoder, LpipsNetwork
     from wmscore.protocols import gamengen_protocol
     from wmscore.replay import freeze_panel, render_truth
@@ -40,20 +62,19 @@ def _protocol(args: argparse.Namespace) -> int:
     from wmscore.worlds.load import call_factory, load_world
 
     import_from_here()
-    panel = read_panel(args.panel)
-    world = load_world(panel)
-    model, _ = find_model(args.model, world, None, read_options(args.set))
-    if not isinstance(model, TeacherForced):
-        raise ValueError(f"--model: {args.model} offers no one-step predictions (predict_next)")
-    network = clips = None
-    if args.lpips or args.lpips_trunk:
-        network = LpipsNetwork.load(
-            args.lpips or "alex", trunk=args.lpips_trunk, device=args.device
-        )
-    if args.clips:
-        clips = call_factory(args.clips, "--clips")
-        if not isinstance(clips, ClipEncoder):
-            raise ValueError(f"--clips: expected a ClipEncoder, got {type(clips).__name__}")
+    check_device(device)
+    asked = read_panel(panel)
+    world = load_world(asked)
+    made, _ = find_model(model, world, None, read_options(settings))
+    if not isinstance(made, TeacherForced):
+        raise ValueError(f"--model: {model} offers no one-step predictions (predict_next)")
+    network = encoder = None
+    if lpips or lpips_trunk:
+        network = LpipsNetwork.load(lpips or "alex", trunk=lpips_trunk, device=device)
+    if clips:
+        encoder = call_factory(clips, "--clips")
+        if not isinstance(encoder, ClipEncoder):
+            raise ValueError(f"--clips: expected a ClipEncoder, got {type(encoder).__name__}")
     progress = progress_bar()
     with progress:
         task = progress.add_task("truth", total=None)
@@ -61,21 +82,23 @@ def _protocol(args: argparse.Namespace) -> int:
         def show(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        truth = render_truth(panel, world, batch_size=args.batch_size, progress=show)
-        panel, truth = freeze_panel(panel, truth, fps=world.capabilities.fps)
-        progress.update(task, description=model.name, completed=0)
+        truth = render_truth(asked, world, batch_size=batch_size, progress=show)
+        asked, truth = freeze_panel(asked, truth, fps=world.capabilities.fps)
+        progress.update(task, description=made.name, completed=0)
         found = gamengen_protocol(
-            panel,
-            model,
+            asked,
+            made,
             truth,
             lpips_network=network,
-            clip_encoder=clips,
-            windows=args.windows,
-            start=args.start,
-            batch_size=args.batch_size,
+            clip_encoder=encoder,
+            windows=windows or [16, 32],
+            start=start,
+            batch_size=batch_size,
             progress=show,
         )
-    if args.out:
-        found.save(args.out)
-    console().print(found.table(), markup=False, highlight=False, soft_wrap=True)
-    return 0
+    if out:
+        found.save(out)
+    return Answer(
+        found.to_dict(),
+        lambda: console().print(found.table(), markup=False, highlight=False, soft_wrap=True),
+    )

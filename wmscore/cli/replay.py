@@ -2,102 +2,108 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import Annotated
+
+import typer
 
 from wmscore.cli.advice import advice
-from wmscore.cli.models import (
-    ANCHORS,
-    add_options,
-    find_model,
-    made_by,
-    needs_world,
-    read_options,
+from wmscore.cli.answers import Answer
+from wmscore.cli.complete import complete_files
+from wmscore.cli.models import find_model, made_by, needs_world, read_options
+from wmscore.cli.options import (
+    BatchSize,
+    JsonFlag,
+    ModelOption,
+    PanelArgument,
+    RetryFaults,
+    Settings,
+    TruthFolders,
 )
 from wmscore.cli.output import console, print_sentences
-from wmscore.cli.parsing import Command, import_from_here, read_panel
+from wmscore.cli.reading import import_from_here, read_panel
 from wmscore.cli.recording import run_recording
 
-__all__ = ["add"]
+__all__ = ["replay"]
 
 
-def add(command: Command) -> None:
-    """Add it to the parser."""
-    play = command("replay", _replay, "roll a model out over a panel, into a folder")
-    play.description = (
-        "Roll a model out over a panel, into a folder. The same command again goes on where an "
-        "interrupted one ended. Exit codes: 0 every row is recorded; 1 some rows are evaluation "
-        "faults, found no room on the disk, or the model ended the run; 2 usage, or another panel; "
-        "130 interrupted."
-    )
-    play.add_argument("panel", help="panel JSON, or 'sprites' or 'vizdoom'")
-    play.add_argument("--model", required=True, help=f"module:factory; or {', '.join(ANCHORS)}")
-    add_options(play)
-    play.add_argument(
-        "--out", required=True, help="folder for rollouts; one that was begun is gone on with"
-    )
-    play.add_argument(
-        "--batch-size", type=int, default=8, help="panel rows per call and per part (default: 8)"
-    )
-    play.add_argument(
-        "--shard",
-        default="0/1",
-        metavar="INDEX/COUNT",
-        help="only the parts of one of COUNT machines, 0/COUNT to COUNT-1/COUNT; "
-        "into one folder, or one each that are scored together",
-    )
-    play.add_argument(
-        "--truth",
-        metavar="FOLDER",
-        nargs="+",
-        help="take the truth of this recording (or its shards) instead of rendering it again",
-    )
-    play.add_argument(
-        "--retry-faults", action="store_true", help="ask again for the rows that failed before"
-    )
-    play.add_argument(
-        "--teacher-forced",
-        action="store_true",
-        help="one-step predictions from the true frames instead of rollouts",
-    )
-    play.add_argument(
-        "--reconstruct",
-        action="store_true",
-        help="the model's own encoding and decoding of the true frames instead of rollouts",
-    )
+def replay(
+    panel: PanelArgument,
+    model: ModelOption,
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="folder for rollouts; one that was begun is gone on with",
+            autocompletion=complete_files,
+        ),
+    ],
+    settings: Settings = None,
+    batch_size: BatchSize = 8,
+    shard: Annotated[
+        str,
+        typer.Option(
+            "--shard",
+            metavar="INDEX/COUNT",
+            help="only the parts of one of COUNT machines, 0/COUNT to COUNT-1/COUNT; into one "
+            "folder, or one each that are scored together",
+        ),
+    ] = "0/1",
+    truth: TruthFolders = None,
+    retry_faults: RetryFaults = False,
+    teacher_forced: Annotated[
+        bool,
+        typer.Option(
+            "--teacher-forced",
+            help="one-step predictions from the true frames instead of rollouts",
+        ),
+    ] = False,
+    reconstruct: Annotated[
+        bool,
+        typer.Option(
+            "--reconstruct",
+            help="the model's own encoding and decoding of the true frames instead of rollouts",
+        ),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> Answer:
+    """Roll a model out over a panel, into a folder.
 
+    The same command again goes on where an interrupted one ended.
 
-def _replay(args: argparse.Namespace) -> int:
-    """0 where every row is recorded, 1 where some are faults or found no room."""
+    Exit codes: 0 every row is recorded; 1 some rows are evaluation faults, found no room on the
+    disk, or the model ended the run; 2 usage, or another panel; 130 interrupted.
+    """
     from wmscore.recordings import Recording, record_shard
     from wmscore.worlds.load import load_world
 
     import_from_here()
-    panel, shard = read_panel(args.panel), _shard(args.shard)
-    truth = Recording(args.truth) if args.truth else None
+    asked, part = read_panel(panel), _shard(shard)
+    recording = Recording(truth) if truth else None
     # With a truth the world need not be installed here, unless the model is made of it.
-    world = load_world(panel) if truth is None or needs_world(args.model) else None
-    options = read_options(args.set)
-    model, role = find_model(args.model, world, truth, options)
+    world = load_world(asked) if recording is None or needs_world(model) else None
+    options = read_options(settings)
+    made, role = find_model(model, world, recording, options)
     if role == "model":
-        print_sentences(console(), advice(panel, model))
+        print_sentences(console(), advice(asked, made))
     return run_recording(
-        args.out,
-        model.name,
+        out,
+        made.name,
         lambda progress, truth_progress: record_shard(
-            args.out,
-            panel,
+            out,
+            asked,
             world,
-            model,
-            batch_size=args.batch_size,
+            made,
+            batch_size=batch_size,
             progress=progress,
             truth_progress=truth_progress,
-            teacher_forced=args.teacher_forced,
-            reconstruction=args.reconstruct,
-            role="model" if args.teacher_forced or args.reconstruct else role,
-            shard=shard,
-            truth=truth,
-            retry_faults=args.retry_faults,
-            made_by=made_by(args.model, options),
+            teacher_forced=teacher_forced,
+            reconstruction=reconstruct,
+            role="model" if teacher_forced or reconstruct else role,
+            shard=part,
+            truth=recording,
+            retry_faults=retry_faults,
+            made_by=made_by(model, options),
         ),
     )
 

@@ -2,104 +2,196 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from wmscore.cli.answers import Answer
+from wmscore.cli.complete import complete_files, complete_panels
+from wmscore.cli.options import Device, JsonFlag, LpipsNet, LpipsTrunk
 from wmscore.cli.output import console, print_results, print_sentences
-from wmscore.cli.parsing import Command, import_from_here, read_panel
+from wmscore.cli.reading import check_device, import_from_here, read_panel
+from wmscore.cli.results import results_document
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wmscore.manifest import Panel
+    from wmscore.recordings import Recording
 
-__all__ = ["add"]
-
-
-def add(command: Command) -> None:
-    """Add it to the parser."""
-    score = command("score", _score, "score replayed rollouts and write their evidence folder")
-    score.add_argument(
-        "rollouts",
-        nargs="+",
-        help="folders written by `wmscore replay` or `wmscore ingest`; a model's shards are joined",
-    )
-    score.add_argument(
-        "--panel",
-        help="judge by the axes and ignored boxes of this one (default: those that the rollouts "
-        "were made for); refused where it asks anything else of a model",
-    )
-    score.add_argument("--out", required=True, help="evidence folder")
-    score.add_argument("--device", default="cpu")
-    score.add_argument("--lpips", choices=["alex", "vgg", "squeeze"], help="add it to the measures")
-    score.add_argument(
-        "--lpips-trunk", metavar="FILE", help="its trunk (default: where torch keeps it)"
-    )
-    score.add_argument("--encoder", metavar="MODULE:FACTORY", help="encoder of feature_ measures")
-    score.add_argument("--latent-encoder", metavar="MODULE:FACTORY", help="encodes the reference")
-    score.add_argument(
-        "--inverse-dynamics", metavar="MODULE:FACTORY", help="recognises actions in frames"
-    )
-    score.add_argument(
-        "--oracle", metavar="FOLDER", help="recorded re-run that a skill takes for 1"
-    )
-    score.add_argument(
-        "--no-codec-floor",
-        action="store_true",
-        help="do not score the truth after the compression of lossy clips",
-    )
+__all__ = ["score"]
 
 
-def _score(args: argparse.Namespace) -> int:
+def score(
+    rollouts: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ROLLOUTS...",
+            help="folders written by `wmscore replay` or `wmscore ingest`; a model's shards are "
+            "joined",
+            autocompletion=complete_files,
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out", metavar="FOLDER", help="evidence folder", autocompletion=complete_files
+        ),
+    ],
+    panel: Annotated[
+        str | None,
+        typer.Option(
+            "--panel",
+            metavar="PANEL",
+            help="judge by the axes and ignored boxes of this one (default: those that the "
+            "rollouts were made for); refused where it asks anything else of a model",
+            autocompletion=complete_panels,
+        ),
+    ] = None,
+    device: Device = "cpu",
+    lpips: LpipsNet = None,
+    lpips_trunk: LpipsTrunk = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option("--encoder", metavar="MODULE:FACTORY", help="encoder of feature_ measures"),
+    ] = None,
+    latent_encoder: Annotated[
+        str | None,
+        typer.Option("--latent-encoder", metavar="MODULE:FACTORY", help="encodes the reference"),
+    ] = None,
+    inverse_dynamics: Annotated[
+        str | None,
+        typer.Option(
+            "--inverse-dynamics",
+            metavar="MODULE:FACTORY",
+            help="recognises actions in frames",
+        ),
+    ] = None,
+    oracle: Annotated[
+        str | None,
+        typer.Option(
+            "--oracle",
+            metavar="FOLDER",
+            help="recorded re-run that a skill takes for 1",
+            autocompletion=complete_files,
+        ),
+    ] = None,
+    no_codec_floor: Annotated[
+        bool,
+        typer.Option(
+            "--no-codec-floor",
+            help="do not score the truth after the compression of lossy clips",
+        ),
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="replace evidence of another panel or of other models"),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> Answer:
+    """Score replayed rollouts and write their evidence folder.
+
+    An older folder is replaced as a whole, once the new one is complete; one of another panel, or
+    that has a model which would be lost, only with --force.
+    """
     from wmscore.evidence import check_folder, codec_lines, conversion_lines, write_evidence
     from wmscore.recordings import Recording, join_recordings
     from wmscore.scorer import score_recording
 
-    check_folder(args.out)
-    panel = read_panel(args.panel) if args.panel else None
-    recordings = join_recordings(args.rollouts, panel)
+    check_folder(out)
+    check_device(device)
+    wanted = read_panel(panel) if panel else None
+    recordings = join_recordings(rollouts, wanted)
+    if not force:
+        _check_replaced(Path(out), recordings)
     import_from_here()
-    networks = _networks(args, recordings[0].panel)
-
-    oracle = None
-    if args.oracle:
-        oracle = score_recording(
-            Recording(args.oracle, panel), codec_floor=False, device=args.device, **networks
+    networks = _networks(
+        recordings[0].panel,
+        lpips,
+        lpips_trunk,
+        device,
+        {
+            "encoder": encoder,
+            "latent_encoder": latent_encoder,
+            "inverse_dynamics": inverse_dynamics,
+        },
+    )
+    best = None
+    if oracle:
+        best = score_recording(
+            Recording(oracle, wanted), codec_floor=False, device=device, **networks
         )
     results = [
         score_recording(
-            recording,
-            codec_floor=not args.no_codec_floor,
-            device=args.device,
-            oracle=oracle,
-            **networks,
+            recording, codec_floor=not no_codec_floor, device=device, oracle=best, **networks
         )
         for recording in recordings
     ]
     by_model = {s.model: r for s, r in zip(results, recordings, strict=True)}
     roles = {r.model: r.role for r in recordings if r.role != "model"}
-    write_evidence(
-        args.out, results, lambda name, s, seed: by_model[name].row(s, seed), roles=roles
-    )
-    print_results(console(), results, roles)
-    print_sentences(console(), [line for recording in recordings for line in recording.summary()])
-    print_sentences(console(), [*conversion_lines(results), *codec_lines(results)])
-    console().print(f"Evidence: {args.out}")
-    return 0
+    write_evidence(out, results, lambda name, s, seed: by_model[name].row(s, seed), roles=roles)
+    lost = [line for recording in recordings for line in recording.summary()]
+
+    def show() -> None:
+        print_results(console(), results, roles)
+        print_sentences(console(), lost)
+        print_sentences(console(), [*conversion_lines(results), *codec_lines(results)])
+        console().print(f"Evidence: {out}")
+
+    return Answer({"evidence": out, **results_document(results, roles), "lost": lost}, show)
 
 
-def _networks(args: argparse.Namespace, panel: Panel) -> dict[str, Any]:
+def _check_replaced(folder: Path, recordings: Sequence[Recording]) -> None:
+    """Refuse to replace evidence that the new one does not cover.
+
+    Raises:
+        ValueError: it is of another panel, or of a model that is not scored again.
+    """
+    from wmscore.evidence import read_scores
+
+    if not (folder / "scores").is_dir():
+        return
+    try:
+        old = read_scores(folder)
+    except (ValueError, OSError):  # of another version: it cannot be told what would be lost
+        raise ValueError(
+            f"--out: {folder} holds evidence that cannot be read; --force replaces it"
+        ) from None
+    before, now = old.results[0].panel, recordings[0].panel
+    if before.fingerprint != now.fingerprint:
+        raise ValueError(
+            f"--out: {folder} holds evidence of the panel {before.name!r} "
+            f"({before.fingerprint[:12]}), not of {now.name!r} ({now.fingerprint[:12]}); choose "
+            "another folder, or --force"
+        )
+    lost = sorted({s.model for s in old.results} - {r.model for r in recordings})
+    if lost:
+        raise ValueError(
+            f"--out: {folder} holds evidence of {', '.join(lost)}, which is not scored now; name "
+            "those rollouts too, choose another folder, or --force"
+        )
+
+
+def _networks(
+    panel: Panel,
+    lpips: Any,
+    trunk: str | None,
+    device: str,
+    factories: dict[str, str | None],
+) -> dict[str, Any]:
     """The networks that the options of `wmscore score` name."""
     from wmscore.networks import LpipsNetwork
     from wmscore.worlds.load import call_factory
 
     networks: dict[str, Any] = {}
     wanted = next((s.measure for s in panel.axes if s.measure.startswith("lpips_")), "lpips_alex")
-    if args.lpips or args.lpips_trunk:
+    if lpips or trunk:
         networks["lpips"] = LpipsNetwork.load(
-            args.lpips or wanted.removeprefix("lpips_"),  # type: ignore[arg-type]  # it checks
-            trunk=args.lpips_trunk,
-            device=args.device,
+            lpips or wanted.removeprefix("lpips_"), trunk=trunk, device=device
         )
-    for role in ("encoder", "latent_encoder", "inverse_dynamics"):
-        if name := getattr(args, role):
+    for role, name in factories.items():
+        if name:
             networks[role] = call_factory(name, f"--{role.replace('_', '-')}")
     return networks

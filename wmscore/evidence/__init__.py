@@ -14,11 +14,15 @@ from wmscore.evidence.table import (
     unmatched_rows,
     write_metrics,
 )
+from wmscore.evidence.tracefile import StoredTrace, read_trace
 from wmscore.evidence.traces import Trace, choose_traces
+from wmscore.evidence.verification import Verification, verify_evidence
 
 __all__ = [
     "StoredScores",
+    "StoredTrace",
     "Trace",
+    "Verification",
     "action_table",
     "check_folder",
     "choose_traces",
@@ -27,9 +31,11 @@ __all__ = [
     "horizon_table",
     "ranked",
     "read_scores",
+    "read_trace",
     "summary_table",
     "unjudged",
     "unmatched_rows",
+    "verify_evidence",
     "write_evidence",
     "write_metrics",
     "write_report",

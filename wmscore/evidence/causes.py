@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from wmscore.attribution import Diagnosis, diagnose
 from wmscore.comparison.report import rolled_out
 from wmscore.files import atomic_file
 from wmscore.scores import Scores
 
-__all__ = ["cause_lines", "diagnose_all", "write_causes"]
+__all__ = ["cause_lines", "diagnose_all", "read_causes", "write_causes"]
 
 
 def diagnose_all(results: Sequence[Scores], roles: Mapping[str, str]) -> list[Diagnosis]:
@@ -28,6 +30,31 @@ def write_causes(folder: Path, diagnoses: Sequence[Diagnosis]) -> None:
     data = {"models": {found.model: found.to_json() for found in diagnoses}}
     with atomic_file(folder / "attribution.json") as draft:
         draft.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_causes(folder: str | Path) -> list[Diagnosis]:
+    """The diagnoses of an evidence folder.
+
+    Raises:
+        ValueError: `attribution.json` is none; says which field.
+    """
+    path = Path(folder) / "attribution.json"
+    try:
+        models = json.loads(path.read_text("utf-8"))["models"]
+        return [
+            TypeAdapter(Diagnosis).validate_python(
+                {
+                    **{_FIELDS.get(key, key): value for key, value in found.items()},
+                    "model": model,
+                }
+            )
+            for model, found in models.items()
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: expected the causes of an evidence folder: {error}") from None
+
+
+_FIELDS = {"for": "for_", "first_failure": "failure"}
 
 
 def cause_lines(found: Diagnosis) -> list[str]:

@@ -99,8 +99,7 @@ def _write_plots(
     }
     for name, figure in figures.items():
         if figure is not None:
-            save_plot(figure, draft / f"{name}.png")
-            save_plot(figure, draft / f"{name}.svg")
+            save_plot(figure, draft / f"{name}.png", draft / f"{name}.svg")
 
 
 def write_json(path: Path, data: Any) -> None:

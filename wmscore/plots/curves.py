@@ -55,7 +55,9 @@ def drift_plot(results: Sequence[Scores], roles: Mapping[str, str] | None = None
     for spec, plot in zip(specs, plots, strict=True):
         plot.axhspan(-0.02, spec.threshold, color="0.96", zorder=0)
         for scores in models:
-            _draw(plot, scores.axes[spec.axis], styles[scores.model], scores.model)
+            _draw(
+                plot, scores.axes[spec.axis], styles[scores.model], scores.model, models=len(models)
+            )
         plot.axhline(spec.threshold, color="0.25", linewidth=0.9, label="threshold")
         plot.set(title=spec.axis.replace("_", " "), xlabel="step", ylim=(-0.02, 1.02))
         plot.set_xlim(0, last + 1)
@@ -95,7 +97,7 @@ def measures_plot(
     for name, plot in zip(names, plots, strict=True):
         for scores in models:
             curve = scores.measures[name]
-            _draw(plot, curve, styles[scores.model], scores.model)
+            _draw(plot, curve, styles[scores.model], scores.model, models=len(models))
         title = name.replace("_", " ")
         plot.set(title=title, xlabel="step", ylabel="" if curve.unit == "1" else curve.unit)
     add_legend(figure, plots)
@@ -107,12 +109,13 @@ def _extends(name: str, start: str) -> bool:
     return name.startswith(start + "_") and name not in _SHOWN
 
 
-def _draw(plot: Any, curve: Curve, style: Mapping[str, Any], label: str) -> None:
+def _draw(plot: Any, curve: Curve, style: Mapping[str, Any], label: str, *, models: int) -> None:
     # Infinite decibels of identical frames have no place on a plot.
     points = quartiles(curve.values)
     low, middle, high = points.masked_fill(points.isinf(), float("nan")).tolist()
     steps = range(1, len(middle) + 1)
-    plot.fill_between(steps, low, high, color=style["color"], alpha=0.12, linewidth=0)
+    alpha = 0.12 * min(1.0, 6 / models)  # bands of many models are no fog
+    plot.fill_between(steps, low, high, color=style["color"], alpha=alpha, linewidth=0)
     # A step alone between gaps is no line.
     plot.plot(steps, middle, label=label, **style)
     alone = [

@@ -38,7 +38,7 @@ def make_figure(
     rows = -(-count // columns)
     columns = min(count, columns)
     wide, high = size or ((5.0, 3.6) if rows == 1 else (3.9, 2.9))
-    figure = _figure_class()(figsize=(wide * columns, high * rows), layout="constrained")
+    figure = _figure_class()(figsize=(wide * columns, high * rows), dpi=_DPI, layout="constrained")
     plots = list(figure.subplots(rows, columns, squeeze=False).flat)
     for plot in plots[count:]:
         plot.set_axis_off()
@@ -89,12 +89,12 @@ def add_legend(figure: Any, plots: Sequence[Any], *, columns: int | None = None)
     )
 
 
-def save_plot(figure: Any, path: str | Path) -> None:
+def save_plot(figure: Any, *paths: str | Path) -> None:
     """Write a figure as PNG or SVG, by the path's ending; the same bytes for the same data.
 
     Args:
         figure: of one of the functions of this package, or any of matplotlib's.
-        path: where to, ending in `.png` or `.svg`. Written whole or not at all.
+        paths: where to, each ending in `.png` or `.svg`. Each is written whole or not at all.
 
     Raises:
         ValueError: another ending.
@@ -102,10 +102,21 @@ def save_plot(figure: Any, path: str | Path) -> None:
     Example:
         >>> save_plot(survival_plot(results), "survival.svg")              # doctest: +SKIP
     """
-    path = Path(path)
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in _METADATA:
-        raise ValueError(f"path: expected a name ending in .png or .svg, got {path.name!r}")
+    kinds = [Path(path).suffix.lower().removeprefix(".") for path in paths]
+    for path, kind in zip(paths, kinds, strict=True):
+        if kind not in _METADATA:
+            raise ValueError(
+                f"path: expected a name ending in .png or .svg, got {Path(path).name!r}"
+            )
     matplotlib = require("matplotlib", "harness")
-    with atomic_file(path) as draft, matplotlib.rc_context(_SVG):
-        figure.savefig(draft, format=kind, dpi=_DPI, metadata=_METADATA[kind])
+    engine = figure.get_layout_engine()
+    with matplotlib.rc_context(_SVG):
+        # Laid out once, so that all files show the same and none takes the time again.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        try:
+            for path, kind in zip(paths, kinds, strict=True):
+                with atomic_file(path) as draft:
+                    figure.savefig(draft, format=kind, dpi=_DPI, metadata=_METADATA[kind])
+        finally:
+            figure.set_layout_engine(engine)

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import pad
 
 from wmscore.comparison.horizons import ended_shares, horizon_tables, ranked, usable_curve
-from wmscore.plots.figures import add_legend, make_figure, tidy
+from wmscore.plots.figures import make_figure, tidy
 from wmscore.plots.lines import line_styles
 from wmscore.scores import Scores
 
@@ -18,6 +18,13 @@ __all__ = ["survival_plot"]
 # Of what ends a horizon: none of the colours that stand for models, told apart by grey alone too.
 _COLOURS = ("#332288", "#88CCEE", "#DDCC77", "#882255", "#44AA99", "#AA4499")
 _HATCHES = ("", "", "", "///", "...", "xx")
+_LEGEND: dict[str, Any] = {
+    "loc": "upper center",
+    "bbox_to_anchor": (0.5, -0.16),
+    "ncols": 2,
+    "frameon": False,
+    "fontsize": 9,
+}
 
 
 def survival_plot(results: Sequence[Scores], roles: Mapping[str, str] | None = None) -> Any:
@@ -47,12 +54,17 @@ def survival_plot(results: Sequence[Scores], roles: Mapping[str, str] | None = N
         points = pad(usable_curve(horizon_tables(scores)), (1, 0), value=1.0)  # frame 0 is given
         usable, low, top = points.tolist()
         plot.step(steps, usable, where="mid", label=scores.model, **style)
-        band = {"step": "mid", "color": style["color"], "alpha": 0.1, "linewidth": 0}
+        band = {
+            "step": "mid",
+            "color": style["color"],
+            "alpha": 0.1 * min(1.0, 6 / len(models)),
+            "linewidth": 0,
+        }
         plot.fill_between(steps, low, top, **band)
     plot.set(title="usable horizon", xlabel="step", ylabel="share of rollouts still usable")
     plot.set(xlim=(0, last + 1), ylim=(-0.02, 1.02))
     _draw_ends(bars, models, [spec.axis for spec in axes])
-    add_legend(figure, [plot])
+    plot.legend(**_LEGEND)
     return figure
 
 

@@ -14,7 +14,7 @@ from wmscore.recordings.reading import Recording
 from wmscore.recordings.truth import TruthParts
 from wmscore.recordings.writer import Writer
 from wmscore.replay import Progress, panel_items, render_scenarios
-from wmscore.worlds import WorldModel
+from wmscore.worlds import WorldModel, stressed_world
 
 __all__ = ["freeze", "prepare_truth"]
 
@@ -119,7 +119,7 @@ def _frozen(panel: Panel, world: WorldModel | None, layout: Layout, truths: Trut
         items = [
             i for i in panel_items(panel, [(s, panel.seeds[0]) for s in batch]) if not i.branch
         ]
-        shown = world.rollout(items, steps)
+        shown = stressed_world(world, panel).rollout(items, steps)
         for row, s in enumerate(batch):
             frames[s] = sha256_tensor(shown.frames[row, 0])
         size = (int(shown.frames.shape[-2]), int(shown.frames.shape[-1]))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from wmscore.manifest import Stress
 from wmscore.recordings.reading import Recording
 from wmscore.rollouts import Rollouts
 from wmscore.worlds import Capabilities, Item, item_keys
@@ -33,6 +34,11 @@ class RecordedTruth:
         self._observation = observation
 
     @property
+    def stress(self) -> Stress | None:
+        """The stress that the recorded frames are under."""
+        return self.recording.panel.stress
+
+    @property
     def capabilities(self) -> Capabilities:
         """What the recording keeps."""
         space = self.recording.panel.contract.actions
@@ -49,7 +55,8 @@ class RecordedTruth:
         """The true frames of each item.
 
         Raises:
-            ValueError: a scenario or script that the recording does not have, or more steps.
+            ValueError: a scenario, initial state or script that the recording does not have, or
+                more steps.
         """
         actions = stack_actions(items, horizon)
         truth = Rollouts.concat([self._row(item, horizon) for item in items])
@@ -66,6 +73,10 @@ class RecordedTruth:
         where = f"{self.recording.folder}: scenario {item.scenario_id!r}"
         if item.scenario_id not in self._places:
             raise ValueError(f"{where}: expected in the recorded panel, which does not have it")
+        if item.reset != self.recording.panel.scenarios[self._places[item.scenario_id]].reset:
+            raise ValueError(
+                f"{where}: was recorded from another initial state (scenarios[].reset)"
+            )
         if item.noise_seed is not None:
             raise ValueError(f"{where}: a recording cannot run again with other randomness")
         truth = self.recording.truth_of([self._places[item.scenario_id]])

@@ -6,7 +6,7 @@ and what its true world shows is rendered under the same stress.
 
 from wmscore.stressors.actions import ActuatorDelay, DroppedActions, NoisyActions, StickyActions
 from wmscore.stressors.base import Stressor
-from wmscore.stressors.given import Blur, CameraJitter, Noise, Occlusion
+from wmscore.stressors.given import Blur, CameraJitter, Compression, Noise, Occlusion
 from wmscore.stressors.horizon import HorizonExtension
 from wmscore.stressors.known import all_stressors, applicable, find
 from wmscore.stressors.light import CoolLight, OverExposure, Shadow, UnderExposure, WarmLight
@@ -17,6 +17,7 @@ __all__ = [
     "ActuatorDelay",
     "Blur",
     "CameraJitter",
+    "Compression",
     "CoolLight",
     "DroppedActions",
     "HorizonExtension",

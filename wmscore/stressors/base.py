@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from wmscore.manifest import Panel, Scenario
@@ -11,8 +12,14 @@ from wmscore.manifest import Panel, Scenario
 __all__ = ["Stressor", "script_random"]
 
 
+@dataclass(frozen=True)
 class Stressor(ABC):
-    """One way to make a panel harder.
+    """One way to make a panel harder: a class to derive from, and to give to `run_ladder`.
+
+    What a stressor does to the true world is told by the parameters that `change` returns, under
+    the key `world`: "light" and "given" (see `wmscore.worlds.stressed_world`), "scripts" where the
+    scripts are others, "start" where the initial state is another one, and no such key where the
+    world's own answer stays (prompts, more steps).
 
     Class attributes:
         name: as in the manifest and the command line.

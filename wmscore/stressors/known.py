@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from typing import Any
+
 from wmscore.manifest import Panel
 from wmscore.stressors.actions import ActuatorDelay, DroppedActions, NoisyActions, StickyActions
 from wmscore.stressors.base import Stressor
-from wmscore.stressors.given import Blur, CameraJitter, Noise, Occlusion
+from wmscore.stressors.given import Blur, CameraJitter, Compression, Noise, Occlusion
 from wmscore.stressors.horizon import HorizonExtension
 from wmscore.stressors.light import CoolLight, OverExposure, Shadow, UnderExposure, WarmLight
 from wmscore.stressors.prompts import PromptDistractor, PromptParaphrase
@@ -31,22 +34,36 @@ def all_stressors() -> tuple[Stressor, ...]:
         Occlusion(),
         Blur(),
         Noise(),
+        Compression(),
         PromptParaphrase(),
         PromptDistractor(),
         ResetJitter(),
     )
 
 
-def find(name: str) -> Stressor:
+def find(name: str, **options: Any) -> Stressor:
     """The stressor of that name.
 
+    Args:
+        name: as in the manifest.
+        options: its attributes, such as `rendered="simulator"` of light.
+
     Raises:
-        ValueError: there is none; lists those that there are.
+        ValueError: there is none of that name, or no such option; lists those that there are.
+
+    Example:
+        >>> find("actuator-delay").severities
+        (1, 2, 3, 4, 6)
+        >>> find("shadow", rendered="frames").rendered
+        'frames'
     """
     known = {stressor.name: stressor for stressor in all_stressors()}
     if name not in known:
         raise ValueError(f"stressor: expected one of {list(known)}, got {name!r}")
-    return known[name]
+    taken = [field.name for field in fields(known[name])]
+    if unknown := sorted(options.keys() - set(taken)):
+        raise ValueError(f"{name}: expected options out of {taken}, got {unknown}")
+    return replace(known[name], **options)
 
 
 def applicable(panel: Panel) -> dict[str, str | None]:

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 from wmscore.manifest import Panel
 from wmscore.stressors.base import Stressor
 
 __all__ = ["CoolLight", "OverExposure", "Shadow", "UnderExposure", "WarmLight"]
 
+# Worlds on whose ground a shadow can lie.
+_LIT_GROUND = ("sprites",)
 
+
+@dataclass(frozen=True)
 class LightStressor(Stressor):
-    """Light of the world, as a function of every rendered frame."""
+    """Light of the world.
+
+    Attributes:
+        rendered: "simulator" by a world that can be lit otherwise (`relit`, which `SpriteWorld`
+            and, but for shadows, `MujocoWorld` have); "frames" as a function of every rendered
+            frame. By default by the simulator where that is another picture: the shadow of the
+            world "sprites", which lies on its ground.
+    """
 
     spoils_start = True
-    sign = 1.0
-    field = "exposure"
+    sign: ClassVar[float] = 1.0
+    field: ClassVar[str] = "exposure"
+    rendered: Literal["simulator", "frames"] | None = None
+
+    def __post_init__(self) -> None:
+        """Check who renders."""
+        if self.rendered not in (None, "simulator", "frames"):
+            raise ValueError(f"rendered: expected 'simulator' or 'frames', got {self.rendered!r}")
 
     def change(
         self, panel: Panel, data: dict[str, Any], severity: float, seed: int
@@ -23,37 +41,45 @@ class LightStressor(Stressor):
         """Say how the world is lit."""
         light = {"exposure": 0.0, "warmth": 0.0, "shadow": 0.0}
         light[self.field] = self.sign * severity
-        return {"world": "light", "rendered": "frames", **light}
+        native = self.field == "shadow" and panel.contract.world in _LIT_GROUND
+        rendered = self.rendered or ("simulator" if native else "frames")
+        return {"world": "light", "rendered": rendered, **light}
 
 
+@dataclass(frozen=True)
 class OverExposure(LightStressor):
     """More light."""
 
-    name, unit, severities = "over-exposure", "stops", (0.25, 0.5, 1.0, 1.5, 2.0)
+    name, unit, severities, largest = "over-exposure", "stops", (0.25, 0.5, 1.0, 1.5, 2.0), 8.0
 
 
+@dataclass(frozen=True)
 class UnderExposure(LightStressor):
     """Less light."""
 
-    name, unit, severities, sign = "under-exposure", "stops", (0.5, 1.0, 1.5, 2.0, 3.0), -1.0
+    name, unit, severities, largest = "under-exposure", "stops", (0.5, 1.0, 1.5, 2.0, 3.0), 8.0
+    sign = -1.0
 
 
+@dataclass(frozen=True)
 class WarmLight(LightStressor):
     """Redder light."""
 
     name, unit, field = "warm-light", "stops of red over blue", "warmth"
-    severities = (0.25, 0.5, 1.0, 1.5, 2.0)
+    severities, largest = (0.25, 0.5, 1.0, 1.5, 2.0), 8.0
 
 
+@dataclass(frozen=True)
 class CoolLight(LightStressor):
     """Bluer light."""
 
     name, unit, field, sign = "cool-light", "stops of blue over red", "warmth", -1.0
-    severities = (0.25, 0.5, 1.0, 1.5, 2.0)
+    severities, largest = (0.25, 0.5, 1.0, 1.5, 2.0), 8.0
 
 
+@dataclass(frozen=True)
 class Shadow(LightStressor):
-    """A soft shadow over half of the picture, at an angle that is drawn by scenario."""
+    """A soft shadow over half of what is seen, at an angle that is drawn by scenario."""
 
     name, unit, field, largest = "shadow", "share of light taken", "shadow", 1.0
     severities = (0.2, 0.4, 0.6, 0.8, 0.95)

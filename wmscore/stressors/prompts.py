@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from wmscore.manifest import Panel
@@ -24,6 +26,7 @@ DISTRACTORS = (
 )
 
 
+@dataclass(frozen=True)
 class PromptStressor(Stressor):
     """Changes the prompt of every scenario; what the world shows stays."""
 
@@ -39,14 +42,17 @@ class PromptStressor(Stressor):
         return [str(s.prompt) for s in panel.scenarios]
 
 
+@dataclass(frozen=True)
 class PromptParaphrase(PromptStressor):
-    """The n-th paraphrase, of one's own lists by prompt or of the packaged frames of words."""
+    """The n-th paraphrase, of one's own lists by prompt or of the packaged frames of words.
+
+    Attributes:
+        paraphrases: by prompt, the mildest first; by default the packaged frames, which keep the
+            prompt's own words and put others around them.
+    """
 
     name, unit, severities = "prompt-paraphrase", "number of the paraphrase", (1, 2, 3)
-
-    def __init__(self, paraphrases: dict[str, list[str]] | None = None) -> None:
-        """Take lists of paraphrases by prompt, the mildest first; packaged ones by default."""
-        self.paraphrases = paraphrases
+    paraphrases: Mapping[str, Sequence[str]] | None = None
 
     def change(
         self, panel: Panel, data: dict[str, Any], severity: float, seed: int
@@ -61,18 +67,22 @@ class PromptParaphrase(PromptStressor):
                 raise ValueError(
                     f"paraphrases: expected {severity:g} of {prompt!r}, got {len(choices)}"
                 )
+            if choices[int(severity) - 1] == prompt:
+                raise ValueError(f"paraphrases: number {severity:g} of {prompt!r} is the prompt")
             scenario["prompt"] = choices[int(severity) - 1]
         return {}
 
 
+@dataclass(frozen=True)
 class PromptDistractor(PromptStressor):
-    """So many sentences that have nothing to do with the scene come behind the prompt."""
+    """So many sentences that have nothing to do with the scene come behind the prompt.
+
+    Attributes:
+        distractors: sentences of one's own instead of the packaged ones.
+    """
 
     name, unit, severities = "prompt-distractor", "sentences", (1, 2, 4)
-
-    def __init__(self, distractors: tuple[str, ...] = DISTRACTORS) -> None:
-        """Take sentences of one's own."""
-        self.distractors = distractors
+    distractors: Sequence[str] = DISTRACTORS
 
     def change(
         self, panel: Panel, data: dict[str, Any], severity: float, seed: int

@@ -22,6 +22,7 @@ from wmscore.extras import require
 from wmscore.manifest import ActionUnit
 from wmscore.rollouts import Rollouts
 from wmscore.worlds.closing import Closing
+from wmscore.worlds.lighting import Light
 from wmscore.worlds.mujoco_actions import controls
 from wmscore.worlds.mujoco_state import reset_state
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
@@ -93,6 +94,17 @@ class MujocoWorld(Closing):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{field}: expected an integer of at least 1, got {value!r}")
         self._model = _load(mujoco, model)
+        self._options: dict[str, Any] = {
+            "height": height,
+            "width": width,
+            "camera": camera,
+            "frame_skip": frame_skip,
+            "actions": actions,
+            "action_units": action_units,
+            "labels": labels,
+            "background": background,
+            "name": name,
+        }
         self.name, self.frame_skip = name, frame_skip
         self._size = (height, width)
         actuators = [self._model.actuator(i).name or f"actuator{i}" for i in range(self._model.nu)]
@@ -144,6 +156,29 @@ class MujocoWorld(Closing):
                 own = self._model.geom(geom) if kind == "geom" else self._model.body(label)
                 names[label] = own.name or f"{'geom' if kind == 'geom' else 'body'}{own.id}"
         return names
+
+    def relit(self, light: Light) -> MujocoWorld:
+        """The same world with every light of the model, and the headlight, scaled.
+
+        MuJoCo adds light in display values. The factors are raised to 1 / 2.2, so that a stop is as
+        much on a matte surface as it is when laid on the frames. What gives light itself, and the
+        sky, stays. The new world has a renderer of its own; close both.
+
+        Raises:
+            ValueError: a shadow is asked for, which its lights cannot draw anywhere.
+        """
+        if light.shadow:
+            raise ValueError(
+                f"light.shadow: {self.name!r} scales its lights and draws no further shadow; got "
+                f"{light.shadow:g}. Lay it on the frames (rendered='frames')"
+            )
+        made = MujocoWorld(self._model, **self._options)
+        gains = np.array(light.gains) ** (1 / 2.2)
+        head = made._model.vis.headlight
+        for part in ("ambient", "diffuse", "specular"):
+            getattr(made._model, f"light_{part}")[:] *= gains
+            getattr(head, part)[:] *= gains
+        return made
 
     def initial_state(self, reset: Mapping[str, Any]) -> list[float]:
         """The whole state after a reset and its warm-up, as `reset["state"]` takes it.

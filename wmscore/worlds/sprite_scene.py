@@ -13,7 +13,7 @@ from torch import Tensor
 from wmscore.worlds.protocol import Item
 from wmscore.worlds.sprite_art import MAX_OBJECTS, below, draw, rank, stamps, tiling_texture
 
-__all__ = ["MOVES", "ONE", "TURN", "Scene", "build_scene"]
+__all__ = ["MOVES", "ONE", "TURN", "Scene", "build_scene", "default_pan"]
 
 MOVES = {"noop": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 """Camera motion of each action, in pans: (right, down)."""
@@ -37,7 +37,10 @@ class Scene:
     pillar: Tensor  # [S, torus width] bool
     index: Tensor  # [B] int64, row of `texture` and `pillar`
     moves: Tensor  # [B, A, 2] int64, camera (x, y) per action
-    noise_key: Tensor  # [B, 1, 1] int64
+    before: Tensor  # [B, 1, 1] int64, warm-up steps before the initial state
+    camera: Tensor  # [B, 2] int64, where the warm-up has moved the camera
+    own_key: Tensor  # [B, 1, 1] int64, the scenario's own noise
+    noise_key: Tensor  # [B, 1, 1] int64, the noise from the initial state on
     noise: Tensor  # [B, 1, 1] int64, amplitude of the velocity noise
     colours: Tensor  # [B, N, 3, D, D] uint8
     masks: Tensor  # [B, N, D, D] bool, false for objects that a row does not have
@@ -49,6 +52,11 @@ class Scene:
     radius: Tensor  # [B, N, 1] int64, of circles
     angle: Tensor  # [B, N, 1] int64, where a circle is entered
     turning: Tensor  # [B, N, 1] int64, angle per step
+
+
+def default_pan(side: int) -> int:
+    """Pixels that the camera moves per action where nobody chose, by the view's shorter side."""
+    return max(1, side * 3 // 64)
 
 
 def build_scene(
@@ -113,6 +121,11 @@ def build_scene(
         pillar=pillar,
         index=torch.tensor([distinct[seed] for seed in seeds], device=device),
         moves=_moves(items, device) * round(pan * ONE),
+        before=torch.tensor([len(row[3]) for row in rows], device=device)[:, None, None],
+        camera=torch.tensor([_way(row[3]) for row in rows], device=device)
+        * default_pan(side)
+        * ONE,
+        own_key=own[:, None, None],
         noise_key=torch.where(redrawn, again, own)[:, None, None],
         noise=torch.tensor([row[2] for row in rows], device=device)[:, None, None],
         colours=colours,
@@ -128,11 +141,11 @@ def build_scene(
     )
 
 
-def _check_reset(reset: dict[str, Any], side: int) -> tuple[int, int, int]:
-    """Seed, number of objects and noise amplitude (1/256 px) of a row."""
-    unknown = sorted(reset.keys() - {"seed", "objects", "noise"})
+def _check_reset(reset: dict[str, Any], side: int) -> tuple[int, int, int, tuple[str, ...]]:
+    """Seed, number of objects, noise amplitude (1/256 px) and warm-up of a row."""
+    unknown = sorted(reset.keys() - {"seed", "objects", "noise", "warmup"})
     if unknown:
-        raise ValueError(f"reset: expected the keys seed, objects and noise, got {unknown}")
+        raise ValueError(f"reset: expected the keys seed, objects, noise and warmup, got {unknown}")
     seed, objects = reset.get("seed"), reset.get("objects", 5)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ValueError(f"reset.seed: expected an integer in 0..2^63-1, got {seed!r}")
@@ -145,7 +158,15 @@ def _check_reset(reset: dict[str, Any], side: int) -> tuple[int, int, int]:
         raise ValueError(f"reset.noise: expected pixels per step, got {noise!r}")
     if not math.isfinite(noise) or not 0 <= noise <= side:
         raise ValueError(f"reset.noise: expected 0..{side} pixels per step, got {noise!r}")
-    return seed, objects, round(noise * ONE)
+    warmup = reset.get("warmup", [])
+    if not isinstance(warmup, list | tuple) or any(name not in MOVES for name in warmup):
+        raise ValueError(f"reset.warmup: expected names out of {list(MOVES)}, got {warmup!r}")
+    return seed, objects, round(noise * ONE), tuple(warmup)
+
+
+def _way(warmup: Sequence[str]) -> tuple[int, int]:
+    """Where actions move the camera, in pans."""
+    return sum(MOVES[name][0] for name in warmup), sum(MOVES[name][1] for name in warmup)
 
 
 def _moves(items: Sequence[Item], device: torch.device) -> Tensor:

@@ -7,15 +7,18 @@ bit-identical on every device, in every batch and in every run.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from wmscore.worlds.lighting import Light, look_up
 from wmscore.worlds.protocol import Capabilities, Item
 from wmscore.worlds.sprite_art import below, draw, sine_table
-from wmscore.worlds.sprite_scene import MOVES, ONE, TURN, Scene, build_scene
+from wmscore.worlds.sprite_light import GroundShadow
+from wmscore.worlds.sprite_scene import MOVES, ONE, TURN, Scene, build_scene, default_pan
 from wmscore.worlds.step import StepModel, StepOutput, stack_actions
 
 __all__ = ["SpriteStepper", "SpriteWorld"]
@@ -35,6 +38,7 @@ class SpriteStepper:
         device: torch.device | str = "cpu",
         *,
         pan: float | None = None,
+        light: Light | None = None,
     ) -> None:
         """Make a world; see `SpriteWorld`."""
         for field, size in (("height", height), ("width", width)):
@@ -43,13 +47,16 @@ class SpriteStepper:
         self.size = (height, width)
         self.side = min(height, width)
         self.device = torch.device(device)
-        self.pan = max(1, self.side * 3 // 64) if pan is None else _check_pan(pan, self.side)
+        self.pan = default_pan(self.side) if pan is None else _check_pan(pan, self.side)
         """Pixels that the camera moves per action."""
         # Constants go to the device once, so that a step never waits for a copy.
         self._sine = sine_table(_SINE, self.device)
         self._quarter = torch.tensor([TURN // 4, 0], device=self.device)
         self._middle = torch.tensor([width // 2, height // 2], device=self.device)
         self._torus = torch.zeros(0)
+        self.light = light
+        self._table = None if light is None else light.table().to(self.device)
+        self._shadow: GroundShadow | None = None
         self._scene: Scene | None = None
         self._step = 0
         self._camera = torch.zeros(0)
@@ -77,10 +84,14 @@ class SpriteStepper:
             raise ValueError("items: expected at least one, got none")
         self._scene = build_scene(items, self.size, self.pan, self.device)
         self._torus = torch.tensor(self._scene.torus[::-1], device=self.device)
-        self._step = 0
-        self._camera = torch.zeros((len(items), 2), dtype=torch.int64, device=self.device)
-        self._wander = torch.zeros_like(self._scene.start)
-        return self._render(self._scene)
+        scene, self._step = self._scene, 0
+        self._camera = scene.camera
+        self._wander = torch.zeros_like(scene.start)
+        for t in range(1, 1 + max(len(item.reset.get("warmup", ())) for item in items)):
+            self._wander = self._wander + self._noise(scene, scene.own_key, t) * (t <= scene.before)
+        if self.light is not None and self.light.shadow:
+            self._shadow = GroundShadow(self.light, items, scene.torus, self.device)
+        return self._render(scene)
 
     def step(self, actions: Tensor) -> StepOutput:
         """Pan the cameras by `actions` `[B]`, move the sprites, show the next frame."""
@@ -89,24 +100,31 @@ class SpriteStepper:
         scene, self._step = self._scene, self._step + 1
         chosen = actions.to(self.device)[:, None, None].expand(-1, 1, 2)
         self._camera = self._camera + scene.moves.gather(1, chosen)[:, 0]
-        # The noise knows step and object, never the action: counterfactual branches share it.
+        now = scene.before + self._step
+        self._wander = self._wander + self._noise(scene, scene.noise_key, now)
+        return self._render(scene)
+
+    def _noise(self, scene: Scene, key: Tensor, step: Tensor | int) -> Tensor:
+        """How far chance moves the sprites in a step, `[B, N, 2]`.
+
+        It knows step and object, never the action: counterfactual branches share it.
+        """
         count = scene.start.shape[1]
         place = torch.arange(2 * count, device=self.device).view(1, count, 2)
-        bits = draw(scene.noise_key, self._step, place)
-        self._wander = self._wander + below(bits, 2 * scene.noise + 1) - scene.noise
-        return self._render(scene)
+        return below(draw(key, step, place), 2 * scene.noise + 1) - scene.noise
 
     def _places(self, scene: Scene) -> Tensor:
         """Where the sprites are, `[B, N, 2]` int64 pixels from the middle of the first view."""
-        span = scene.start + scene.velocity * self._step
+        now = scene.before + self._step
+        span = scene.start + scene.velocity * now
         reach = scene.reach
         straight = reach - ((span + reach) % (4 * reach) - 2 * reach).abs()
 
-        def circle(step: int) -> Tensor:
+        def circle(step: Tensor | int) -> Tensor:
             angle = scene.angle + scene.turning * step + self._quarter
             return scene.radius * self._sine[(angle % TURN) * _SINE // TURN] // (1 << 14)
 
-        round_trip = scene.start + circle(self._step) - circle(0)
+        round_trip = scene.start + circle(now) - circle(0)
         return (torch.where(scene.orbits, round_trip, straight) + self._wander) // ONE
 
     def _render(self, scene: Scene) -> StepOutput:
@@ -143,8 +161,13 @@ class SpriteStepper:
             colours = scene.colours[every, nearest].flatten(2)
             canvas.scatter_(2, where[:, None].expand_as(colours), colours)
             labels.scatter_(1, where, (nearest + 1).to(torch.uint8)[:, None].expand_as(where))
+        frames = canvas[:, :, :-1].reshape(rows, 3, height, width)
+        if self._table is not None:
+            # What stands in the shadow is darker too.
+            shade = None if self._shadow is None else self._shadow.level(pixel_y, pixel_x)
+            frames = look_up(self._table, frames, shade)
         return StepOutput(
-            frames=canvas[:, :, :-1].reshape(rows, 3, height, width),
+            frames=frames,
             labels=labels[:, :-1].reshape(rows, height, width),
         )
 
@@ -157,13 +180,15 @@ class SpriteWorld(StepModel):
     on straight or circular paths with random velocity noise, and hide each other in strict depth
     order; static pillars hide them all. `labels` hold sprite index + 1 on what is visible.
 
-    `Item.reset` holds `seed` (integer), and optionally `objects` (1..8, default 5) and `noise`
+    `Item.reset` holds `seed` (integer), and optionally `objects` (1..8, default 5), `noise`
     (largest random displacement per step and axis in pixels; default 1/128 of the view's shorter
-    side). `Item.noise_seed` draws the velocity noise anew from the same first frame. Neither
-    noise nor motion depends on the actions, so branches are exact counterfactuals.
+    side) and `warmup` (names of actions that lead to the initial state). `Item.noise_seed` draws
+    the velocity noise anew from the same first frame. Neither noise nor motion depends on the
+    actions, so branches are exact counterfactuals.
 
-    Worlds that differ in `pan` only have the same scenes and first frames, and differ in how far
-    an action takes the camera: one is the other with another gain.
+    Worlds that differ in `pan` only have the same scenes and first frames (a warm-up moves the
+    camera by the default pan), and differ in how far an action takes the camera: one is the other
+    with another gain.
 
     Example:
         >>> world = SpriteWorld(height=64, width=64, device="cpu")
@@ -182,6 +207,7 @@ class SpriteWorld(StepModel):
         device: torch.device | str = "cpu",
         *,
         pan: float | None = None,
+        light: Light | None = None,
     ) -> None:
         """Make a world.
 
@@ -192,11 +218,12 @@ class SpriteWorld(StepModel):
             pan: pixels that the camera moves per action, from 0 to the view's shorter side; by
                 default 3/64 of that side, rounded down. It is kept to 1/256 pixel. The camera
                 stands where the sum of the moves lies, rounded to the nearest pixel.
+            light: another light, on ground and sprites; its shadow lies on the ground in bands.
 
         Raises:
             ValueError: a size or `pan` is out of range.
         """
-        super().__init__(SpriteStepper(height, width, device, pan=pan))
+        super().__init__(SpriteStepper(height, width, device, pan=pan, light=light))
         self.pan = self.stepper.pan
         """Pixels that the camera moves per action."""
 
@@ -209,7 +236,15 @@ class SpriteWorld(StepModel):
         Raises:
             ValueError: the pan is out of range then.
         """
-        return SpriteWorld(*self.stepper.size, self.stepper.device, pan=self.pan * gain)
+        stepper = self.stepper
+        pan = self.pan * gain
+        return SpriteWorld(*stepper.size, stepper.device, pan=pan, light=stepper.light)
+
+    def relit(self, light: Light) -> SpriteWorld:
+        """The same world under another light."""
+        stepper, made = self.stepper, copy.copy(self)
+        made.stepper = SpriteStepper(*stepper.size, stepper.device, pan=self.pan, light=light)
+        return made
 
 
 def _check_pan(pan: float, side: int) -> float:

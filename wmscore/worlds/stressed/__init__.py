@@ -1,4 +1,4 @@
-"""The true world of a stressed panel: other light, a spoiled given frame, or a start elsewhere."""
+"""The true world of a stressed panel: under another light, or with a spoiled given frame."""
 
 from wmscore.worlds.stressed.world import StressedWorld, stressed_world
 

@@ -12,6 +12,7 @@ from torch.nn.functional import conv2d, pad
 from wmscore.manifest import Stress
 from wmscore.worlds.protocol import Item
 from wmscore.worlds.stressed.drawing import parameter, scenario_generator, scenario_random
+from wmscore.worlds.stressed.jpeg import jpeg_loss
 
 __all__ = ["spoil_given"]
 
@@ -20,37 +21,45 @@ def spoil_given(frames: Tensor, items: Sequence[Item], stress: Stress) -> Tensor
     """Given frames `[B, C, H, W]`, spoiled; of one scenario all alike, and of their dtype.
 
     The parameter `spoiled` says how: `shift` (by `pixels` in a drawn direction, the edge repeated),
-    `occlude` (a grey square over the share `area`), `blur` (Gaussian of `sigma` pixels) or `noise`
-    (Gaussian of `sigma` grey levels).
+    `occlude` (a grey rectangle of the picture's shape over the share `area`), `blur` (Gaussian of
+    `sigma` pixels), `noise` (Gaussian of `sigma` grey levels) or `jpeg` (of `quality` 1..100). It
+    is done on the host, so that every device gives the same pixels.
     """
     how = stress.parameters.get("spoiled")
-    known = {"shift": _shift, "occlude": _occlude, "blur": _blur, "noise": _noise}
+    known = {
+        "shift": _shift,
+        "occlude": _occlude,
+        "blur": _blur,
+        "noise": _noise,
+        "jpeg": _jpeg,
+    }
     if how not in known:
         raise ValueError(
             f"stress.parameters['spoiled']: expected one of {list(known)}, got {how!r}"
         )
-    done: dict[str, Tensor] = {}
+    done: dict[str, tuple[Tensor, Tensor]] = {}
     out = []
-    for frame, item in zip(frames, items, strict=True):
-        if item.scenario_id not in done:
-            done[item.scenario_id] = known[str(how)](frame, item, stress)
-        out.append(done[item.scenario_id])
-    return torch.stack(out)
+    for frame, item in zip(frames.cpu(), items, strict=True):
+        last = done.get(item.scenario_id)
+        if last is None or not torch.equal(last[0], frame):
+            last = done[item.scenario_id] = (frame, known[str(how)](frame, item, stress))
+        out.append(last[1])
+    return torch.stack(out).to(frames.device)
 
 
 def _shift(frame: Tensor, item: Item, stress: Stress) -> Tensor:
-    pixels = parameter(stress, "pixels")
+    pixels = parameter(stress, "pixels", 0)
     angle = scenario_random(item, stress).uniform(0, 2 * math.pi)
     dy, dx = round(pixels * math.sin(angle)), round(pixels * math.cos(angle))
     height, width = frame.shape[-2:]
-    y = (torch.arange(height, device=frame.device) - dy).clamp(0, height - 1)
-    x = (torch.arange(width, device=frame.device) - dx).clamp(0, width - 1)
+    y = (torch.arange(height) - dy).clamp(0, height - 1)
+    x = (torch.arange(width) - dx).clamp(0, width - 1)
     return frame[:, y][:, :, x]
 
 
 def _occlude(frame: Tensor, item: Item, stress: Stress) -> Tensor:
     height, width = frame.shape[-2:]
-    share = math.sqrt(parameter(stress, "area"))
+    share = math.sqrt(parameter(stress, "area", 0, 1))
     h, w = max(1, round(share * height)), max(1, round(share * width))
     rng = scenario_random(item, stress)
     top, left = (int(rng.random() * (room + 1)) for room in (height - h, width - w))
@@ -60,9 +69,9 @@ def _occlude(frame: Tensor, item: Item, stress: Stress) -> Tensor:
 
 
 def _blur(frame: Tensor, item: Item, stress: Stress) -> Tensor:
-    sigma = parameter(stress, "sigma")
+    sigma = parameter(stress, "sigma", 0.05)
     reach = max(1, math.ceil(3 * sigma))
-    x = torch.arange(-reach, reach + 1, dtype=torch.float64, device=frame.device)
+    x = torch.arange(-reach, reach + 1, dtype=torch.float64)
     kernel = torch.exp(-(x**2) / (2 * sigma**2))
     kernel = kernel / kernel.sum()
     picture = pad(frame.double()[None], (reach,) * 4, mode="replicate").transpose(0, 1)
@@ -71,10 +80,17 @@ def _blur(frame: Tensor, item: Item, stress: Stress) -> Tensor:
 
 
 def _noise(frame: Tensor, item: Item, stress: Stress) -> Tensor:
-    sigma = parameter(stress, "sigma")
+    sigma = parameter(stress, "sigma", 0)
     noise = torch.randn(frame.shape, generator=scenario_generator(item, stress))
     scale = sigma if frame.dtype == torch.uint8 else sigma / 255
-    return _back(frame.double() + scale * noise.to(frame.device), frame)
+    return _back(frame.double() + scale * noise, frame)
+
+
+def _jpeg(frame: Tensor, item: Item, stress: Stress) -> Tensor:
+    quality = int(parameter(stress, "quality", 1, 100))
+    if frame.dtype == torch.uint8:
+        return jpeg_loss(frame.double(), quality).to(torch.uint8)
+    return (jpeg_loss(frame.double() * 255, quality) / 255).to(frame.dtype)
 
 
 def _back(value: Tensor, like: Tensor) -> Tensor:

@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from wmscore.manifest import Panel, Stress
 from wmscore.rollouts import Rollouts
+from wmscore.worlds.closing import Closing
+from wmscore.worlds.lighting import Relightable
 from wmscore.worlds.protocol import Capabilities, Item, WorldModel
 from wmscore.worlds.stressed.given import spoil_given
-from wmscore.worlds.stressed.light import light_frames
-from wmscore.worlds.stressed.start import start_elsewhere
+from wmscore.worlds.stressed.light import light_frames, stress_light
 
 __all__ = ["StressedWorld", "stressed_world"]
 
-Roll = Callable[[Sequence[Item], int], Rollouts]
+# What a stress does to the world, by `Stress.parameters["world"]`; the others are in the panel.
+_RENDERED = ("light", "given")
+_ASKED = ("scripts", "start")
 
-_RENDERED = ("light", "given", "start")
 
+class StressedWorld(Closing):
+    """A world under one stress: what it shows is what the reference of the stressed panel is.
 
-class StressedWorld:
-    """A world under one stress: what it shows is what the reference of the stressed panel is."""
+    It has the name and the capabilities of the world that it is made of. Object labels stay.
+    """
 
     def __init__(self, world: WorldModel, stress: Stress) -> None:
         """Wrap `world`; `stress` is the panel's.
 
         Raises:
-            ValueError: the stress has nothing to render, or in a way that is not known.
+            ValueError: the stress has nothing to render, or in a way that is not known here or to
+                the world.
         """
-        kind = stress.parameters.get("world")
+        kind, rendered = (stress.parameters.get(name) for name in ("world", "rendered"))
         if kind not in _RENDERED:
             raise ValueError(
                 f"stress.parameters['world']: expected one of {list(_RENDERED)}, got {kind!r}"
             )
-        self.world, self.stress, self._kind = world, stress, kind
+        self.world, self.stress = world, stress
+        self._light = stress_light(stress) if kind == "light" else None
+        self._shown = world
+        if self._light is not None and rendered == "simulator":
+            if not isinstance(world, Relightable):
+                raise ValueError(
+                    f"world: {stress.stressor} is rendered by the simulator here, but "
+                    f"{world.name!r} has no `relit`; lay it on the frames instead: "
+                    f"find({stress.stressor!r}, rendered='frames')"
+                )
+            self._shown, self._light = world.relit(self._light), None
+        elif self._light is not None and rendered != "frames":
+            raise ValueError(
+                f"stress.parameters['rendered']: expected 'simulator' or 'frames', got {rendered!r}"
+            )
+        self._given = kind == "given"
 
     @property
     def name(self) -> str:
@@ -45,41 +67,108 @@ class StressedWorld:
         """The world's own."""
         return self.world.capabilities
 
+    @property
+    def conversion_losses(self) -> tuple[str, ...]:
+        """The world's own."""
+        return tuple(getattr(self._shown, "conversion_losses", ()))
+
+    @property
+    def codec(self) -> Any:
+        """How lossy the video is that the world's frames come from, or None."""
+        return getattr(self.world, "codec", None)
+
     def rollout(self, items: Sequence[Item], horizon: int) -> Rollouts:
         """Roll the world out under the stress."""
-        if self._kind == "start":
-            return start_elsewhere(self.world, items, horizon, self.stress)
-        truth = self.world.rollout(items, horizon)
-        if self._kind == "light":
-            return replace(truth, frames=light_frames(truth.frames, items, self.stress))
+        truth = self._shown.rollout(items, horizon)
+        if self._light is not None:
+            return replace(truth, frames=light_frames(truth.frames, items, self._light))
+        if not self._given:
+            return truth
         frames = truth.frames.clone()
         frames[:, 0] = spoil_given(frames[:, 0], items, self.stress)
         return replace(truth, frames=frames)
 
+    def scaled(self, gain: float) -> StressedWorld:
+        """The same world in which every action has `gain` times the effect, under the same stress.
+
+        Raises:
+            ValueError: the world has no other gain.
+        """
+        scaled = getattr(self.world, "scaled", None)
+        if scaled is None:
+            raise ValueError(f"world: expected one with scaled(gain), {self.name!r} has none")
+        return StressedWorld(scaled(gain), self.stress)
+
     def close(self) -> None:
         """Close the world, where it can be closed."""
-        close = getattr(self.world, "close", None)
-        if close is not None:
-            close()
+        for world in (self._shown,) if self._shown is self.world else (self._shown, self.world):
+            close = getattr(world, "close", None)
+            if close is not None:
+                close()
 
 
 def stressed_world(world: WorldModel, panel: Panel) -> WorldModel:
     """`world` as `panel.stress` has it rendered; `world` itself where there is nothing to render.
 
-    What is stressed already is not stressed twice.
+    What is stressed already is not stressed twice, wrapped or not.
 
     Raises:
-        ValueError: `world` is under another stress already, or cannot be stressed in this way.
+        ValueError: `world` is under another stress already, cannot be stressed in this way, or
+            shows recordings that do not depend on what this stress changes.
     """
-    stress = panel.stress
-    if isinstance(world, StressedWorld):
-        if world.stress != stress:
+    stress, known = panel.stress, _stress_of(world)
+    if known is not None:
+        if stress is None or _told(stress) != _told(known):
             name = "none" if stress is None else f"{stress.stressor} {stress.severity:g}"
             raise ValueError(
-                f"world: is under the stress {world.stress.stressor} {world.stress.severity:g}, "
-                f"but the panel's is {name}; give the world as it is without a stress"
+                f"world: is under the stress {known.stressor} {known.severity:g}, but the panel's "
+                f"is {name}; give the world as it is without a stress"
             )
         return world
-    if stress is None or "world" not in stress.parameters:
+    kind = None if stress is None else stress.parameters.get("world")
+    if stress is None or kind is None:
         return world
-    return StressedWorld(world, stress)
+    if kind not in _ASKED:
+        return StressedWorld(world, stress)
+    if (blind := _blind_recording(world, str(kind))) is not None:
+        raise ValueError(
+            f"world: {stress.stressor} changes what the world does, but {blind!r} shows "
+            "recordings, which stay the same; give a simulator"
+        )
+    return world
+
+
+def _told(stress: Stress) -> tuple[str, float, int, str]:
+    """All of a stress but the panel that it was put on."""
+    parameters = json.dumps(stress.parameters, sort_keys=True)
+    return stress.stressor, stress.severity, stress.seed, parameters
+
+
+def _inside(world: object) -> list[object]:
+    """A world and what it is wrapped around, from outside in."""
+    found: list[object] = []
+    while world is not None and not any(world is known for known in found):
+        found.append(world)
+        inner = getattr(world, "world", None)
+        world = getattr(world, "model", None) if inner is None else inner
+    return found
+
+
+def _stress_of(world: object) -> Stress | None:
+    """The stress that a world is under, by itself or by what it is wrapped around."""
+    for inner in _inside(world):
+        if isinstance(stress := getattr(inner, "stress", None), Stress):
+            return stress
+    return None
+
+
+def _blind_recording(world: WorldModel, kind: str) -> str | None:
+    """The name of recorded episodes in `world` that nobody checks against what is asked."""
+    from wmscore.worlds.recorded import RecordedWorld
+
+    for inner in _inside(world):
+        if isinstance(inner, RecordedWorld):
+            checked = inner.capabilities.actions != "none" and inner.actions == "check"
+            if kind == "start" or not checked:
+                return inner.name
+    return None
