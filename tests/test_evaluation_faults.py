@@ -109,6 +109,15 @@ def test_another_frame_rate_is_wrongly_timed(scene, fps: float, reason: int) -> 
     assert set(scores.fault.tolist()) == {int(reason)}
 
 
+def test_a_photograph_has_no_frame_rate(scene) -> None:
+    data = scene[0].model_dump()
+    data["contract"]["observation"]["fps"] = 8.75
+    panel = Panel.from_dict(data)
+    truth = render_truth(panel, WORLD)
+    assert Frozen().capabilities.fps != 8.75
+    assert not scores_of(panel, replay(panel, Frozen(), truth)).faults()
+
+
 def test_nan_for_a_frame_rate_is_wrongly_timed(scene) -> None:
     panel, truth = scene
     rate = torch.full((12,), float("nan"))

@@ -46,7 +46,7 @@ from wmscore.stats import mean_interval
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Scores]]:
     out = tmp_path_factory.mktemp("demo") / "evidence"
     panel = sprite_panel(scenarios=3, seeds=2, horizon=16)
-    results, _ = run_demo(out, panel=panel)
+    results, _, _ = run_demo(out, panel=panel)
     return out, results
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from wmscore.evidence.strip import paint_labels
 from wmscore.plots.outline import outline_objects
 from wmscore.plots.palette import palette
-from wmscore.evidence.strip import paint_labels
 
 RED, WHITE = [230, 0, 0], [255, 255, 255]
 

@@ -458,7 +458,7 @@ class Panel(_Frozen):
         try:
             text = Path(path).read_text(encoding="utf-8")
             data = json.loads(text, object_pairs_hook=_refuse_repeated_keys)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: not valid JSON: {error}") from None
         try:
             return cls.from_dict(data)

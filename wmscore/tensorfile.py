@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +62,13 @@ def save_tensors(
 
 
 def load_tensors(
-    path: str | Path, kind: str, *, device: str = "cpu"
+    path: str | Path,
+    kind: str,
+    *,
+    device: str = "cpu",
+    wanted: Callable[[str], bool] = lambda name: True,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read the header and the tensors of a file that `save_tensors` wrote.
+    """Read the header and the `wanted` tensors of a file that `save_tensors` wrote.
 
     Raises:
         ValueError: the file is of another kind or version.
@@ -78,4 +82,4 @@ def load_tensors(
         found = (header.get("kind"), header.get("version"))
         if found != (kind, _VERSION):
             raise ValueError(f"{path}: expected wmscore {kind} version {_VERSION}, got {found}")
-        return header, {name: file.get_tensor(name) for name in file.keys()}
+        return header, {name: file.get_tensor(name) for name in file.keys() if wanted(name)}

@@ -10,20 +10,36 @@ from typing import Any
 import torch
 
 from tests.made_scores import made_panel, made_scores
+from tests.panels import sprite_panel
 from wmscore.comparison import compare_models
+from wmscore.demo import Simulator
 from wmscore.evidence.actions import write_actions
 from wmscore.evidence.comparison import write_comparison
 from wmscore.evidence.curves import write_curve_table
 from wmscore.evidence.postmortem import postmortem
 from wmscore.evidence.survival import write_survival_table
-from wmscore.evidence.traces import Trace, write_trace
+from wmscore.evidence.traces import Trace, choose_traces, write_trace
 from wmscore.files import sha256_file
 from wmscore.functional import Reason
 from wmscore.manifest import Panel
+from wmscore.replay import freeze_panel, render_truth, replay, replay_rows
 from wmscore.rollouts import Rollouts
+from wmscore.scorer import Scorer
 from wmscore.scores import Scores
+from wmscore.testing.faults import DelayedActions, Faulty, IdentitySwap
+from wmscore.worlds import Frozen, OtherSeed
+from wmscore.worlds.load import load_world
 
-__all__ = ["HOSTILE", "causes", "folder_of", "hostile_folder", "ladder", "large_folder", "rollouts"]
+__all__ = [
+    "HOSTILE",
+    "causes",
+    "demo_folder",
+    "folder_of",
+    "hostile_folder",
+    "ladder",
+    "large_folder",
+    "rollouts",
+]
 
 HOSTILE = (
     '<script>window.pwned = "script"</script>',
@@ -106,6 +122,37 @@ def trace_of(scores: Scores, row: int, step: int, why: str) -> Trace:
     name = scores.panel.scenarios[s].id
     return Trace(
         model=scores.model, row=row, scenario=s, scenario_id=name, seed=seed, step=step, why=why
+    )
+
+
+def demo_folder(path: Path) -> Path:
+    """Models with known faults on a small sprite panel, scored, with traces, causes and ladders."""
+    panel = sprite_panel(scenarios=3, seeds=2, horizon=16)
+    world = load_world(panel)
+    panel, truth = freeze_panel(panel, render_truth(panel, world), fps=world.capabilities.fps)
+    models = {
+        model.name: model
+        for model in (
+            Simulator(world),
+            OtherSeed(world),
+            Faulty(world, DelayedActions(2)),
+            Faulty(world, IdentitySwap()),
+            Frozen(),
+        )
+    }
+    results = []
+    for model in models.values():
+        scorer = Scorer(panel)
+        for some in replay(panel, model, truth, batch_size=8):
+            scorer.update(some)
+        results.append(scorer.compute())
+    return folder_of(
+        path,
+        results,
+        roles={"simulator": "truth", "other-seed": "ceiling", "frozen": "floor"},
+        traces=choose_traces(results, anchors=["simulator", "other-seed", "frozen"]),
+        fetch=lambda name, s, seed: replay_rows(panel, models[name], truth, [(s, seed)]),
+        extra={"attribution.json": causes(list(models)), "stress.json": ladder(list(models))},
     )
 
 

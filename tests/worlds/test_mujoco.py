@@ -12,7 +12,9 @@ import torch
 
 from wmscore.testing import check_world_model
 from wmscore.worlds import Item
+from wmscore.worlds.lighting import Light
 from wmscore.worlds.mujoco import MujocoWorld
+from wmscore.worlds.stressed.light import light_frames
 
 # Not imported here: the world says first how it is to draw.
 pytestmark = pytest.mark.skipif(
@@ -226,3 +228,32 @@ def test_a_model_object_is_copied() -> None:
     except RuntimeError as error:
         pytest.skip(str(error))
     assert model.vis.global_.offwidth == before
+
+
+def test_another_light_is_drawn_by_the_simulator() -> None:
+    """A stop is what it is when laid on the frames, where light is not cut; labels stay."""
+    items = [row([2, 2, 0])]
+
+    def shown(light: Light) -> Any:
+        with plain.relit(light) as lit:
+            return lit.rollout(items, 3)
+
+    with world(actions=TABLE) as plain:
+        before = plain.rollout(items, 3)
+        dim, dark, warm = (
+            shown(Light(exposure=-2)),
+            shown(Light(exposure=-3)),
+            shown(Light(warmth=1)),
+        )
+        assert torch.equal(plain.rollout(items, 3).frames, before.frames)  # it has not changed
+        with pytest.raises(ValueError, match="shadow"):
+            plain.relit(Light(shadow=0.5))
+    assert torch.equal(before.labels, dim.labels)
+    change = (warm.frames.double() - before.frames.double()).mean((0, 1, 3, 4))
+    assert float(change[0]) >= 0
+    assert float(change[2]) < -3
+    bright = dim.frames >= 60
+    ratio = dark.frames.double()[bright] / dim.frames.double()[bright]
+    assert float(ratio.median()) == pytest.approx(2 ** (-1 / 2.2), abs=0.01)
+    laid = light_frames(dim.frames, items, Light(exposure=-1)).double()
+    assert float((dark.frames.double() - laid)[bright].abs().mean()) < 4

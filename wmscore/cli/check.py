@@ -74,14 +74,16 @@ def check(
     if not 1 <= scenarios:
         raise ValueError(f"--scenarios: expected at least 1, got {scenarios}")
     chosen = range(min(scenarios, len(asked.scenarios)))
+    # Another scenario's history is what a reset has to forget.
+    rendered = range(min(scenarios + resets, len(asked.scenarios)))
     recording = Recording(truth, asked) if truth else None
     world = load_world(asked) if recording is None or needs_world(model) else None
     made, role = find_model(model, world, recording, read_options(settings))
     if recording is not None:
-        asked, shown = recording.panel, recording.truth_of(chosen)
+        asked, shown = recording.panel, recording.truth_of(rendered)
     else:
         assert world is not None
-        shown = render_scenarios(asked, world, chosen)
+        shown = render_scenarios(asked, world, rendered)
     rows = [(s, asked.seeds[0]) for s in chosen]
     items = panel_items(asked, rows, truth=shown)
     if len(items) < 2:

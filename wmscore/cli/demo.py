@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from wmscore.cli.answers import Answer
 from wmscore.cli.complete import complete_files
 from wmscore.cli.options import BatchSize, Device, JsonFlag
-from wmscore.cli.output import console, print_results, progress_bar
+from wmscore.cli.output import STRESS, console, print_results, print_sentences, print_table
+from wmscore.cli.progress import Ticker
 from wmscore.cli.reading import check_device
 from wmscore.cli.results import results_document
 
@@ -35,35 +36,37 @@ def demo(
 ) -> Answer:
     """Replay a packaged panel and write its evidence folder."""
     from wmscore.demo import ROLES, demo_panel, run_demo
+    from wmscore.evidence.stress import stress_table
     from wmscore.manifest import Panel
 
     check_device(device)
-    progress = progress_bar()
     start = time.perf_counter()
-    with progress:
-        tasks: dict[str, Any] = {}
-
-        def report(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done, total=total)
-
-        results, traces = run_demo(
+    with Ticker() as ticker:
+        results, traces, ladder = run_demo(
             out,
             panel=Panel.packaged(panel) if panel else demo_panel(),
             device=device,
             batch_size=batch_size,
-            report=report,
+            report=ticker.report,
         )
     seconds = time.perf_counter() - start
 
     def show() -> None:
         screen = console()
         print_results(screen, results, ROLES)
+        if ladder is not None:
+            print_table(screen, STRESS, *stress_table(ladder))
+            print_sentences(screen, ladder.sentences())
         screen.print(f"{seconds:.0f} s. Evidence: {out}")
         for trace in traces:
             screen.print(f"  traces/{trace.name}.png: {trace.why}", highlight=False)
-        screen.print(f"  postmortem: {Path(out) / 'postmortem.md'}")
+        screen.print(f"Open {Path(out) / 'report.html'}", highlight=False, soft_wrap=True)
 
-    document = results_document(results, ROLES)
-    return Answer({"evidence": out, "seconds": round(seconds, 1), **document}, show)
+    document = {
+        "evidence": out,
+        "report": str(Path(out) / "report.html"),
+        "seconds": round(seconds, 1),
+        **results_document(results, ROLES),
+        "ladder": None if ladder is None else ladder.to_json(),
+    }
+    return Answer(document, show)

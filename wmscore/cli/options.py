@@ -11,8 +11,12 @@ from wmscore.cli.complete import MODELS, complete_files, complete_models, comple
 __all__ = [
     "BatchSize",
     "Device",
+    "EncoderFactory",
     "Estimand",
+    "InverseDynamicsFactory",
     "JsonFlag",
+    "LatentEncoderFactory",
+    "LpipsName",
     "LpipsNet",
     "LpipsTrunk",
     "ModelOption",
@@ -67,8 +71,9 @@ Estimand = Annotated[
         help="what it is to hold for: new scenarios of the kind, or new seeds on these",
     ),
 ]
+LpipsName = Literal["alex", "vgg", "squeeze"]
 LpipsNet = Annotated[
-    Literal["alex", "vgg", "squeeze"] | None,
+    LpipsName | None,
     typer.Option("--lpips", help="measure it too, by this network"),
 ]
 LpipsTrunk = Annotated[
@@ -78,6 +83,20 @@ LpipsTrunk = Annotated[
         metavar="FILE",
         help="its trunk (default: where torch keeps it)",
         autocompletion=complete_files,
+    ),
+]
+EncoderFactory = Annotated[
+    str | None,
+    typer.Option("--encoder", metavar="MODULE:FACTORY", help="encoder of feature_ measures"),
+]
+LatentEncoderFactory = Annotated[
+    str | None,
+    typer.Option("--latent-encoder", metavar="MODULE:FACTORY", help="encodes the reference"),
+]
+InverseDynamicsFactory = Annotated[
+    str | None,
+    typer.Option(
+        "--inverse-dynamics", metavar="MODULE:FACTORY", help="recognises actions in frames"
     ),
 ]
 TruthFolders = Annotated[

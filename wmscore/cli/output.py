@@ -9,6 +9,7 @@ from wmscore.extras import require
 
 __all__ = [
     "RANKING",
+    "STRESS",
     "console",
     "print_panel",
     "print_results",
@@ -22,7 +23,10 @@ RANKING = (
 )
 """Title of the table."""
 
-_WORDS = ("ended by",)  # columns of words
+STRESS = "Stress: what is left of the usable horizon (* = less beyond chance)"
+"""Title of the table of a ladder."""
+
+_WORDS = ("ended by", "actions")  # columns of words
 _FILE_WIDTH = 130  # of tables that go to a file or a pipe
 
 

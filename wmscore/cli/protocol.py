@@ -18,7 +18,8 @@ from wmscore.cli.options import (
     PanelArgument,
     Settings,
 )
-from wmscore.cli.output import console, progress_bar
+from wmscore.cli.output import console
+from wmscore.cli.progress import Ticker
 from wmscore.cli.reading import check_device, import_from_here, read_panel
 
 __all__ = ["protocol"]
@@ -75,16 +76,14 @@ def protocol(
         encoder = call_factory(clips, "--clips")
         if not isinstance(encoder, ClipEncoder):
             raise ValueError(f"--clips: expected a ClipEncoder, got {type(encoder).__name__}")
-    progress = progress_bar()
-    with progress:
-        task = progress.add_task("truth", total=None)
-
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        truth = render_truth(asked, world, batch_size=batch_size, progress=show)
+    with Ticker() as ticker:
+        truth = render_truth(
+            asked,
+            world,
+            batch_size=batch_size,
+            progress=lambda done, total: ticker.report("true world", done, total),
+        )
         asked, truth = freeze_panel(asked, truth, fps=world.capabilities.fps)
-        progress.update(task, description=made.name, completed=0)
         found = gamengen_protocol(
             asked,
             made,
@@ -94,7 +93,7 @@ def protocol(
             windows=windows or [16, 32],
             start=start,
             batch_size=batch_size,
-            progress=show,
+            progress=lambda done, total: ticker.report(made.name, done, total),
         )
     if out:
         found.save(out)

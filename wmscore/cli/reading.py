@@ -54,7 +54,7 @@ def check_device(name: str) -> str:
     import torch
 
     try:
-        torch.empty(1, device=name)
+        torch.empty(1, device=name).cpu()  # what has no memory, such as "meta", fails here
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(

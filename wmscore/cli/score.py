@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wmscore.cli.answers import Answer
 from wmscore.cli.complete import complete_files, complete_panels
-from wmscore.cli.options import Device, JsonFlag, LpipsNet, LpipsTrunk
+from wmscore.cli.networks import load_networks
+from wmscore.cli.options import (
+    Device,
+    EncoderFactory,
+    InverseDynamicsFactory,
+    JsonFlag,
+    LatentEncoderFactory,
+    LpipsNet,
+    LpipsTrunk,
+)
 from wmscore.cli.output import console, print_results, print_sentences
 from wmscore.cli.reading import check_device, import_from_here, read_panel
 from wmscore.cli.results import results_document
@@ -17,7 +26,7 @@ from wmscore.cli.results import results_document
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wmscore.manifest import Panel
+    from wmscore.ladder import Ladder
     from wmscore.recordings import Recording
 
 __all__ = ["score"]
@@ -53,22 +62,9 @@ def score(
     device: Device = "cpu",
     lpips: LpipsNet = None,
     lpips_trunk: LpipsTrunk = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option("--encoder", metavar="MODULE:FACTORY", help="encoder of feature_ measures"),
-    ] = None,
-    latent_encoder: Annotated[
-        str | None,
-        typer.Option("--latent-encoder", metavar="MODULE:FACTORY", help="encodes the reference"),
-    ] = None,
-    inverse_dynamics: Annotated[
-        str | None,
-        typer.Option(
-            "--inverse-dynamics",
-            metavar="MODULE:FACTORY",
-            help="recognises actions in frames",
-        ),
-    ] = None,
+    encoder: EncoderFactory = None,
+    latent_encoder: LatentEncoderFactory = None,
+    inverse_dynamics: InverseDynamicsFactory = None,
     oracle: Annotated[
         str | None,
         typer.Option(
@@ -85,6 +81,15 @@ def score(
             help="do not score the truth after the compression of lossy clips",
         ),
     ] = False,
+    stress: Annotated[
+        str | None,
+        typer.Option(
+            "--stress",
+            metavar="FOLDER",
+            help="take the ladder of `wmscore stress --out` into the evidence",
+            autocompletion=complete_files,
+        ),
+    ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="replace evidence of another panel or of other models"),
@@ -106,8 +111,9 @@ def score(
     recordings = join_recordings(rollouts, wanted)
     if not force:
         _check_replaced(Path(out), recordings)
+    ladder = None if stress is None else _ladder(stress)
     import_from_here()
-    networks = _networks(
+    networks = load_networks(
         recordings[0].panel,
         lpips,
         lpips_trunk,
@@ -131,14 +137,21 @@ def score(
     ]
     by_model = {s.model: r for s, r in zip(results, recordings, strict=True)}
     roles = {r.model: r.role for r in recordings if r.role != "model"}
-    write_evidence(out, results, lambda name, s, seed: by_model[name].row(s, seed), roles=roles)
+    write_evidence(
+        out,
+        results,
+        lambda name, s, seed: by_model[name].row(s, seed),
+        roles=roles,
+        ladder=ladder,
+    )
     lost = [line for recording in recordings for line in recording.summary()]
 
     def show() -> None:
         print_results(console(), results, roles)
         print_sentences(console(), lost)
         print_sentences(console(), [*conversion_lines(results), *codec_lines(results)])
-        console().print(f"Evidence: {out}")
+        console().print(f"Evidence: {out}", highlight=False)
+        console().print(f"Report: {Path(out) / 'report.html'}", highlight=False)
 
     return Answer({"evidence": out, **results_document(results, roles), "lost": lost}, show)
 
@@ -174,24 +187,10 @@ def _check_replaced(folder: Path, recordings: Sequence[Recording]) -> None:
         )
 
 
-def _networks(
-    panel: Panel,
-    lpips: Any,
-    trunk: str | None,
-    device: str,
-    factories: dict[str, str | None],
-) -> dict[str, Any]:
-    """The networks that the options of `wmscore score` name."""
-    from wmscore.networks import LpipsNetwork
-    from wmscore.worlds.load import call_factory
+def _ladder(folder: str) -> Ladder:
+    from wmscore.evidence.stress import read_stress
 
-    networks: dict[str, Any] = {}
-    wanted = next((s.measure for s in panel.axes if s.measure.startswith("lpips_")), "lpips_alex")
-    if lpips or trunk:
-        networks["lpips"] = LpipsNetwork.load(
-            lpips or wanted.removeprefix("lpips_"), trunk=trunk, device=device
-        )
-    for role, name in factories.items():
-        if name:
-            networks[role] = call_factory(name, f"--{role.replace('_', '-')}")
-    return networks
+    found = read_stress(folder)
+    if found is None:
+        raise ValueError(f"--stress: expected a folder of `wmscore stress --out`, got {folder}")
+    return found

@@ -27,6 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _NAMESPACE = "wmscore"
+_PLAIN = "WMSCORE_PLAIN_TORCH"
 _LIBRARIES = MappingProxyType({"cpu": "_C", "cuda": "_C_cuda"})  # device -> file
 
 _library = Library(_NAMESPACE, "DEF")  # type: ignore[no-untyped-call]
@@ -144,7 +145,8 @@ def load() -> None:
 
     A library that was not built leaves the torch functions in place, which `kernels` reports. One
     that exists and does not load warns too. With `WMSCORE_REQUIRE_KERNELS=1` both are errors; the
-    CUDA library may then be missing only where there is no CUDA device.
+    CUDA library may then be missing only where there is no CUDA device. With
+    `WMSCORE_PLAIN_TORCH=1` none is loaded, to compare with plain torch.
 
     Raises:
         ImportError: a required library is missing or does not load; the cause is attached.
@@ -154,6 +156,8 @@ def load() -> None:
         path = Path(__file__).parents[1] / f"{name}.so"
         if device == "cuda" and torch.version.cuda is None:
             _absent[device] = "this torch is built without CUDA"
+        elif os.environ.get(_PLAIN):
+            _absent[device] = f"{_PLAIN} is set"
         elif path.exists():
             _load(device, path, required)
         else:

@@ -13,7 +13,7 @@ from wmscore.replay.answers import checked_answer
 from wmscore.replay.items import panel_items
 from wmscore.replay.truth import Progress, check_batch_size
 from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED, Rollouts
-from wmscore.worlds import Item, Reconstructing, TeacherForced, WorldModel
+from wmscore.worlds import Frozen, Item, Reconstructing, TeacherForced, WorldModel
 from wmscore.worlds.handing import handed
 
 __all__ = [
@@ -191,6 +191,8 @@ def _with_rate(rollouts: Rollouts, model: WorldModel, panel: Panel) -> Rollouts:
     """Rollouts that say their frame rate where it is not the panel's: a fault of all rows."""
     size, rate = panel.contract.observation, model.capabilities.fps
     if size is None or rate == size.fps or "fps" in rollouts.info:
+        return rollouts
+    if isinstance(model, Frozen):  # a photograph has no frame rate
         return rollouts
     fps = torch.full((len(rollouts),), rate, dtype=torch.float64)
     return replace(rollouts, info={**rollouts.info, "fps": fps})

@@ -29,6 +29,12 @@ _EXPORTS = {
     "latent_actions": ("LatentActionModel",),
     "latent_calibration": ("calibrate_latent_actions",),
     "latent_meaning": ("LatentActionCalibration",),
+    "learned": (
+        "FlowNetModel",
+        "LinearLatentModel",
+        "fit_linear_latent",
+        "packaged_models",
+    ),
     "load": ("load_model", "load_world"),
     "mujoco": ("MujocoWorld",),
     "oasis": ("Oasis3Service", "OasisActions", "OpenOasis", "load_open_oasis", "oasis3_model"),
@@ -76,6 +82,7 @@ __all__ = [
     "DiamondModel",
     "DiffusersModel",
     "FitSize",
+    "FlowNetModel",
     "ForcedFitSize",
     "Frozen",
     "GameNGenModel",
@@ -83,6 +90,7 @@ __all__ = [
     "Item",
     "LatentActionCalibration",
     "LatentActionModel",
+    "LinearLatentModel",
     "MujocoWorld",
     "Oasis3Service",
     "OasisActions",
@@ -113,12 +121,14 @@ __all__ = [
     "calibrate_latent_actions",
     "contained_randomness",
     "contained_row_noise",
+    "fit_linear_latent",
     "float_frames",
     "item_keys",
     "load_model",
     "load_open_oasis",
     "load_world",
     "oasis3_model",
+    "packaged_models",
     "rounded_frames",
     "row_generators",
     "row_normal",
@@ -151,6 +161,12 @@ if TYPE_CHECKING:
     from wmscore.worlds.latent_actions import LatentActionModel
     from wmscore.worlds.latent_calibration import calibrate_latent_actions
     from wmscore.worlds.latent_meaning import LatentActionCalibration
+    from wmscore.worlds.learned import (
+        FlowNetModel,
+        LinearLatentModel,
+        fit_linear_latent,
+        packaged_models,
+    )
     from wmscore.worlds.load import load_model, load_world
     from wmscore.worlds.mujoco import MujocoWorld
     from wmscore.worlds.oasis import (

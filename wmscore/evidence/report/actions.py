@@ -48,7 +48,13 @@ def actions(evidence: Evidence) -> Html:
         "all, 0 = chance, beside what it reads off the reference."
     )
     return join(
-        [h("p", note, class_="lead"), table, _matrices(evidence, known), _effects(evidence, known)]
+        [
+            h("p", note, class_="lead"),
+            table,
+            _matrices(evidence, known),
+            _vectors(evidence, known),
+            _effects(evidence, known),
+        ]
     )
 
 
@@ -148,6 +154,27 @@ def _matrix(evidence: Evidence, model: Model) -> Html:
         ),
         class_="matrixbox",
     )
+
+
+def _vectors(evidence: Evidence, models: list[Model]) -> Html | None:
+    """Of continuous actions: how well each component is read off the frames."""
+    body: list[list[object]] = []
+    for model in models:
+        found = _of(model.actions or {}, "vector_recovery")
+        best = _of(found, "ceiling")
+        names = (model.actions or {}).get("actions", [])
+        rows = zip(names, found.get("r2", []), best.get("r2", []), strict=False)
+        for name, own, ceiling in rows:
+            cells = (_number(own, ".2f"), _number(ceiling, ".2f"))
+            who = Cell(
+                content=label(evidence.looks[model.name], model.name), key=model.name.lower()
+            )
+            body.append([who, Cell(content=name_of(name), left=True), *cells])
+    if not body:
+        return None
+    head = ["model", "component", "R² recovered", "in reference"]
+    table = data_table(head, body, caption="Components of actions recovered", sortable=True)
+    return h("div", h("h3", "Components of actions"), table, class_="block")
 
 
 def _effects(evidence: Evidence, models: list[Model]) -> Html | None:

@@ -13,6 +13,8 @@ from wmscore.evidence.report.verdict import attributed, cause_of
 
 __all__ = ["failures"]
 
+_OPEN = 6  # models up to which the reasons are shown at once
+_WORD = 30  # letters of a word that is not broken on a telephone
 _SIGNALS = (
     ("for", "For"),
     ("against", "Against"),
@@ -53,7 +55,12 @@ def _card(evidence: Evidence, model: Model, traces: list[tuple[str, str]]) -> Ht
         h("div", title, chip, class_="head"),
         h("p", _headline(model), class_="headline"),
     ]
-    parts.append(_signals(found) if found is not None else _told(evidence, model))
+    why = _signals(found) if found is not None else _told(evidence, model)
+    if len(evidence.judged) > _OPEN:
+        why = h(
+            "details", h("summary", "Why", h("span", " ", name_of(model.name), class_="sr")), why
+        )
+    parts.append(why)
     links = [h("li", h("a", why, href=f"#{place}")) for place, why in traces]
     if links:
         parts.append(h("div", h("h4", "Look at it"), h("ul", *links)))
@@ -108,7 +115,8 @@ def _signals(found: dict[str, Any]) -> Html:
 
 def _code(text: str) -> Html:
     """Set as code whose words do not break at their hyphens."""
-    return h("code", join([h("span", word, class_="word") for word in text.split()], " "))
+    words_ = [h("span", w, class_="word") if len(w) < _WORD else w for w in text.split()]
+    return h("code", join(words_, " "))
 
 
 def _command(line: str) -> Html:

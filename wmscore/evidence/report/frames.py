@@ -200,7 +200,7 @@ def _outlines(tensors: dict[str, Tensor], name: str, like: Tensor, steps: list[i
 
 def _layer(layer: Tensor) -> str:
     image = require("PIL.Image", "harness")
-    picture = image.fromarray(layer.permute(1, 2, 0).contiguous().numpy(), "RGBA")
+    picture = image.fromarray(layer.permute(1, 2, 0).contiguous().numpy())
     return _url(_encoded(picture, lossless=True, quality=30, method=2))
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -184,29 +185,32 @@ def _roles(comparison: dict[str, Any] | None) -> dict[str, str]:
 
 def _curves(path: Path) -> Curves:
     curves: Curves = {}
-    for line in _lines(path):
-        key = (line["model"], line["kind"], line["name"])
-        curve = curves.setdefault(key, StepCurve(middle=[], low=[], high=[], unit=line["unit"]))
-        curve.middle.append(_value(line["median"]))
-        curve.low.append(_value(line["lower_quartile"]))
-        curve.high.append(_value(line["upper_quartile"]))
+    with _csv(path) as lines:
+        for line in lines:
+            key = (line["model"], line["kind"], line["name"])
+            curve = curves.setdefault(key, StepCurve(middle=[], low=[], high=[], unit=line["unit"]))
+            curve.middle.append(_value(line["median"]))
+            curve.low.append(_value(line["lower_quartile"]))
+            curve.high.append(_value(line["upper_quartile"]))
     return curves
 
 
 def _survival(path: Path) -> dict[str, StepCurve]:
     found: dict[str, StepCurve] = {}
-    for line in _lines(path):
-        curve = found.setdefault(line["model"], StepCurve(middle=[1.0], low=[1.0], high=[1.0]))
-        curve.middle.append(_value(line["usable"]))
-        curve.low.append(_value(line["usable_low"]))
-        curve.high.append(_value(line["usable_high"]))
+    with _csv(path) as lines:
+        for line in lines:
+            curve = found.setdefault(line["model"], StepCurve(middle=[1.0], low=[1.0], high=[1.0]))
+            curve.middle.append(_value(line["usable"]))
+            curve.low.append(_value(line["usable_low"]))
+            curve.high.append(_value(line["usable_high"]))
     return found
 
 
-def _lines(path: Path) -> Iterator[dict[str, str]]:
+@contextmanager
+def _csv(path: Path) -> Iterator[Iterator[dict[str, str]]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            yield from csv.DictReader(file)
+            yield csv.DictReader(file)
     except (csv.Error, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected the CSV file of an evidence folder: {error}") from None
 

@@ -117,6 +117,7 @@
   const tip = document.getElementById("tip");
   const write = (value) => (value === null || value === undefined ? "undefined" : String(Number(value.toPrecision(4))));
   const plots = new Map();
+  let again = null;
   for (const plot of all(".plot")) {
     const data = JSON.parse(plot.querySelector("script.data").textContent);
     const svg = plot.querySelector("svg");
@@ -158,10 +159,11 @@
       tip.style.top = `${Math.max(8, Math.min(y - box.height / 2, innerHeight - box.height - 8))}px`;
     };
     const hide = () => {
+      again = null;
       tip.hidden = true;
       if (!plot.dataset.follow) cursor.style.visibility = "hidden";
     };
-    plot.addEventListener("pointermove", (event) => show(nearest(event.clientX), event.clientX, event.clientY));
+    plot.addEventListener("pointermove", (event) => { again = null; show(nearest(event.clientX), event.clientX, event.clientY); });
     plot.addEventListener("pointerdown", (event) => show(nearest(event.clientX), event.clientX, event.clientY));
     plot.addEventListener("pointerleave", hide);
     plot.addEventListener("blur", hide);
@@ -172,12 +174,16 @@
       if (go === undefined) return;
       event.preventDefault();
       const i = Math.max(0, Math.min(last, go));
-      const box = svg.getBoundingClientRect();
-      show(i, box.left + at(i) * box.width, box.top + box.height / 2);
+      const put = () => {
+        const box = svg.getBoundingClientRect();
+        show(i, box.left + at(i) * box.width, box.top + box.height / 2);
+      };
+      put();
+      again = put; // what the keyboard chose stays while the page scrolls to it
     });
     plots.set(plot, { data, mark, nearest });
   }
-  addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
+  addEventListener("scroll", () => { if (again) again(); else tip.hidden = true; }, { passive: true });
 
   // Players.
   for (const film of all(".film")) {

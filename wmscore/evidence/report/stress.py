@@ -59,6 +59,10 @@ def _stressors(data: dict[str, Any]) -> list[str]:
     return [str(rung.get("stressor")) for rung in _rungs(data)]
 
 
+def _words(kind: Any) -> str:
+    return words(str(kind)).replace("-", " ")
+
+
 def _value(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
@@ -106,7 +110,7 @@ def _plot(evidence: Evidence, models: dict[str, dict[str, Any]], kind: str) -> P
         if at in severities:
             marked.append((key, 1 + severities.index(at)))
     return Plot(
-        title=words(kind).replace("-", " ").capitalize(),
+        title=_words(kind).capitalize(),
         x=[float(i) for i in range(len(severities) + 1)],
         x_names=["clean", *(plain(s) for s in severities)],
         lines=lines,
@@ -125,24 +129,27 @@ def _breaks(evidence: Evidence, models: dict[str, dict[str, Any]]) -> Html:
             continue
         found, why = data.get("first_break"), data.get("why")
         text: list[object] = [label(evidence.looks[name], name)]
-        if isinstance(found, dict):
+        if why:
+            text.append(f": {why}")
+        elif isinstance(found, dict):
             text += [
                 " breaks first under ",
-                h("strong", words(str(found.get("stressor"))).replace("-", " ")),
-                f" at severity {plain(_value(found.get('severity')))}",
+                h("strong", _words(found.get("stressor"))),
+                f" at severity {plain(_value(found.get('severity')))}.",
             ]
         else:
-            text.append(": no stress is shown to break it")
-        lines.append(h("li", *text, ".", f" {why!s}" if why else ""))
+            text.append(": no stress is shown to break it.")
+        lines.append(h("li", *text))
     return h("ul", *lines, class_="breaks")
 
 
 def _table(evidence: Evidence, models: dict[str, dict[str, Any]], kinds: list[str]) -> Html:
+    baseline = str((evidence.stress or {}).get("baseline") or "floor")
     head: list[object] = [
         "model",
         "stressor",
         "mean over severities",
-        "error against floor",
+        f"error against {baseline}",
         "breaks at",
         "trend, p",
     ]
@@ -163,7 +170,7 @@ def _table(evidence: Evidence, models: dict[str, dict[str, Any]], kinds: list[st
                 Cell(content=t, key=v if v == v else None)
                 for t, v in zip(texts, values, strict=True)
             ]
-            what = Cell(content=words(kind).replace("-", " "), left=True)
+            what = Cell(content=_words(kind), left=True)
             body.append(
                 [Cell(content=label(evidence.looks[name], name), key=name.lower()), what, *cells]
             )
@@ -181,7 +188,7 @@ def _excluded(models: dict[str, dict[str, Any]]) -> Html | None:
     for data in models.values():
         for rung in _rungs(data):
             if rung.get("excluded"):
-                kind = words(str(rung.get("stressor"))).replace("-", " ")
+                kind = _words(rung.get("stressor"))
                 told[
                     f"{kind}, severity {plain(_value(rung.get('severity')))}: {rung['excluded']}"
                 ] = None

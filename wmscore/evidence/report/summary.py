@@ -14,7 +14,7 @@ from wmscore.evidence.report.verdict import cause_of
 __all__ = ["summary"]
 
 _OPEN = 16  # scenarios up to which their table is shown at once
-_FILTER = 5  # models from which a filter helps
+_FILTER = 4  # with more models a filter helps
 
 
 def summary(evidence: Evidence) -> Html:

@@ -32,7 +32,12 @@ _CHROMA = (
 
 
 def jpeg_loss(picture: Tensor, quality: int) -> Tensor:
-    """`picture` `[3, H, W]` float64 in 0..255 as it comes back from a JPEG of a quality 1..100."""
+    """`picture` `[3, H, W]` float64 in 0..255, rounded, as it comes back from a JPEG.
+
+    Args:
+        picture: not changed.
+        quality: 1..100.
+    """
     if not 1 <= quality <= 100:
         raise ValueError(f"quality: expected 1..100, got {quality}")
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
@@ -40,7 +45,7 @@ def jpeg_loss(picture: Tensor, quality: int) -> Tensor:
     tables = ((tables * scale + 50) / 100).floor().clamp(1, 255)
     height, width = picture.shape[-2:]
     y, x = (torch.arange(-(-n // 8) * 8).clamp(max=n - 1) for n in (height, width))
-    blocks = _to_ycc(picture)[:, y][:, :, x].round().clamp(0, 255) - 128
+    blocks = _to_ycc(picture.round())[:, y][:, :, x].round().clamp(0, 255) - 128
     blocks = blocks.view(3, len(y) // 8, 8, len(x) // 8, 8).transpose(2, 3)
     basis = _dct()
     found = basis @ blocks @ basis.T
