@@ -99,8 +99,8 @@ class StoredTrace:
         info = {}
         for name in (name for name in own if name.startswith(_INFO)):
             value = own[name][None]
-            rest = [own[_OTHERS + name]] if count > 1 else []
-            info[name.removeprefix(_INFO)] = torch.cat([value, *rest])
+            others = [own[_OTHERS + name]] if count > 1 else []
+            info[name.removeprefix(_INFO)] = torch.cat([value, *others])
         return Rollouts(
             **joined,
             info=info,

@@ -217,7 +217,9 @@ def _against(panel: Panel, rollouts: Rollouts, world: WorldModel) -> Iterator[st
     assert shown.reference is not None
     assert shown.reference_index is not None
     expected = shown.reference[shown.reference_index]
-    there = replace(rollouts).reference_valid[:, :, None, None, None]
+    valid = replace(rollouts).reference_valid
+    assert valid is not None
+    there = valid[:, :, None, None, None]
     apart = ((expected != rollouts.reference) & there).flatten(2).any(2)
     for branch, steps in zip(rollouts.branch.tolist(), apart, strict=True):
         if bool(steps.any()):
