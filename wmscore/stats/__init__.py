@@ -97,6 +97,10 @@ from wmscore.stats.sign_flip import (
     sign_flip_norm_test,
     sign_flip_test,
 )
+from wmscore.stats.sign_flip_joint import (
+    JointSignFlipTest,
+    joint_sign_flip_test,
+)
 from wmscore.stats.student import (
     student_quantile,
     student_two_sided,
@@ -127,6 +131,7 @@ __all__ = [
     "EXACT_SCENARIOS",
     "Hazard",
     "Interval",
+    "JointSignFlipTest",
     "KaplanMeier",
     "LogRankTest",
     "MeanInterval",
@@ -156,6 +161,7 @@ __all__ = [
     "interquartile_interval",
     "interquartile_mean",
     "joint_conformal_threshold",
+    "joint_sign_flip_test",
     "kaplan_meier",
     "kendall_tau",
     "log_rank_test",
