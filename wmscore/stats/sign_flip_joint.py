@@ -106,7 +106,7 @@ def joint_sign_flip_test(
     exact = len(values) <= EXACT_SCENARIOS
     blocks = _all_signs(len(values)) if exact else _drawn_signs(len(values), draws, seed)
     for signs in blocks if len(order) else ():
-        for part in signs.split(max(1, _PIECE // len(order))):
+        for part in torch.split(signs, max(1, _PIECE // len(order))):
             found = part @ asked
             best = found.cummax(1).values
             extreme += (best >= seen - _ROUNDING).sum(0)
