@@ -54,6 +54,7 @@ def test_the_theme_can_be_chosen(browser: Any, demo_report: Path) -> None:
         light = found.run(ground)
         assert found.page.get_attribute("#theme", "aria-label") == "Theme: light"
         assert light != dark
+        found.page.wait_for_timeout(1000)  # the browser writes what it keeps when it has time
         found.page.reload()
         assert found.run(ground) == light  # the choice is kept
         found.page.click("#theme")
