@@ -222,7 +222,11 @@ def test_ctrl_c_is_one_word() -> None:
     assert run.stdout is not None
     run.stdout.readline()  # it has begun
     run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=180)
+    try:
+        _, said = run.communicate(timeout=180)
+    finally:  # left to itself it would be found running by another test
+        run.kill()
+        run.wait()
     assert run.returncode == 130
     assert said == "wmscore stress: Interrupted.\n"
 
