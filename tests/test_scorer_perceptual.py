@@ -33,6 +33,14 @@ def batches(measure: str, model: WorldModel) -> tuple[Panel, list[Rollouts]]:
     return panel, list(replay(panel, model, truth, batch_size=4))
 
 
+def of_size(panel: Panel, height: int | None, width: int | None) -> Panel:
+    """The panel for frames of another size; of any size for None."""
+    data = panel.model_dump()
+    size = None if height is None else {"height": height, "width": width, "fps": 10.0}
+    data["contract"]["observation"] = size
+    return Panel.from_dict(data)
+
+
 def score(panel: Panel, rollouts: list[Rollouts]) -> Scores:
     scorer = Scorer(panel)
     for batch in rollouts:
@@ -130,9 +138,11 @@ def test_freezing_and_blur_show_without_a_reference():
 @pytest.mark.parametrize("measure", ["haarpsi", "ssim", "ms_ssim"])
 def test_frames_too_small_for_a_measure_are_undefined_with_a_reason(measure, side):
     panel, rollouts = batches(measure, DELAYED)
+    panel = of_size(panel, side, side)
     small = [
         replace(
             batch,
+            panel=panel.fingerprint,
             frames=batch.frames[..., :side, :side],
             reference=batch.reference[..., :side, :side],
             labels=None,
@@ -182,6 +192,8 @@ def test_a_reference_with_nan_leaves_no_nan_without_a_reason(measure):
 
 def test_frames_of_another_size_or_of_no_colour_are_refused():
     panel, truth = panel_of("haarpsi")
+    panel = of_size(panel, None, None)  # where it asks for one, another is a fault of the row
+    truth = replace(truth, panel=panel.fingerprint)
     rollouts = list(replay(panel, DELAYED, truth, batch_size=2))
     scorer = Scorer(panel)
     scorer.update(rollouts[0])

@@ -385,8 +385,12 @@ class Noise:
 def test_frames_too_small_for_motion_pass_no_gate(scene):
     panel, truth = with_measure(scene, "motion")
     rollouts = next(iter(replay(panel, WORLD, truth, batch_size=64)))
+    data = panel.model_dump()
+    data["contract"]["observation"] |= {"height": 6}
+    panel = Panel.from_dict(data)
     small = replace(
         rollouts,
+        panel=panel.fingerprint,
         frames=rollouts.frames[..., :6, :].contiguous(),
         labels=None,
         reference=rollouts.reference[..., :6, :].contiguous(),

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from torch import Tensor
 from wmscore import functional as F
 from wmscore.attribution import (
     CAUSES,
+    STAGES,
     Signal,
     accumulates,
     companion_signal,
@@ -356,6 +358,54 @@ def run(out: Path, count: int, calibration: int) -> None:
     out.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
+def tables(data: dict[str, Any]) -> dict[str, str]:
+    """The tables of docs/attribution.md, by name, as Markdown."""
+    records = data["records"]
+    full = [r for r in records if r["withheld"] == WITHHELD[0]]
+    stages = ("none", *STAGES)
+    matrix = ["| injected | rollouts | that failed | " + " | ".join(CAUSES) + " |"]
+    matrix.append("| --- " * (len(CAUSES) + 3) + "|")
+    for stage in stages:
+        some = [r for r in full if r["stage"] == stage]
+        total, failed = (sum(r[key] for r in some) for key in ("rollouts", "failed"))
+        counts = [sum(r["causes"].get(cause, 0) for r in some) for cause in CAUSES]
+        shares = [f"{n / total:.1%}" if n else "0" for n in counts]
+        matrix.append(f"| {stage} | {total} | {failed} | " + " | ".join(shares) + " |")
+    by_fault = ["| fault | stage | rollouts | failed | right | undetermined | wrong |"]
+    by_fault.append("| --- " * 7 + "|")
+    for kind in dict.fromkeys(r["fault"] for r in full):
+        some = [r for r in full if r["fault"] == kind]
+        n = sum(r["rollouts"] for r in some)
+        failed, right, open_, wrong = (sum(part) for part in zip(*map(judged, some), strict=True))
+        base = max(1, failed)
+        by_fault.append(
+            f"| {kind} | {some[0]['stage']} | {n} | {failed} | {right / base:.1%} | "
+            f"{open_ / base:.1%} | {wrong / base:.1%} |"
+        )
+    held = ["| withheld | right | undetermined | wrong |", "| --- " * 4 + "|"]
+    for withheld in WITHHELD:
+        some = [r for r in records if r["withheld"] == withheld and r["fault"] != "none"]
+        failed, right, open_, wrong = (sum(part) for part in zip(*map(judged, some), strict=True))
+        held.append(
+            f"| {withheld} | {right / failed:.1%} | {open_ / failed:.1%} | {wrong / failed:.1%} |"
+        )
+    return {"matrix": "\n".join(matrix), "faults": "\n".join(by_fault), "held": "\n".join(held)}
+
+
+def judged(record: dict[str, Any]) -> tuple[int, int, int, int]:
+    """Rollouts that failed (or were hit), and of them: right, undetermined, wrong.
+
+    A rollout with a fault that did not fail has nothing to be named: "none" is right there, and
+    any stage is wrong.
+    """
+    causes, stage = record["causes"], record["stage"]
+    named = sum(n for c, n in causes.items() if c not in ("none", "undetermined", stage))
+    right, open_ = causes.get(stage, 0), causes.get("undetermined", 0)
+    if stage == "none":
+        return record["rollouts"], right, open_, named
+    return right + open_ + named, right, open_, named
+
+
 def main() -> None:
     """Run, or print tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -364,7 +414,13 @@ def main() -> None:
     runner.add_argument("--out", type=Path, required=True)
     runner.add_argument("--count", type=int, default=200, help="rollouts per fault and strength")
     runner.add_argument("--calibration", type=int, default=400)
+    printer = commands.add_parser("tables")
+    printer.add_argument("study", type=Path)
     args = parser.parse_args()
+    if args.command == "tables":
+        for name, table in tables(json.loads(args.study.read_text("utf-8"))).items():
+            print(f"{name}\n\n{table}\n")
+        return
     run(args.out, args.count, args.calibration)
 
 

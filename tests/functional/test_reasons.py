@@ -51,8 +51,15 @@ def test_codes_are_stable() -> None:
         "MODEL_ERROR",
         "WRONG_ANSWER",
         "NO_ACTIONS",
+        "NO_RETURN",
+        "NO_MOTION",
+        "STILL_REFERENCE",
+        "WRONG_TIMING",
+        "WRONG_SIZE",
+        "WRONG_SCRIPT",
+        "WRONG_CHANNELS",
     ]
-    assert [int(reason) for reason in sorted(Reason)] == list(range(44))
+    assert [int(reason) for reason in sorted(Reason)] == list(range(51))
 
 
 def test_each_reason_has_its_own_line() -> None:

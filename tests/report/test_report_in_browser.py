@@ -359,8 +359,9 @@ def test_one_row_of_one_model(browser: Any, tmp_path: Path) -> None:
 
 
 def test_it_prints(browser: Any, demo_report: Path, tmp_path: Path) -> None:
-    with opened(browser, demo_report) as found:
+    with opened(browser, demo_report, size=(760, 1000)) as found:  # an A4 sheet within margins
         found.page.emulate_media(media="print")
+        assert found.run("document.documentElement.scrollWidth") == 760
         assert not found.page.locator("nav").is_visible()
         assert found.page.locator(".strip .step.failing").first.is_visible()
         data = found.page.pdf(path=str(tmp_path / "report.pdf"), format="A4", print_background=True)

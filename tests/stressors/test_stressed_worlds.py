@@ -49,6 +49,18 @@ def test_a_simulators_light_is_the_one_laid_on_frames(light: Light) -> None:
     assert not torch.equal(lit.frames, plain.frames)
 
 
+def test_stops_are_of_light() -> None:
+    assert Light(exposure=1, warmth=1).gains == pytest.approx((2**1.5, 2, 2**0.5))
+    assert Light(warmth=-2).gains == pytest.approx((0.5, 1, 2))
+    # 188 of 255 is about half of white's light, and 99 about an eighth.
+    table = Light(exposure=1).table()[0, 0]
+    assert table[[0, 99, 188, 255]].tolist() == [0, 137, 255, 255]
+    dark = Light(shadow=0.5).table()[:, 1, 255]
+    assert dark[0] == 255
+    assert dark[-1] == 188
+    assert bool((dark.int().diff() <= 0).all())
+
+
 def test_a_shadow_lies_on_the_ground_where_there_is_one() -> None:
     """Black where the shadow is whole: that place goes left by the pan when the camera goes right.
 

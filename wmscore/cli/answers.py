@@ -53,7 +53,16 @@ def as_text(document: Mapping[str, Any] | str) -> str:
     """JSON, ending in a new line."""
     if isinstance(document, str):
         return document
-    return json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False)
+    return printable(text) + "\n"
+
+
+def printable(text: str) -> str:
+    r"""Text that any terminal takes: bytes of file names that are no UTF-8 become `\udc..`.
+
+    In JSON that is the escape that stands for the same.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @contextlib.contextmanager

@@ -10,13 +10,13 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from functools import wraps
+from functools import cache, wraps
 from typing import Annotated, Any
 
 import typer
 
 from wmscore import __version__
-from wmscore.cli.answers import Answer, as_text, printing_to_stderr
+from wmscore.cli.answers import Answer, as_text, printable, printing_to_stderr
 from wmscore.cli.command import WmscoreCommand, WmscoreGroup
 
 __all__ = ["EXIT_CODES", "build_app", "read_command", "run"]
@@ -38,6 +38,7 @@ _MISTAKES = (ValueError, TypeError, ImportError, OSError)
 _command: ContextVar[str] = ContextVar("command", default="")
 
 
+@cache
 def build_app() -> typer.Typer:
     """All commands, none of which has been imported further than its options."""
     from wmscore.cli import commands
@@ -70,6 +71,11 @@ def build_app() -> typer.Typer:
     return app
 
 
+@cache
+def _group() -> Any:
+    return typer.main.get_command(build_app())
+
+
 def _paragraphs(text: str) -> str:
     """Each paragraph on one line, since typer keeps the line breaks of all but the first."""
     parts = inspect.cleandoc(text).split("\n\n")
@@ -86,7 +92,7 @@ def read_command(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError: it is no command line of wmscore; says what is wrong.
     """
-    command, name = typer.main.get_command(build_app()), ""
+    command, name = _group(), ""
     rest = list(words)
     context: Any = None
     try:
@@ -111,7 +117,7 @@ def read_command(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
 def run(argv: Sequence[str]) -> int:
     """Run a command, and turn how it ends into an exit code."""
     words, debug = _without_debug(argv)
-    group = typer.main.get_command(build_app())
+    group = _group()
     if os.environ.get("_WMSCORE_COMPLETE"):
         group.main(words, prog_name="wmscore")
         return 0
@@ -151,7 +157,7 @@ def _explain(error: Exception, debug: bool) -> int:
     if _is_usage(error):
         context = getattr(error, "ctx", None)
         place = getattr(context, "command_path", "wmscore")
-        print(f"{place}: {about['message']} Try '{place} --help'.", file=sys.stderr)
+        print(printable(f"{place}: {about['message']} Try '{place} --help'."), file=sys.stderr)
         return 2
     if isinstance(error, _MISTAKES):
         _say(about["message"])
@@ -175,7 +181,7 @@ def _about(error: Exception) -> dict[str, str]:
 
 
 def _say(text: str) -> None:
-    print(f"{f'wmscore {_command.get()}'.strip()}: {text}", file=sys.stderr)
+    print(printable(f"{f'wmscore {_command.get()}'.strip()}: {text}"), file=sys.stderr)
 
 
 def _is_usage(error: BaseException) -> bool:

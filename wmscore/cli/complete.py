@@ -23,7 +23,7 @@ MODELS = ("world", "other-seed", "action-blind", "frozen")
 STRESSORS = (
     *("actuator-delay", "dropped-actions", "sticky-actions", "noisy-actions"),
     *("horizon-extension", "over-exposure", "under-exposure", "warm-light", "cool-light"),
-    *("shadow", "camera-jitter", "occlusion", "blur", "noise"),
+    *("shadow", "camera-jitter", "occlusion", "blur", "noise", "compression"),
     *("prompt-paraphrase", "prompt-distractor", "reset-jitter"),
 )
 """Names of all stressors, in the order of `wmscore.stressors.all_stressors()`."""

@@ -98,9 +98,8 @@ class StoredTrace:
             joined[name] = value
         info = {}
         for name in (name for name in own if name.startswith(_INFO)):
-            value = own[name][None]
-            others = [own[_OTHERS + name]] if count > 1 else []
-            info[name.removeprefix(_INFO)] = torch.cat([value, *others])
+            some = [own[name][None], *([own[_OTHERS + name]] if count > 1 else [])]
+            info[name.removeprefix(_INFO)] = torch.cat(some)
         return Rollouts(
             **joined,
             info=info,

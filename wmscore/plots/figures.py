@@ -92,6 +92,8 @@ def add_legend(figure: Any, plots: Sequence[Any], *, columns: int | None = None)
 def save_plot(figure: Any, *paths: str | Path) -> None:
     """Write a figure as PNG or SVG, by the path's ending; the same bytes for the same data.
 
+    Saving a figure twice may move its parts by less than a pixel: matplotlib lays out anew.
+
     Args:
         figure: of one of the functions of this package, or any of matplotlib's.
         paths: where to, each ending in `.png` or `.svg`. Each is written whole or not at all.

@@ -75,12 +75,12 @@ def _draw(
     middle, low, high = (
         [_number(point[key]) for _, point, _ in points] for key in ("usable_share", "low", "high")
     )
-    marked = {**style} | {"marker": style["marker"] or "o", "markersize": 4}
+    marked = {**style, "marker": style["marker"] or "o", "markersize": 4}
     plot.plot(x, middle, label=name, **marked)
     ends = [(a, b, c) for a, b, c in zip(x, low, high, strict=True) if b == b and c == c]
     if ends:
-        at, *limits = zip(*ends, strict=True)
-        lower, upper = ([min(1.0, max(0.0, v)) for v in part] for part in limits)
+        at, *sides = zip(*ends, strict=True)
+        lower, upper = ([min(1.0, max(0.0, v)) for v in part] for part in sides)
         plot.vlines(at, lower, upper, color=style["color"], linewidth=1, alpha=0.55)
     broken = [(a, b) for a, b, (_, _, bad) in zip(x, middle, points, strict=True) if bad and b == b]
     if broken:

@@ -106,7 +106,7 @@ def joint_sign_flip_test(
     exact = len(values) <= EXACT_SCENARIOS
     blocks = _all_signs(len(values)) if exact else _drawn_signs(len(values), draws, seed)
     for signs in blocks if len(order) else ():
-        for part in signs.split(max(1, _PIECE // len(order))):
+        for part in torch.split(signs, max(1, _PIECE // len(order))):
             found = part @ asked
             best = found.cummax(1).values
             extreme += (best >= seen - _ROUNDING).sum(0)
@@ -136,7 +136,7 @@ def _others(found: Tensor) -> Tensor:
 def _all_signs(scenarios: int) -> Iterator[Tensor]:
     """All patterns, ``[P, S]`` float64 of +1 and -1, in pieces; the observed one, all +1, first."""
     places = torch.arange(scenarios)
-    for patterns in torch.arange(1 << scenarios).split(1 << 13):
+    for patterns in torch.split(torch.arange(1 << scenarios), 1 << 13):
         yield 1.0 - 2.0 * (patterns[:, None] >> places & 1).to(torch.float64)
 
 

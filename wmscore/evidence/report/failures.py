@@ -7,14 +7,15 @@ from typing import Any
 from wmscore.evidence.report.markup import Html, h, join, label, name_of
 from wmscore.evidence.report.models import Model
 from wmscore.evidence.report.numbers import count, number, plain, words
-from wmscore.evidence.report.postmortem import markdown, section_of
+from wmscore.evidence.report.postmortem import code, inline, markdown, section_of
 from wmscore.evidence.report.reading import Evidence
 from wmscore.evidence.report.verdict import attributed, cause_of
 
 __all__ = ["failures"]
 
 _OPEN = 6  # models up to which the reasons are shown at once
-_WORD = 30  # letters of a word that is not broken on a telephone
+_RUN = ("wmscore ", "python ", "import ", ">>> ")  # how a command begins
+_NAME = 24  # letters up to which a line is a name, no sentence
 _SIGNALS = (
     ("for", "For"),
     ("against", "Against"),
@@ -103,9 +104,7 @@ def _signals(found: dict[str, Any]) -> Html:
     for key, title in _SIGNALS:
         lines = _items(found.get(key))
         if lines:
-            code = key == "settles"
-            items = [h("li", _command(line) if code else line) for line in lines]
-            parts.append(h("div", h("h4", title), h("ul", *items), class_=key))
+            parts.append(h("div", h("h4", title), _list(key, lines), class_=key))
     rows = found.get("rows")
     if isinstance(rows, dict) and rows:
         told = ", ".join(f"{words(str(cause))} ×{n}" for cause, n in rows.items() if n)
@@ -113,23 +112,23 @@ def _signals(found: dict[str, Any]) -> Html:
     return h("div", *parts, class_="signals")
 
 
-def _code(text: str) -> Html:
-    """Set as code whose words do not break at their hyphens."""
-    words_ = [h("span", w, class_="word") if len(w) < _WORD else w for w in text.split()]
-    return h("code", join(words_, " "))
-
-
 def _command(line: str) -> Html:
-    """What a person can run is set as code, up to a comment behind it."""
-    for start in ("wmscore ", "python ", "import ", ">>> "):
-        if line.startswith(start):
-            return _code(line)
+    """What a person can run is set as code, whether it is marked so or not."""
     name, colon, rest = line.partition(": ")
-    if colon and rest.startswith(("wmscore ", "python ")):
-        return join([f"{name}: ", _code(rest)])
-    head, tick, tail = line.partition("`")
-    code, end, after = tail.partition("`")
-    return join([head, _code(code), after]) if tick and end else join([line])
+    if line.startswith(_RUN):
+        return code(line)
+    if colon and rest.startswith(_RUN):
+        return join([f"{name}: ", code(rest)])
+    return inline(line)
+
+
+def _list(key: str, lines: list[str]) -> Html:
+    """Sentences one below the other; mere names in one line."""
+    if key == "missing" and all(len(line) < _NAME for line in lines):
+        return h("p", ", ".join(words(line) for line in lines))
+    return h(
+        "ul", *(h("li", _command(line) if key == "settles" else inline(line)) for line in lines)
+    )
 
 
 def _items(value: Any) -> list[str]:

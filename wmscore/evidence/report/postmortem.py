@@ -7,9 +7,10 @@ import re
 from wmscore.evidence.report.markup import Html, h, join
 from wmscore.evidence.report.table import data_table
 
-__all__ = ["markdown", "section_of"]
+__all__ = ["code", "inline", "markdown", "section_of"]
 
 _INLINE = re.compile(r"(`[^`\n]+`|\*\*[^*\n]+\*\*)")
+_WORD = 30  # letters of a word that is not broken on a telephone
 _BULLET = re.compile(r"^( *)- (.*)$")
 
 
@@ -44,7 +45,7 @@ def markdown(text: str, *, level: int = 3) -> Html:
             i += 1
         elif line.startswith("#"):
             size = len(line) - len(line.lstrip("#"))
-            parts.append(h(f"h{min(6, level + size - 1)}", _inline(line.lstrip("# "))))
+            parts.append(h(f"h{min(6, level + size - 1)}", inline(line.lstrip("# "))))
             i += 1
         elif line.startswith("|"):
             while i < len(lines) and lines[i].startswith("|"):
@@ -58,15 +59,24 @@ def markdown(text: str, *, level: int = 3) -> Html:
             while i < len(lines) and lines[i].strip() and lines[i][0] not in "|#`-":
                 i += 1
             i = max(i, start + 1)
-            parts.append(h("p", _inline(" ".join(lines[start:i]))))
+            parts.append(h("p", inline(" ".join(lines[start:i]))))
     return join(parts)
 
 
-def _inline(text: str) -> Html:
+def code(text: str) -> Html:
+    """Text as code, whose words do not break at their hyphens unless they are long."""
+    parts = [
+        h("span", w, class_="word") if "-" in w and len(w) < _WORD else w for w in text.split()
+    ]
+    return h("code", join(parts, " "))
+
+
+def inline(text: str) -> Html:
+    """A line with what is marked as code or as important; all else is text."""
     parts: list[object] = []
     for part in _INLINE.split(text):
         if part.startswith("`") and part.endswith("`") and len(part) > 2:
-            parts.append(h("code", part[1:-1]))
+            parts.append(code(part[1:-1]))
         elif part.startswith("**") and part.endswith("**") and len(part) > 4:
             parts.append(h("strong", part[2:-2]))
         else:
@@ -90,7 +100,7 @@ def _bullets(lines: list[str]) -> Html:
     return h(
         "ul",
         *(
-            h("li", _inline(text), _bullets(rest) if rest and _BULLET.match(rest[0]) else None)
+            h("li", inline(text), _bullets(rest) if rest and _BULLET.match(rest[0]) else None)
             for text, rest in items
         ),
     )
@@ -99,5 +109,5 @@ def _bullets(lines: list[str]) -> Html:
 def _table(lines: list[str]) -> Html:
     rows = [[cell.strip() for cell in line.strip().strip("|").split(" | ")] for line in lines]
     body = [row for row in rows[1:] if set("".join(row)) - set("- |")]
-    cells = [[_inline(cell) for cell in row] for row in body]
-    return data_table([_inline(cell) for cell in rows[0]], cells, caption="Table of the postmortem")
+    cells = [[inline(cell) for cell in row] for row in body]
+    return data_table([inline(cell) for cell in rows[0]], cells, caption="Table of the postmortem")

@@ -115,7 +115,7 @@
 
   // Values under the pointer, or at the place that arrow keys choose.
   const tip = document.getElementById("tip");
-  const write = (value) => (value === null || value === undefined ? "undefined" : String(Number(value.toPrecision(4))));
+  const write = (value) => (value === null || value === undefined ? "undefined" : String(Number(value.toPrecision(3))));
   const plots = new Map();
   let again = null;
   for (const plot of all(".plot")) {

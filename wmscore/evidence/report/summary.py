@@ -76,7 +76,7 @@ def _horizon(evidence: Evidence, model: Model) -> Html:
     """The number, and a line from the low to the high end of its interval with a dot."""
     found, last = model.horizon, evidence.panel.contract.horizon
     if not found.steps:
-        return join(["takes no actions" if model.deaf else "undefined"])
+        return h("div", "takes no actions" if model.deaf else "undefined", class_="horizon")
     at = [max(0.0, min(1.0, v / last)) for v in (found.low, found.mean, found.high)]
     text = f"{number(found.mean, '.1f')}" + (f" of {found.steps}" if found.steps < last else "")
     interval = ""

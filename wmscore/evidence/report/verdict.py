@@ -172,5 +172,13 @@ def _warnings(evidence: Evidence) -> list[Html]:
             "This folder is not the one that was written. Changed, added or missing since: "
             f"{', '.join(some[:5])}{more}. "
         )
-        lines.append(join([text, h("code", "wmscore verify"), " says what that changes."]))
+        lines.append(
+            join(
+                [
+                    text,
+                    h("code", h("span", "wmscore verify", class_="word")),
+                    " says what that changes.",
+                ]
+            )
+        )
     return lines

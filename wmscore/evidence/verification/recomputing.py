@@ -20,7 +20,7 @@ from wmscore.evidence.report import write_report
 from wmscore.evidence.tracefile import StoredTrace, Trace
 from wmscore.evidence.tracepictures import write_pictures
 from wmscore.evidence.verification.alike import SLACK, differences
-from wmscore.evidence.verification.findings import Findings
+from wmscore.evidence.verification.findings import Findings, shown
 from wmscore.functional import Reason, UsableHorizon
 from wmscore.ladder import Ladder
 from wmscore.scorer import panel_horizon
@@ -202,7 +202,11 @@ def check_report(
             if name != "report.html":
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 _link(folder / name, copy / name)
-        made = write_report(copy)
+        try:
+            made = write_report(copy)
+        except Exception as error:  # of whatever the other files hold
+            findings.add("report.html", [f"cannot be made again: {shown(str(error))}"])
+            return
         if findings.add("report.html", differences(folder / "report.html", made, exact=True)):
             findings.checked.append("report.html made again from the folder's files")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -210,18 +210,22 @@ def _start(panel: Panel, rollouts: Rollouts) -> Iterator[str]:
 
 def _against(panel: Panel, rollouts: Rollouts, world: WorldModel) -> Iterator[str]:
     assert rollouts.reference is not None
+    assert rollouts.reference_valid is not None
     truth = render_scenarios(panel, world, [int(rollouts.scenario[0])])
-    shown = cover_ignored(
-        rollouts.without_reference().with_reference(truth), panel.contract.observation
-    )
-    assert shown.reference is not None
+    again = rollouts.without_reference().with_reference(truth)
+    shown = cover_ignored(again, panel.contract.observation)
     assert shown.reference_index is not None
-    expected = shown.reference[shown.reference_index]
-    valid = replace(rollouts).reference_valid
-    assert valid is not None
-    there = valid[:, :, None, None, None]
-    apart = ((expected != rollouts.reference) & there).flatten(2).any(2)
-    for branch, steps in zip(rollouts.branch.tolist(), apart, strict=True):
-        if bool(steps.any()):
-            step = int(steps.nonzero()[0, 0])
-            yield f"reference of script {branch} at step {step}: {world.name!r} shows another"
+    there = rollouts.reference_valid
+    for what in ("reference", "reference_labels"):
+        stored, made = getattr(rollouts, what), getattr(shown, what)
+        if stored is None or made is None:
+            continue
+        # Labels are kept of the commanded script alone.
+        branches = rollouts.branch.tolist()[: 1 if what == "reference_labels" else None]
+        made = made[shown.reference_index]
+        for row, branch in enumerate(branches):
+            steps = (stored[row] != made[row]).flatten(1).any(1) & there[row]
+            if bool(steps.any()):
+                step = int(steps.nonzero()[0, 0])
+                name = what.replace("_", " ")
+                yield f"{name} of script {branch} at step {step}: {world.name!r} shows another"

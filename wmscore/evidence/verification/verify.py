@@ -127,8 +127,8 @@ def _verify(
             untraced.append(f"{len(scores) - again} of {len(scores)} rows of {scores.model}")
     if untraced:
         findings.unchecked.append(
-            f"curves in scores/ of rows without a trace: {', '.join(untraced)}; everything else "
-            "was made again from them"
+            f"curves in scores/ of rows without a trace: {', '.join(untraced)}; all else was "
+            "made again from them"
         )
     check_references(results[0].panel, known, findings, world)
     if hashed:
