@@ -7,16 +7,15 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
-from torch import Tensor
 
 from tests.panels import sprite_panel
 from wmscore.evidence.stress import read_stress, write_stress
 from wmscore.ladder import Ladder, RungScores, run_ladder, summarise_ladder
-from wmscore.ladder.summary import ratio_interval, usable_shares
-from wmscore.ladder.trend import page_test
+from wmscore.ladder.rungs import usable_shares
 from wmscore.manifest import Panel
 from wmscore.replay import replay
 from wmscore.replay.truth import render_truth
@@ -101,6 +100,9 @@ def test_what_has_nothing_to_lose_is_not_called_robust(ladder: Ladder) -> None:
     frozen = ladder.models["frozen"]
     assert frozen.clean["usable_share"] == 0
     assert all(math.isnan(rung.relative) for rung in frozen.rungs)
+    climbed = [rung for rung in frozen.rungs if rung.excluded is None]
+    assert all(rung.broken is None and math.isnan(rung.p_joint) for rung in climbed)
+    assert all("nothing to lose" in str(rung.undecided) for rung in climbed)
     assert frozen.first_break is None
     assert "no usable horizon on the clean panel" in frozen.why
 
@@ -111,6 +113,9 @@ def test_what_cannot_be_applied_is_kept_with_its_reason(ladder: Ladder) -> None:
         assert len(prompts) == 3
         assert all("needs a prompt" in str(rung.excluded) for rung in prompts)
         assert all(rung.broken is None for rung in prompts)
+    (sentence,) = ladder.exclusions()
+    assert sentence.startswith("prompt-distractor 1, 2, 4: ")
+    assert "needs a prompt" in sentence
 
 
 def test_the_baseline_has_a_corruption_error_of_one(ladder: Ladder) -> None:
@@ -153,7 +158,9 @@ def test_too_few_scenarios_have_no_verdict() -> None:
     )
     model = found.models["nearsighted"]
     assert math.isnan(model.rungs[0].p)
+    assert math.isnan(model.rungs[0].p_joint)
     assert model.rungs[0].broken is None
+    assert "3 scenarios have a horizon" in str(model.rungs[0].undecided)
     assert model.first_break is None
     assert "cannot be told" in model.why
 
@@ -200,12 +207,168 @@ def test_the_result_does_not_depend_on_the_batch() -> None:
         ({"severities": {"blur": (1,)}}, "severities: expected names"),
         ({"severities": {"occlusion": (2,)}}, "severity: occlusion"),
         ({"severities": {"occlusion": (0.3, 0.1)}}, "rising severities"),
+        ({"severities": {"occlusion": ()}}, "rising severities"),
         ({"batch_size": 0}, "batch_size"),
+        ({"roles": {"sprites": "best"}}, "roles: expected one of"),
     ],
 )
 def test_bad_arguments_are_named(change, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         run_ladder(panel_of(1), [WORLD], WORLD, [find("occlusion")], **change)
+
+
+def test_models_and_stressors_come_once() -> None:
+    with pytest.raises(ValueError, match="stressors: expected each once"):
+        run_ladder(panel_of(1), [WORLD], WORLD, [find("blur"), find("blur")])
+    with pytest.raises(ValueError, match="models: expected each name once"):
+        run_ladder(panel_of(1), [WORLD, WORLD], WORLD, [find("blur")])
+    with pytest.raises(ValueError, match="expected a clean one"):
+        run_ladder(find("blur").apply(panel_of(1), 1), [WORLD], WORLD, [find("blur")])
+
+
+class Picky:
+    """The true world, which does not take what one of its conditions hits."""
+
+    name = "picky"
+
+    def __init__(self, refuses, error: Exception) -> None:
+        self.capabilities, self.refuses, self.error = WORLD.capabilities, refuses, error
+        self.asked: list[int] = []
+
+    def rollout(self, items, horizon):
+        from dataclasses import replace
+
+        self.asked.append(len(items))
+        if self.refuses(items, horizon):
+            raise self.error
+        return replace(WORLD.rollout(items, horizon), model=self.name)
+
+
+def test_what_one_model_refuses_is_its_own_and_told() -> None:
+    picky = Picky(lambda items, horizon: horizon > 8, NotImplementedError("8 steps at most"))
+    found = run_ladder(
+        panel_of(5),
+        [picky, WORLD],
+        WORLD,
+        [find("horizon-extension"), find("actuator-delay")],
+        severities={"horizon-extension": (2,), "actuator-delay": (1,)},
+    )
+    longer, late = found.models["picky"].rungs
+    assert longer.excluded == "8 steps at most"
+    assert longer.broken is None
+    assert late.excluded is None
+    assert late.usable_share == 1
+    assert all(rung.usable_share == 1 for rung in found.models["sprites"].rungs)
+    assert found.exclusions() == ["horizon-extension 2 (picky): 8 steps at most"]
+    assert "not" in found.models["picky"].why or "none" in found.models["picky"].why
+
+
+def test_what_goes_wrong_in_a_model_is_not_a_refusal() -> None:
+    late = find("actuator-delay").apply(panel_of(2), 1).actions(0)
+    broken = Picky(
+        lambda items, horizon: any(torch.equal(item.actions, late) for item in items),
+        RuntimeError("out of memory"),
+    )
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run_ladder(panel_of(2), [broken], WORLD, [find("actuator-delay")])
+    with pytest.raises(ValueError, match="'picky' refuses the clean panel: no"):
+        picky = Picky(lambda items, horizon: True, ValueError("no"))
+        run_ladder(panel_of(2), [picky], WORLD, [find("blur")])
+
+
+def test_no_model_is_asked_on_a_rung_that_changes_nothing() -> None:
+    data = panel_of(2).model_dump()
+    for scenario in data["scenarios"]:
+        scenario["actions"] = ["left"] * 8
+        scenario["branches"] = [{"name": "right", "actions": ["right"], "then": "hold"}]
+    model = Picky(lambda items, horizon: False, ValueError())
+    found = run_ladder(
+        Panel.from_dict(data), [model], WORLD, [find("sticky-actions")], batch_size=1
+    )
+    assert len(model.asked) == 2  # the clean panel, one scenario at a time
+    assert all(rung.changed == 0 for rung in found.models["picky"].rungs)
+
+
+def test_a_change_behind_the_first_scenarios_is_found_and_counted() -> None:
+    data = panel_of(3).model_dump()
+    for scenario in data["scenarios"][:2]:
+        scenario["actions"] = ["left"] * 8
+        scenario["branches"] = [{"name": "right", "actions": ["right"], "then": "hold"}]
+    found = run_ladder(
+        Panel.from_dict(data),
+        [WORLD],
+        WORLD,
+        [find("sticky-actions")],
+        severities={"sticky-actions": (0.8,)},
+        batch_size=1,
+    )
+    (rung,) = found.models["sprites"].rungs
+    assert rung.excluded is None
+    assert rung.changed == 1
+    assert rung.usable_share == 1
+
+
+def test_memory_is_bounded_by_the_batch() -> None:
+    model = Picky(lambda items, horizon: False, ValueError())
+    run_ladder(
+        panel_of(5), [model], WORLD, [find("blur")], severities={"blur": (1,)}, batch_size=2
+    )
+    scripts = len(panel_of(5).scenarios[0].scripts)
+    assert max(model.asked) == 2 * scripts
+    assert sum(model.asked) == 2 * 5 * scripts
+
+
+def test_a_model_keeps_its_name() -> None:
+    made = []
+
+    def renamed(world: WorldModel) -> Sequence[WorldModel]:
+        model = Picky(lambda items, horizon: False, ValueError())
+        model.name = f"picky-{len(made)}"
+        made.append(model)
+        return [model]
+
+    with pytest.raises(ValueError, match="models: expected \\['picky-0'\\] under blur too"):
+        run_ladder(panel_of(1), renamed, WORLD, [find("blur")])
+
+
+def test_worlds_made_for_a_rung_are_closed() -> None:
+    class Lit(SpriteWorld):
+        closed: ClassVar[list[str]] = []
+        lit = False
+
+        def relit(self, light):
+            made = Lit(32, 32)
+            made.lit = True
+            return made
+
+        def close(self) -> None:
+            self.closed.append("lit" if self.lit else "given")
+
+    world = Lit(32, 32)
+    run_ladder(
+        panel_of(1),
+        lambda world: [world],
+        world,
+        [find("under-exposure", rendered="simulator")],
+        severities={"under-exposure": (1, 2)},
+    )
+    assert world.closed == ["lit", "lit"]
+
+
+def test_progress_tells_each_rung() -> None:
+    told: list[tuple[str, int, int]] = []
+    run_ladder(
+        panel_of(3),
+        [WORLD],
+        WORLD,
+        [find("blur")],
+        severities={"blur": (1, 2)},
+        batch_size=2,
+        progress=lambda *what: told.append(what),
+    )
+    assert told == [
+        (what, done, 3) for what in ("clean panel", "blur 1", "blur 2") for done in (2, 3)
+    ]
 
 
 def test_rungs_must_be_of_the_panel() -> None:
@@ -221,49 +384,3 @@ def test_rungs_must_be_of_the_panel() -> None:
         summarise_ladder([scores], [rung])
     with pytest.raises(ValueError, match="expected scores of"):
         summarise_ladder([scores], [RungScores(stressor="blur", severity=1.0, unit="px")])
-
-
-@pytest.mark.parametrize("rungs", [3, 5, 8])
-@pytest.mark.parametrize("ties", [False, True])
-def test_page_against_scipy(rungs: int, ties: bool) -> None:
-    scipy_stats = pytest.importorskip("scipy.stats")
-    generator = torch.Generator().manual_seed(rungs)
-    for shift in (0.0, 0.3):
-        values = torch.randn(7, rungs, generator=generator, dtype=torch.float64)
-        values += shift * torch.arange(rungs)
-        if ties:
-            values = values.round()
-        found = page_test(values)
-        # scipy's exact test knows no ties: its normal approximation is the oracle there.
-        method = "exact" if not ties and found.exact else "asymptotic"
-        expected = scipy_stats.page_trend_test(values.numpy(), method=method)
-        assert found.statistic == pytest.approx(expected.statistic)
-        near = 1e-9 if not ties else 0.06
-        assert found.p_value == pytest.approx(expected.pvalue, abs=near)
-
-
-def test_page_of_all_ties_says_nothing() -> None:
-    assert page_test(torch.ones(5, 3)).p_value == 1
-    assert page_test(torch.ones(5, 8)).p_value == 1
-    assert math.isnan(page_test(torch.ones(5, 1)).p_value)
-    assert page_test(torch.tensor([[1.0, math.nan], [0.0, 1.0]])).scenarios == 1
-
-
-def test_page_under_the_null_rejects_as_often_as_it_says() -> None:
-    generator = torch.Generator().manual_seed(0)
-    p = [page_test(torch.randn(6, 4, generator=generator)).p_value for _ in range(1000)]
-    assert 0.03 < sum(x < 0.05 for x in p) / 1000 < 0.065
-
-
-def test_ratio_interval_covers() -> None:
-    generator = torch.Generator().manual_seed(0)
-    hits = 0
-    for _ in range(1000):
-        x = 0.5 + 0.3 * torch.rand(12, generator=generator, dtype=torch.float64)
-        y = 0.6 * x + 0.05 * torch.randn(12, generator=generator, dtype=torch.float64)
-        ratio, low, high = ratio_interval(y, x)
-        hits += low <= 0.6 <= high
-        assert low < ratio < high
-    assert 0.93 < hits / 1000 < 0.97
-    zero: Tensor = torch.zeros(4, dtype=torch.float64)
-    assert all(math.isnan(v) for v in ratio_interval(zero + 1, zero))

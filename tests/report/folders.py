@@ -248,7 +248,7 @@ def ladder(models: Sequence[str], kinds: Sequence[str] = ("actuator-delay", "exp
                         "usable_share": None if out else share,
                         "low": None if out else share - 0.05,
                         "high": None if out else share + 0.05,
-                        "p_holm": 0.01,
+                        "p_joint": 0.01,
                         "broken": None if out else k > 0,
                         "ended_by": {"perceptual_drift": 3},
                         "excluded": out,

@@ -57,7 +57,7 @@ def _cell(rung: Rung) -> str:
         return "-"
     if math.isnan(rung.relative):
         return "nothing to lose" if rung.usable_share == 0 else "n/a"
-    return f"{rung.relative:.0%}" + (" *" if rung.broken else "")
+    return f"{rung.relative:.0%}" + {True: " *", False: "", None: " ?"}[rung.broken]
 
 
 def stress_lines(ladder: Ladder) -> list[str]:
@@ -66,17 +66,13 @@ def stress_lines(ladder: Ladder) -> list[str]:
     lines += [
         (
             "What each stress leaves of the usable horizon, as a share of the clean panel's; "
-            "* = less beyond chance (p < .05 after Holm, over scenarios)."
+            "* = less beyond chance (p < .05 over scenarios, corrected for all rungs); "
+            "? = cannot be told."
         ),
         "",
         *markdown_table(*stress_table(ladder)),
         "",
         *(f"- {sentence}." for sentence in ladder.sentences()),
     ]
-    first = next(iter(ladder.models.values()))
-    lines += [
-        f"- Excluded: {rung.stressor} {rung.severity:g}: {rung.excluded}."
-        for rung in first.rungs
-        if rung.excluded is not None
-    ]
+    lines += [f"- Excluded: {sentence}." for sentence in ladder.exclusions()]
     return lines

@@ -1,8 +1,9 @@
 """Stress ladders: how much of its usable horizon a model keeps under each stress."""
 
 from wmscore.ladder.result import Ladder, ModelLadder, Rung, StressorSummary
+from wmscore.ladder.rungs import RungScores
 from wmscore.ladder.running import run_ladder
-from wmscore.ladder.summary import RungScores, summarise_ladder
+from wmscore.ladder.summary import summarise_ladder
 
 __all__ = [
     "Ladder",

@@ -33,13 +33,17 @@ class Rung:
             scenarios; 1 = all of it. Of a longer horizon the share of that one counts.
         relative_low: lower end of its interval (linearised ratio, Student's t over scenarios).
         relative_high: upper end.
-        p: one-sided sign-flip test over scenarios that the stress costs usable share; NaN with
-            fewer than 5 scenarios, where no verdict is possible.
-        p_holm: corrected for the rungs of this stressor and model (Holm).
-        broken: p_holm is below .05; None where there is no p-value.
+        pairs: scenarios with a horizon on both panels.
+        changed: scenarios in which the stress changes what is asked or shown; None where unknown.
+        p: one-sided sign-flip test over scenarios that the stress costs usable share, of this rung
+            alone; NaN with fewer than 5 pairs, where no verdict is possible.
+        p_joint: corrected for all rungs of all stressors of this model, by flipping their signs
+            together (`wmscore.stats.joint_sign_flip_test`).
+        broken: p_joint is below .05; None where nothing can be told.
+        undecided: why nothing can be told of a rung that was climbed, or None.
         ended_by: per axis, how many rows it ends.
         faults: rows that could not be judged, by kind.
-        excluded: why the rung says nothing, or None.
+        excluded: why the rung says nothing of this model, or None.
     """
 
     __pydantic_config__ = _STRICT
@@ -56,9 +60,12 @@ class Rung:
     relative: Number = math.nan
     relative_low: Number = math.nan
     relative_high: Number = math.nan
+    pairs: int = 0
+    changed: int | None = None
     p: Number = math.nan
-    p_holm: Number = math.nan
+    p_joint: Number = math.nan
     broken: bool | None = None
+    undecided: str | None = None
     ended_by: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     excluded: str | None = None
@@ -151,6 +158,24 @@ class Ladder:
         return [
             f"{name}: {model.why}" for name, model in self.models.items() if model.role == "model"
         ]
+
+    def exclusions(self) -> list[str]:
+        """Which rungs say nothing, and why: one sentence for each stressor and reason.
+
+        With the models in brackets where it is not all of them.
+        """
+        found: dict[tuple[str, str], dict[str, list[str]]] = {}
+        for name, model in self.models.items():
+            for rung in model.rungs:
+                if rung.excluded is not None:
+                    of = found.setdefault((rung.stressor, rung.excluded), {})
+                    of.setdefault(f"{rung.severity:g}", []).append(name)
+        lines = []
+        for (stressor, why), severities in found.items():
+            names = list(dict.fromkeys(n for those in severities.values() for n in those))
+            of_some = "" if len(names) == len(self.models) else f" ({', '.join(names)})"
+            lines.append(f"{stressor} {', '.join(severities)}{of_some}: {why}")
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON; NaN is null."""

@@ -4,39 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from wmscore.ladder.result import Ladder, ModelLadder, Rung, StressorSummary
+from wmscore.ladder.rungs import RungScores, measure_rung, usable_shares
 from wmscore.ladder.trend import page_test
+from wmscore.ladder.verdict import first_break, judge_rungs
 from wmscore.scores import Scores
-from wmscore.stats import holm, mean_interval, sign_flip_test, student_quantile
+from wmscore.stats import mean_interval
 
-__all__ = ["RungScores", "summarise_ladder"]
+__all__ = ["summarise_ladder"]
 
-LEVEL = 0.05
-"""Of a breakpoint."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RungScores:
-    """What was found on one rung.
-
-    Attributes:
-        stressor: its name.
-        severity: in its unit.
-        unit: that unit.
-        scores: of every model on the stressed panel; empty where the rung is excluded.
-        excluded: why, or None.
-    """
-
-    stressor: str
-    severity: float
-    unit: str
-    scores: Sequence[Scores] = ()
-    excluded: str | None = None
+_ROLES = ("ceiling", "floor", "model", "truth")
 
 
 def summarise_ladder(
@@ -60,7 +42,7 @@ def summarise_ladder(
 
     Raises:
         ValueError: no results, one model twice, a rung of another panel or without one of the
-            models, or severities that do not rise.
+            models, severities that do not rise, or another role.
     """
     names = [scores.model for scores in clean]
     if not clean or len(set(names)) < len(names):
@@ -68,6 +50,9 @@ def summarise_ladder(
     panel, anchors = clean[0].panel, dict(roles or {})
     if any(scores.panel.fingerprint != panel.fingerprint for scores in clean):
         raise ValueError("clean: expected scores on one panel, got several")
+    for name, role in anchors.items():
+        if role not in _ROLES:
+            raise ValueError(f"roles: expected one of {list(_ROLES)}, got {role!r} for {name!r}")
     last: dict[str, float] = {}
     for rung in rungs:
         if rung.severity <= last.get(rung.stressor, 0.0):
@@ -95,7 +80,7 @@ def _check_rung(rung: RungScores, names: Sequence[str], fingerprint: str) -> Non
     if rung.excluded is not None:
         return
     found = [scores.model for scores in rung.scores]
-    if sorted(found) != sorted(names):
+    if sorted([*found, *rung.refused]) != sorted(names):
         raise ValueError(f"{where}: expected scores of {list(names)}, got {found}")
     for scores in rung.scores:
         stress = scores.panel.stress
@@ -108,52 +93,28 @@ def _check_rung(rung: RungScores, names: Sequence[str], fingerprint: str) -> Non
             )
 
 
-def usable_shares(scores: Scores) -> Tensor:
-    """`[S]` float64: usable horizon as a share of the panel's, mean over seeds; NaN where none."""
-    horizon = scores.horizon
-    share = horizon.steps.double() / scores.panel.contract.horizon
-    share = share.masked_fill(~horizon.defined, torch.nan)
-    return share.view(len(scores.panel.scenarios), -1).nanmean(1)
-
-
 def _model_ladder(clean: Scores, rungs: Sequence[RungScores], role: str) -> ModelLadder:
     before = usable_shares(clean)
     whole = mean_interval(before)
     found: list[Rung] = []
-    shares: dict[str, list[Tensor]] = {}
+    shares: list[Tensor | None] = []
     for rung in rungs:
-        index = 1 + sum(other.stressor == rung.stressor for other in found)
         entry = Rung(
             stressor=rung.stressor,
             severity=float(rung.severity),
             unit=rung.unit,
-            index=index,
-            excluded=rung.excluded,
+            index=1 + sum(other.stressor == rung.stressor for other in found),
+            changed=rung.changed,
+            excluded=rung.excluded or rung.refused.get(clean.model),
         )
-        if rung.excluded is None:
+        after = None
+        if entry.excluded is None:
             scores = next(s for s in rung.scores if s.model == clean.model)
-            after = _by_id(scores, clean)
-            shares.setdefault(rung.stressor, []).append(after)
-            entry = _measured(entry, scores, before, after)
+            entry, after = measure_rung(entry, scores, clean)
         found.append(entry)
-    summaries: dict[str, StressorSummary] = {}
-    for name in dict.fromkeys(rung.stressor for rung in rungs):
-        places = [i for i, rung in enumerate(found) if rung.stressor == name]
-        p_holm = holm(torch.tensor([found[i].p for i in places], dtype=torch.float64)).tolist()
-        for i, p in zip(places, p_holm, strict=True):
-            broken = None if math.isnan(p) else p < LEVEL
-            found[i] = replace(found[i], p_holm=p, broken=broken)
-        kept = [found[i] for i in places if not math.isnan(found[i].relative)]
-        trend = math.nan
-        if name in shares:
-            # Page's test asks for a rise: of what is lost.
-            trend = page_test(-torch.stack([before, *shares[name]], 1)).p_value
-        summaries[name] = StressorSummary(
-            auc=sum(rung.relative for rung in kept) / len(kept) if kept else math.nan,
-            breakpoint=next((found[i].severity for i in places if found[i].broken), None),
-            trend_p=trend,
-        )
-    first, why = _first_break(found, float(whole.mean))
+        shares.append(after)
+    found = judge_rungs(found, shares, before)
+    first, why = first_break(found, float(whole.mean))
     return ModelLadder(
         role=role,
         clean={
@@ -163,88 +124,31 @@ def _model_ladder(clean: Scores, rungs: Sequence[RungScores], role: str) -> Mode
             "horizon": float(clean.panel.contract.horizon),
         },
         rungs=tuple(found),
-        stressors=summaries,
+        stressors={
+            name: _summary(
+                [rung for rung in found if rung.stressor == name],
+                [s for r, s in zip(found, shares, strict=True) if r.stressor == name],
+                before,
+            )
+            for name in dict.fromkeys(rung.stressor for rung in rungs)
+        },
         first_break=first,
         why=why,
     )
 
 
-def _by_id(scores: Scores, clean: Scores) -> Tensor:
-    """Usable shares of the stressed panel in the order of the clean one's scenarios."""
-    of = dict(
-        zip((s.id for s in scores.panel.scenarios), usable_shares(scores).tolist(), strict=True)
-    )
-    ids = [scenario.id for scenario in clean.panel.scenarios]
-    return torch.tensor([of.get(i, math.nan) for i in ids], dtype=torch.float64)
-
-
-def _measured(rung: Rung, scores: Scores, before: Tensor, after: Tensor) -> Rung:
-    panel, horizon = scores.panel, scores.horizon
-    over = mean_interval(after)
-    relative, low, high = ratio_interval(after, before)
-    ended = horizon.defined & ~horizon.censored
-    counts = torch.bincount(horizon.axis[ended], minlength=len(panel.axes)).tolist()
-    return replace(
-        rung,
-        panel=panel.fingerprint,
-        horizon=panel.contract.horizon,
-        usable_share=float(over.mean),
-        low=float(over.low),
-        high=float(over.high),
-        relative=relative,
-        relative_low=low,
-        relative_high=high,
-        p=float(sign_flip_test(before - after, alternative="greater").p_value),
-        ended_by={a.axis: n for a, n in zip(panel.axes, counts, strict=True) if n},
-        faults=scores.faults(),
-    )
-
-
-def ratio_interval(
-    after: Tensor, before: Tensor, level: float = 0.95
-) -> tuple[float, float, float]:
-    r"""Ratio of the means of pairs `[S]`, with its interval over scenarios.
-
-    .. math:: r = \bar y / \bar x, \qquad
-        r \pm t_{S - 1} \, \frac{s(y_i - r x_i)}{\bar x \sqrt S}
-
-    the linearised ratio (Cochran, Sampling Techniques, 3rd ed., section 6.4). NaN where the mean of
-    `before` is 0: there is nothing to lose.
-    """
-    both = after.isfinite() & before.isfinite()
-    y, x = after[both], before[both]
-    if not len(x) or float(x.mean()) == 0:
-        return math.nan, math.nan, math.nan
-    ratio = float(y.mean() / x.mean())
-    if len(x) < 2:
-        return ratio, math.nan, math.nan
-    error = float((y - ratio * x).std() / (x.mean() * len(x) ** 0.5))
-    freedom = torch.tensor(len(x) - 1, dtype=torch.float64)
-    reach = float(student_quantile(torch.tensor((1 + level) / 2, dtype=torch.float64), freedom))
-    return ratio, ratio - reach * error, ratio + reach * error
-
-
-def _first_break(rungs: Sequence[Rung], clean: float) -> tuple[dict[str, str | float] | None, str]:
-    told = [rung for rung in rungs if rung.broken is not None]
-    if clean == 0:
-        return None, "has no usable horizon on the clean panel, so that no stress can break it"
-    if not told:
-        return None, (
-            "whether a stress breaks it cannot be told: no rung has a p-value, which takes at "
-            "least 5 scenarios with a horizon on both panels"
-        )
-    broken = [rung for rung in told if rung.broken]
-    if not broken:
-        worst = min(told, key=lambda rung: rung.relative)
-        return None, (
-            f"no stress of {len(told)} rungs breaks it beyond chance; the least is left by "
-            f"{worst.stressor} {worst.severity:g} {worst.unit} ({worst.relative:.0%})"
-        )
-    first = min(broken, key=lambda rung: (rung.index, rung.relative))
-    return {"stressor": first.stressor, "severity": first.severity}, (
-        f"{first.stressor} {first.severity:g} {first.unit} breaks it first: "
-        f"{first.relative:.0%} of its usable horizon is left (p = {first.p_holm:.2g}, rung "
-        f"{first.index} of its ladder)"
+def _summary(
+    rungs: Sequence[Rung], shares: Sequence[Tensor | None], clean: Tensor
+) -> StressorSummary:
+    """Of one stressor's rungs."""
+    kept = [rung.relative for rung in rungs if not math.isnan(rung.relative)]
+    known = [share for share in shares if share is not None]
+    # Page's test asks for a rise: of what is lost.
+    trend = page_test(-torch.stack([clean, *known], 1)).p_value if known else math.nan
+    return StressorSummary(
+        auc=sum(kept) / len(kept) if kept else math.nan,
+        breakpoint=next((rung.severity for rung in rungs if rung.broken), None),
+        trend_p=math.nan if float(clean.nansum()) == 0 else trend,
     )
 
 

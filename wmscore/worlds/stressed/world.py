@@ -99,6 +99,12 @@ class StressedWorld(Closing):
             raise ValueError(f"world: expected one with scaled(gain), {self.name!r} has none")
         return StressedWorld(scaled(gain), self.stress)
 
+    def close_own(self) -> None:
+        """Close what was made for this stress alone; the world that was given stays open."""
+        close = getattr(self._shown, "close", None)
+        if self._shown is not self.world and close is not None:
+            close()
+
     def close(self) -> None:
         """Close the world, where it can be closed."""
         for world in (self._shown,) if self._shown is self.world else (self._shown, self.world):
