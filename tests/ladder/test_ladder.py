@@ -271,8 +271,8 @@ def test_what_goes_wrong_in_a_model_is_not_a_refusal() -> None:
     )
     with pytest.raises(RuntimeError, match="out of memory"):
         run_ladder(panel_of(2), [broken], WORLD, [find("actuator-delay")])
+    picky = Picky(lambda items, horizon: True, ValueError("no"))
     with pytest.raises(ValueError, match="'picky' refuses the clean panel: no"):
-        picky = Picky(lambda items, horizon: True, ValueError("no"))
         run_ladder(panel_of(2), [picky], WORLD, [find("blur")])
 
 
@@ -310,9 +310,7 @@ def test_a_change_behind_the_first_scenarios_is_found_and_counted() -> None:
 
 def test_memory_is_bounded_by_the_batch() -> None:
     model = Picky(lambda items, horizon: False, ValueError())
-    run_ladder(
-        panel_of(5), [model], WORLD, [find("blur")], severities={"blur": (1,)}, batch_size=2
-    )
+    run_ladder(panel_of(5), [model], WORLD, [find("blur")], severities={"blur": (1,)}, batch_size=2)
     scripts = len(panel_of(5).scenarios[0].scripts)
     assert max(model.asked) == 2 * scripts
     assert sum(model.asked) == 2 * 5 * scripts

@@ -92,9 +92,7 @@ def test_a_model_that_no_stress_touches_is_seldom_said_to_break() -> None:
 
     for _ in range(runs):
         rungs = [
-            RungScores(
-                stressor=n, severity=s, unit="", scores=[made_scores(panels[n, s], ends())]
-            )
+            RungScores(stressor=n, severity=s, unit="", scores=[made_scores(panels[n, s], ends())])
             for n, s in places
         ]
         found = summarise_ladder([made_scores(panel, ends())], rungs)

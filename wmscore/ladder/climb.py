@@ -70,9 +70,7 @@ class Climb:
             raise ValueError(f"models: {name!r} refuses the clean panel: {error}") from error
         return scores
 
-    def stressed(
-        self, clean: Panel, stressor: Stressor, rung: RungScores, seed: int
-    ) -> RungScores:
+    def stressed(self, clean: Panel, stressor: Stressor, rung: RungScores, seed: int) -> RungScores:
         """The rung with scores of all models, or with the reason why it says nothing."""
         world = None
         try:

@@ -98,7 +98,7 @@ def _ladders(
     for stressor in stressors:
         asked = severities.get(stressor.name, stressor.severities)
         own = tuple(stressor.check_severity(severity) for severity in asked)
-        if not own or any(b <= a for a, b in zip(own, own[1:], strict=False)):
+        if not own or any(b <= a for a, b in itertools.pairwise(own)):
             raise ValueError(
                 f"severities: expected rising severities of {stressor.name}, got {list(own)}"
             )

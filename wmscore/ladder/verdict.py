@@ -19,7 +19,9 @@ LEVEL = 0.05
 _LEAST = 5  # pairs from which on a p-value below .05 is possible at all
 
 
-def judge_rungs(rungs: Sequence[Rung], shares: Sequence[Tensor | None], clean: Tensor) -> list[Rung]:
+def judge_rungs(
+    rungs: Sequence[Rung], shares: Sequence[Tensor | None], clean: Tensor
+) -> list[Rung]:
     """The rungs of one model with p-values and verdicts.
 
     Args:
@@ -43,9 +45,7 @@ def judge_rungs(rungs: Sequence[Rung], shares: Sequence[Tensor | None], clean: T
         p, least = float(joint.p_value[place]), float(joint.attainable[place])
         pairs, why = int(joint.scenarios[place]), None
         if pairs < _LEAST:
-            why = (
-                f"{pairs} scenarios have a horizon on both panels, a p-value takes at least {_LEAST}"
-            )
+            why = f"{pairs} scenarios have a horizon on both panels, a p-value takes at least {_LEAST}"
             if found[i].faults:
                 faults = ", ".join(f"{n} {kind}" for kind, n in found[i].faults.items())
                 why += f" (rows with a fault: {faults})"
