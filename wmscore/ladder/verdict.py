@@ -45,7 +45,8 @@ def judge_rungs(
         p, least = float(joint.p_value[place]), float(joint.attainable[place])
         pairs, why = int(joint.scenarios[place]), None
         if pairs < _LEAST:
-            why = f"{pairs} scenarios have a horizon on both panels, a p-value takes at least {_LEAST}"
+            needed = f"a p-value takes at least {_LEAST}"
+            why = f"{pairs} scenarios have a horizon on both panels, {needed}"
             if found[i].faults:
                 faults = ", ".join(f"{n} {kind}" for kind, n in found[i].faults.items())
                 why += f" (rows with a fault: {faults})"
