@@ -73,7 +73,7 @@ def test_thresholds_are_found_again(lines) -> None:
 )
 def test_the_stage_that_is_broken_is_named(lines, kind: str | None) -> None:
     panel, truth = prepared(study_panel(5000, 40, lines["rollout"]))
-    found = Evidence(panel, truth, StagedSprites(48, 48, stage_fault(kind) if kind else None))
+    found = Evidence(panel, truth, StagedSprites(48, 48, *([stage_fault(kind)] if kind else [])))
     causes, failed = verdicts(found, lines, "nothing", control=told(found))
     right = STAGE_FAULTS[kind] if kind else "none"
     judged = [c for c, f in zip(causes, failed.tolist(), strict=True) if f or kind is None]
@@ -109,7 +109,7 @@ def test_evaluation_and_planning_are_told_apart(lines) -> None:
 )
 def test_the_testbed_keeps_the_promises_of_a_model(fault: StageFault | None) -> None:
     panel, truth = prepared(study_panel(0, 2))
-    model = StagedSprites(48, 48, fault)
+    model = StagedSprites(48, 48, *([fault] if fault else []))
     assert isinstance(model, TeacherForced)
     assert isinstance(model, Reconstructing)
     report = check_world_model(model, panel_items(panel, truth=truth), panel.contract.horizon)

@@ -52,8 +52,9 @@ def decide(
     3. Where it failed: perception, control, representation, dynamics, in this order. A stage is
        named only if its own signal implicates it and all stages before it are excluded by theirs;
        `Signal.direct` evidence (control) needs only that no stage before it is implicated.
-       Dynamics is implicated by failing one-step predictions, or by sound ones whose errors
-       accumulate when rolled out.
+       Dynamics is implicated by failing one-step predictions, or by better ones whose errors
+       accumulate when rolled out; it is never excluded, since a rollout that fails although every
+       stage is fine on true inputs fails on its own.
     4. Else undetermined, with the stages that remain.
 
     Args:
@@ -78,10 +79,11 @@ def decide(
     grows = torch.zeros(rows, dtype=torch.bool) if compounding is None else compounding
     have["dynamics"] = Signal(
         available=step.available,
-        implicates=step.implicates | (step.excludes & grows),
+        implicates=step.implicates | (step.available & grows),
         onset=step.onset,
         value=step.value,
         threshold=step.threshold,
+        unclear=step.available & ~grows & ~step.implicates,
     )
     undetermined = len(CAUSES) - 1
     cause = torch.where(outcome.failed, undetermined, 0)

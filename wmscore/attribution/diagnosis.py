@@ -8,18 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from wmscore.attribution.decision import CAUSES, Decision, decide
+from wmscore.attribution.assigning import Assignment, Normal, assign
+from wmscore.attribution.decision import CAUSES, Decision
 from wmscore.attribution.first import FirstFailure, first_failure
-from wmscore.attribution.probes import (
-    companion_signal,
-    evaluation_signal,
-    outcome_of,
-    response_signal,
-)
-from wmscore.attribution.signals import Signal, accumulates, threshold_signal
-from wmscore.attribution.stages import SETTLES, STAGES, Cause
+from wmscore.attribution.signals import Signal
+from wmscore.attribution.stages import SETTLES, SHARPENS, STAGES, Cause
 from wmscore.functional import Reason
-from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED
 from wmscore.scores import Scores
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -76,44 +70,23 @@ def diagnose(
     signals: Mapping[str, Signal] | None = None,
     regret: Tensor | None = None,
     most_regret: float = 0.1,
+    normal: Normal | None = None,
 ) -> Diagnosis:
     """Assign the first failure of a model to a stage, or say what remains.
 
-    Companions are found among `results` by name: one-step predictions and reconstructions of the
-    same model; so are the true world (role "truth") and a floor.
-
-    Args:
-        scores: the model's.
-        results: all scores of the comparison.
-        roles: model name -> "truth", "ceiling" or "floor".
-        signals: further signals by stage, say of `replay.delivered_scripts` or `state_probe`; they
-            take the place of what would be found here.
-        regret: float `[R]`, how much worse the planner's actions are than an oracle's, in shares of
-            what the oracle gains; a row with more than `most_regret` whose rollout holds blames
-            planning.
-        most_regret: see there.
+    The arguments are those of `assign`, which finds companions, true world and floor among
+    `results` by name and role, and decides every row.
     """
-    roles = roles or {}
-    by_name = {other.model: other for other in results}
-    truth = next((s for s in results if roles.get(s.model) == "truth"), None)
-    floor = next(
-        (s for s in results if roles.get(s.model) == "floor" and s.model == "frozen"), None
+    found = assign(
+        scores,
+        results,
+        roles=roles,
+        signals=signals,
+        regret=regret,
+        most_regret=most_regret,
+        normal=normal,
     )
-    forced = by_name.get(scores.model + TEACHER_FORCED)
-    rebuilt = by_name.get(scores.model + RECONSTRUCTION)
-    found: dict[str, Signal] = {
-        "evaluation": evaluation_signal(scores, truth, floor),
-        "perception": companion_signal(scores, rebuilt),
-        "control": response_signal(scores),
-    }
-    if regret is not None:
-        found["planning"] = threshold_signal(-regret.double(), -most_regret)
-    found |= dict(signals or {})
-    outcome = outcome_of(scores)
-    one_step = companion_signal(scores, forced)
-    curve = next((scores.axes[a.axis].values for a in scores.panel.axes if a.gate), None)
-    grows = None if curve is None else accumulates(curve, outcome)
-    decision = decide(outcome, found, one_step=one_step, compounding=grows)
+    decision = found.decision
     failure = first_failure(scores)
     row = _row(scores, failure, decision)
     if row is None:
@@ -122,11 +95,14 @@ def diagnose(
     candidates = tuple(
         stage for stage, left in zip(STAGES, decision.candidates[row].tolist(), strict=True) if left
     )
-    shown = {**found, "dynamics": one_step}
-    for_, against, missing = _sentences(scores, shown, row, candidates, truth, grows)
+    for_, against, missing = _sentences(scores, found, row, candidates)
     settles: tuple[str, ...] = ()
     if cause == "undetermined":
-        settles = tuple(f"{stage}: {SETTLES[stage]}" for stage in candidates if stage in missing)
+        settles = tuple(
+            f"{stage}: {SETTLES[stage] if stage in missing else SHARPENS[stage]}"
+            for stage in candidates
+            if stage in missing or stage in SHARPENS
+        )
     return Diagnosis(
         model=scores.model,
         failure=failure,
@@ -165,18 +141,13 @@ def _nothing(scores: Scores, decision: Decision) -> Diagnosis:
 
 
 def _sentences(
-    scores: Scores,
-    signals: Mapping[str, Signal],
-    row: int,
-    candidates: Sequence[str],
-    truth: Scores | None,
-    grows: Tensor | None,
+    scores: Scores, found: Assignment, row: int, candidates: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """What speaks for, what against, and what is missing, of one row."""
     for_, against, missing = [], [], []
     fault = Reason(int(scores.fault[row]))
     for stage in STAGES:
-        signal = signals.get(stage)
+        signal = found.signals.get(stage)
         if stage == "planning" and signal is None:
             against.append("planning: the action script was fixed, no planner was in the loop")
             continue
@@ -184,17 +155,26 @@ def _sentences(
             if stage in candidates or stage in ("perception", "dynamics"):
                 missing.append(stage)
             continue
-        text = _finding(stage, signal, row, fault, truth)
+        text = _finding(stage, signal, row, fault, found.truth)
         if bool(signal.implicates[row]):
             for_.append(text)
-        elif stage == "dynamics" and grows is not None and bool(grows[row]):
+        elif stage == "dynamics" and bool(found.grows[row]):
             for_.append(f"{text}, but rolled out its errors grow step by step up to the failure")
+        elif not bool(signal.excludes[row]):
+            for_.append(f"{text}; {_UNCLEAR.get(stage, 'worse than without a fault')}")
         else:
             against.append(text)
     return tuple(for_), tuple(against), tuple(missing)
 
 
-def _finding(stage: str, signal: Signal, row: int, fault: Reason, truth: Scores | None) -> str:
+_UNCLEAR = {
+    "perception": "worse than normal, though not enough to fail alone",
+    "control": "something else went wrong too",
+    "dynamics": "no stage fails on true inputs, the rollout does on its own",
+}
+
+
+def _finding(stage: str, signal: Signal, row: int, fault: Reason, truth: str | None) -> str:
     bad = bool(signal.implicates[row])
     value, line = float(signal.value[row]), float(signal.threshold[row])
     if stage == "evaluation":
@@ -202,19 +182,22 @@ def _finding(stage: str, signal: Signal, row: int, fault: Reason, truth: Scores 
             return f"evaluation: the row cannot be judged: {fault.description}"
         if bad and truth is not None:
             return (
-                f"evaluation: the true world itself (`{truth.model}`) does not pass there, or a "
-                "photograph does"
+                f"evaluation: the true world itself (`{truth}`) does not pass there, or a "
+                "photograph does, or the model's reconstructions fit once they are shifted"
             )
         return "evaluation: the true world itself passes there"
     if stage == "perception":
-        how = "falls below" if bad else "stays above"
+        how = "falls below" if value < line else "stays above"
+        most = ", and loses most of what the rollout loses" if bad and value >= line else ""
         return (
             f"perception: the model's own reconstruction of the true frames {how} the threshold "
-            f"(worst run {value:.3f}, threshold {line:.3f})"
+            f"(worst run {value:.3f}, threshold {line:.3f}){most}"
         )
     if stage == "control":
         if bad:
             return "control: the frames follow other actions than were commanded"
+        if not bool(signal.excludes[row]):
+            return "control: other actions than were commanded explain a part of the failure"
         return "control: other actions do not explain the frames"
     if stage == "representation":
         how = "cannot" if bad else "can"

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from wmscore.attribution.signals import Outcome, Signal, no_signal, stage_signal, threshold_signal
+from wmscore.attribution.signals import (
+    Outcome,
+    Signal,
+    accumulates,
+    no_signal,
+    stage_signal,
+    threshold_signal,
+)
 from wmscore.manifest import AxisSpec
 from wmscore.scores import Scores
 
 __all__ = [
     "companion_signal",
     "evaluation_signal",
+    "growth_of",
+    "one_step_signal",
     "outcome_of",
     "response_signal",
 ]
@@ -73,38 +85,86 @@ def evaluation_signal(scores: Scores, truth: Scores | None, floor: Scores | None
 
 
 def companion_signal(
-    scores: Scores, companion: Scores | None, thresholds: dict[str, float] | None = None
+    scores: Scores,
+    companion: Scores | None,
+    normal: Mapping[str, float] | None = None,
+    *,
+    share: float = 0.5,
 ) -> Signal:
     """Whether a companion (reconstruction, one-step predictions) fails as the rollouts do.
 
-    Asked on the axis that ended the row where it is one of pictures, else on perceptual drift.
+    Asked on the axis that ended the row where it is one of pictures, else on perceptual drift. It
+    implicates where it fails the panel's own threshold, so that it would have ended the row alone,
+    or where it is worse than normal and loses most of what the rollout loses (`share`) in the run
+    of steps that ended the row.
 
     Args:
         scores: the model's rollouts.
         companion: the same model's, with some stages replaced.
-        thresholds: by axis; by default the panel's.
+        normal: by axis, what a companion without a fault keeps (conformal, of sound rollouts); it
+            excludes above. By default half of the way from the threshold to 1.
+        share: see above, in (0, 1].
     """
-    rows = len(scores)
     if companion is None:
-        return no_signal(rows)
-    outcome = outcome_of(scores)
-    specs = scores.panel.axes
-    chosen = _axis_of_rows(scores)
-    curves, lines, patience = [], [], []
-    for spec in specs:
-        curves.append(companion.axes[spec.axis].values)
-        lines.append((thresholds or {}).get(spec.axis, spec.threshold))
-        patience.append(spec.patience)
-    pick = chosen.clamp_min(0)
-    row = torch.arange(rows)
-    values = torch.stack(curves)[pick, row]
+        return no_signal(len(scores))
+    values, threshold, patience, chosen = _asked(scores, companion)
+    lines = {s.axis: (normal or {}).get(s.axis, (1 + s.threshold) / 2) for s in scores.panel.axes}
+    usual = torch.tensor(list(lines.values()), dtype=torch.float64)[chosen.clamp_min(0)]
     sound = (companion.fault == 0) & (chosen >= 0)
-    return stage_signal(
+    outcome = outcome_of(scores)
+    found = stage_signal(
         values,
         outcome,
-        torch.tensor(lines, dtype=torch.float64)[pick],
-        patience=torch.tensor(patience)[pick],
+        threshold,
+        patience=patience,
         known=sound & values.isfinite().any(1),
+        normal=torch.maximum(usual, threshold),
+    )
+    assert found.unclear is not None
+    own = _asked(scores, scores)[0]
+    time = torch.arange(1, values.shape[1] + 1)
+    run = (time >= outcome.step[:, None]) & (time < (outcome.step + outcome.patience)[:, None])
+    run &= values.isfinite() & own.isfinite()
+    lost, all_lost = (((1 - v).nan_to_num(0.0) * run).sum(1) for v in (values, own))
+    most = found.unclear & outcome.failed & run.any(1) & (lost >= share * all_lost)
+    return replace(found, implicates=found.implicates | most, unclear=found.unclear & ~most)
+
+
+def one_step_signal(
+    scores: Scores, companion: Scores | None, normal: Mapping[str, float] | None = None
+) -> Signal:
+    """Whether one-step predictions from the true history are worse than without a fault.
+
+    As `companion_signal`, but with `normal` known they implicate below it: dynamics is asked last,
+    and an error of one step is small where many of them end the row.
+    """
+    found = companion_signal(scores, companion, normal)
+    if not normal or companion is None:
+        return found
+    values, _, patience, chosen = _asked(scores, companion)
+    lines = [max(normal.get(s.axis, s.threshold), s.threshold) for s in scores.panel.axes]
+    usual = torch.tensor(lines, dtype=torch.float64)[chosen.clamp_min(0)]
+    return stage_signal(values, outcome_of(scores), usual, patience=patience, known=found.available)
+
+
+def growth_of(scores: Scores) -> Tensor:
+    """Bool `[R]`: the errors of the axis that ended a row grow up to there (`accumulates`)."""
+    curves = torch.stack([scores.axes[spec.axis].values for spec in scores.panel.axes])
+    pick = scores.horizon.axis.clamp_min(0)
+    return accumulates(curves[pick, torch.arange(len(scores))], outcome_of(scores))
+
+
+def _asked(scores: Scores, companion: Scores) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A companion's curve `[R, T]`, threshold, patience and axis `[R]` of what each row asks."""
+    specs = scores.panel.axes
+    chosen = _axis_of_rows(scores)
+    pick = chosen.clamp_min(0)
+    values = torch.stack([companion.axes[spec.axis].values for spec in specs])
+    return (
+        values[pick, torch.arange(len(scores))],
+        torch.tensor([spec.threshold for spec in specs], dtype=torch.float64)[pick],
+        torch.tensor([spec.patience for spec in specs])[pick],
+        chosen,
     )
 
 

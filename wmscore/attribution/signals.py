@@ -33,6 +33,8 @@ class Signal:
         threshold: float64 `[R]`, below which it implicates.
         direct: its evidence is an intervention on this stage alone, so that it may be believed
             while stages before it are unknown.
+        unclear: bool `[R]`, measured, and worse than without a fault, but not so bad that the
+            rollout would have failed of it alone: neither implicates nor excludes.
     """
 
     available: Tensor
@@ -41,11 +43,13 @@ class Signal:
     value: Tensor
     threshold: Tensor
     direct: bool = False
+    unclear: Tensor | None = None
 
     @property
     def excludes(self) -> Tensor:
         """Bool `[R]`: measured, and its stage is fine."""
-        return self.available & ~self.implicates
+        fine = self.available & ~self.implicates
+        return fine if self.unclear is None else fine & ~self.unclear
 
     @property
     def weak(self) -> Tensor:
@@ -83,6 +87,7 @@ def stage_signal(
     *,
     patience: int | Tensor,
     known: Tensor | None = None,
+    normal: float | Tensor | None = None,
 ) -> Signal:
     """Whether the scores of a run with some stages replaced fail too, by when the rollout did.
 
@@ -93,6 +98,8 @@ def stage_signal(
         threshold: number or `[R]`.
         patience: number or `[R]`.
         known: bool `[R]`, rows that were measured; by default those with a defined step.
+        normal: number or `[R]`, at least the threshold: what such scores keep without a fault. A
+            row between the two is unclear. By default the threshold.
 
     Returns:
         A `Signal`: it implicates where the scores fail at a step not later than the rollout's
@@ -107,12 +114,18 @@ def stage_signal(
     first = F.first_crossing(scores, line, patience=patience, valid=seen).step
     available = scores.isfinite().any(1) if known is None else known
     fails = available & (first > 0) & (first <= limit)
+    unclear = None
+    if normal is not None:
+        usual = torch.as_tensor(normal, dtype=torch.float64).expand(rows)
+        dips = F.first_crossing(scores, usual, patience=patience, valid=seen).step
+        unclear = available & ~fails & (dips > 0) & (dips <= limit)
     return Signal(
         available=available,
         implicates=fails,
         onset=torch.where(fails, first, 0),
         value=critical.nan_to_num(posinf=1.0).masked_fill(~available, torch.nan),
         threshold=line,
+        unclear=unclear,
     )
 
 

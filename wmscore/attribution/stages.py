@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["SETTLES", "STAGES", "Cause"]
+__all__ = ["SETTLES", "SHARPENS", "STAGES", "Cause"]
 
 Cause = Literal[
     "none",
@@ -44,3 +44,16 @@ SETTLES: dict[str, str] = {
     "give the difference to `wmscore.attribution.diagnose(regret=)`",
 }
 """The experiment that would implicate or exclude a stage."""
+
+SHARPENS: dict[str, str] = {
+    "perception": "the reconstruction is between failing and sound: score it on a panel with "
+    "thresholds of your own (`wmscore calibrate`), or give "
+    "`wmscore.attribution.Normal(reconstruction=...)` of a model that is known to be sound",
+    "control": "compare `Delivered.actions` with `Delivered.commanded` step by step "
+    "(`wmscore.replay.delivered_scripts(panel, world, rollouts)`) and repair what differs first: "
+    "does the failure stay?",
+    "dynamics": "every stage is fine on true inputs, so look at the step where the rollout leaves "
+    "the reference (`wmscore report EVIDENCE`, filmstrip of the trace): an input the model has "
+    "not seen, or a memory that the true history hides; shorten the horizon or the context there",
+}
+"""What to do next about a stage that was measured, and is neither implicated nor excluded."""

@@ -12,6 +12,7 @@ from wmscore.replay.answers import (
     checked_answer,
 )
 from wmscore.replay.delivered import Delivered, delivered_scripts
+from wmscore.replay.examining import Examination, examine
 from wmscore.replay.items import fingerprint_of, panel_items
 from wmscore.replay.resets import ResetReport, check_resets
 from wmscore.replay.rolling import (
@@ -35,6 +36,7 @@ from wmscore.replay.truth import (
 
 __all__ = [
     "Delivered",
+    "Examination",
     "NoRolloutsError",
     "Progress",
     "ResetReport",
@@ -44,10 +46,11 @@ __all__ = [
     "check_batch_size",
     "check_resets",
     "checked_answer",
+    "delivered_scripts",
+    "examine",
     "fingerprint_of",
     "freeze_panel",
     "panel_items",
-    "delivered_scripts",
     "predict_rows",
     "reconstruct_rows",
     "reconstruction_name",

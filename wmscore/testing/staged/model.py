@@ -1,4 +1,4 @@
-"""`StagedSprites`: encoder, state, action path, transition and decoder, with one fault in one."""
+"""`StagedSprites`: encoder, state, action path, transition and decoder, each with its faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _JITTER = 0.1  # pixels of the transition without a fault
 
 
 class StagedSprites:
-    """A model of `SpriteWorld` that knows its state and has five stages, one of them broken.
+    """A model of `SpriteWorld` that knows its state and has five stages, each with its faults.
 
     *Encoder*: reads places and velocities of all objects. *State*: keeps them. *Action path*: takes
     the commanded action to the camera. *Transition*: moves objects by their velocities. *Decoder*:
@@ -46,18 +46,23 @@ class StagedSprites:
       (s pixels a step).
     """
 
-    def __init__(self, height: int = 48, width: int = 48, fault: StageFault | None = None) -> None:
-        """Of frames of this size, with at most one fault."""
+    def __init__(self, height: int = 48, width: int = 48, *faults: StageFault) -> None:
+        """Of frames of this size, with any faults; at most one of control, one of each kind.
+
+        Raises:
+            ValueError: more than that.
+        """
+        kinds = [fault.kind for fault in faults]
+        if len(set(kinds)) < len(kinds) or sum(f.stage == "control" for f in faults) > 1:
+            raise ValueError(f"faults: expected one of a kind, at most one of control, got {kinds}")
         self.world = SpriteWorld(height, width)
         self.painter = Painter(height, width)
-        self.fault = fault
+        self.faults = faults
 
     @property
     def name(self) -> str:
-        """With the fault and its strength."""
-        if self.fault is None:
-            return "staged"
-        return f"staged-{self.fault.kind}-{self.fault.strength:g}"
+        """With the faults and their strengths."""
+        return "-".join(["staged", *(f"{f.kind}-{f.strength:g}" for f in self.faults)])
 
     @property
     def capabilities(self) -> Capabilities:
@@ -134,29 +139,30 @@ class StagedSprites:
     # ---- stages ------------------------------------------------------------------------------
 
     def _at(self, kind: str) -> float:
-        return 0.0 if self.fault is None else self.fault.at(kind)
+        return sum(fault.at(kind) for fault in self.faults)
 
     def _sent(self, items: Sequence[Item], scripts: Tensor) -> Tensor:
         """The action path: what reaches the camera, `[B, T]`."""
-        if self.fault is None or self.fault.stage != "control":
+        fault = next((f for f in self.faults if f.stage == "control"), None)
+        if fault is None:
             return scripts
         sent = scripts.clone()
         names = list(items[0].action_names)
         noop = items[0].noop if isinstance(items[0].noop, int) else 0
-        strength = self.fault.strength
-        if self.fault.kind == "delay":
+        strength = fault.strength
+        if fault.kind == "delay":
             late = min(scripts.shape[1], 1 + round(3 * strength))
             return torch.cat([scripts.new_full((len(items), late), noop), scripts], 1)[
                 :, : scripts.shape[1]
             ]
         mirror = {"left": "right", "right": "left", "up": "down", "down": "up"}
         turn = {"left": "up", "up": "right", "right": "down", "down": "left"}
-        swaps = {"mirrored": mirror, "permuted": turn}.get(self.fault.kind, {})
+        swaps = {"mirrored": mirror, "permuted": turn}.get(fault.kind, {})
         table = torch.tensor([names.index(swaps.get(n, n)) for n in names])
         for row, item in enumerate(items):
             rng = random.Random(f"{item.scenario_id}/{item.seed}/{item.branch}/sent")
             hit = torch.tensor([rng.random() < strength for _ in range(scripts.shape[1])])
-            if self.fault.kind == "ignored" and strength < 1:
+            if fault.kind == "ignored" and strength < 1:
                 hit = torch.arange(scripts.shape[1]) >= round((1 - strength) * scripts.shape[1])
             other = table[scripts[row]] if swaps else torch.full_like(scripts[row], noop)
             sent[row] = torch.where(hit, other, scripts[row])
