@@ -15,6 +15,7 @@ from wmscore.attribution import (
     Signal,
     accumulates,
     decide,
+    delivered_signal,
     no_signal,
     stage_signal,
     state_probe,
@@ -202,3 +203,38 @@ def test_a_probe_reads_what_is_there_and_nothing_else() -> None:
         state_probe(state, state[:, :5], groups)
     with pytest.raises(ValueError, match="fit"):
         state_probe(fresh, fresh, few, fit=(state @ mix, state))
+
+
+def test_what_is_worse_than_normal_but_not_enough_is_unclear() -> None:
+    """Neither named for a failure that it does not bring about, nor cleared."""
+
+    def at(level: float) -> Signal:
+        return stage_signal(curve(*[level] * 8), outcome(), 0.5, patience=2, normal=0.9)
+
+    assert bool(at(0.95).excludes)
+    assert bool(at(0.4).implicates)
+    between = at(0.6)
+    assert not bool(between.implicates[0] | between.excludes[0])
+    late = stage_signal(curve(*[1] * 6, 0.6, 0.6), outcome(), 0.5, patience=2, normal=0.9)
+    assert bool(late.excludes)
+    others = {stage: signal("fine") for stage in ("evaluation", "control", "representation")}
+    found = decide(outcome(), others | {"perception": between}, one_step=signal("bad"))
+    assert CAUSES[int(found.cause[0])] == "undetermined"
+    left = [s for s, c in zip(STAGES, found.candidates[0].tolist(), strict=True) if c]
+    assert left == ["perception", "dynamics"]
+
+
+def test_another_script_must_explain_all_of_it() -> None:
+    good, bad, half = (curve(*[v] * 8) for v in (0.95, 0.3, 0.6))
+
+    def asked(plain: Tensor, explained: Tensor) -> Signal:
+        return delivered_signal(plain, explained, outcome(), 0.7, patience=2)
+
+    assert bool(asked(bad, good).implicates)
+    assert asked(bad, good).direct
+    assert bool(asked(good, good).excludes)  # what was commanded is what is shown
+    assert bool(asked(bad, curve(*[0.35] * 8)).excludes)  # no script explains it
+    partly = asked(bad, half)
+    assert not bool(partly.implicates[0] | partly.excludes[0])
+    nothing = torch.full((1, 8), torch.nan, dtype=torch.float64)
+    assert not bool(asked(nothing, nothing).available)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,31 +16,36 @@ from attribution_study import (
     evaluation_cases,
     planning_cases,
     prepared,
+    remember_textures,
+    spoiled,
     study_panel,
     told,
     verdicts,
 )
 
 from tests.panels import sprite_panel
-from wmscore.attribution import diagnose
+from wmscore.attribution import diagnose, misalignment
 from wmscore.evidence.causes import cause_lines, diagnose_all, write_causes
 from wmscore.recordings import Recording, record
 from wmscore.replay import (
     delivered_scripts,
+    examine,
     freeze_panel,
     panel_items,
+    reconstruct_rows,
     render_truth,
     replay,
     replay_reconstruction,
     replay_rows,
     replay_teacher_forced,
+    roll_out_rows,
 )
 from wmscore.rollouts import RECONSTRUCTION
 from wmscore.scorer import Scorer, score_recording
 from wmscore.scores import Scores
 from wmscore.testing import DelayedActions, Faulty, MirroredActions, check_world_model
 from wmscore.testing.staged import STAGE_FAULTS, StagedSprites, StageFault, stage_fault
-from wmscore.worlds import Reconstructing, TeacherForced
+from wmscore.worlds import Reconstructing, TeacherForced, sprite_scene
 from wmscore.worlds.sprites import SpriteWorld
 
 WORLD = SpriteWorld(48, 48)
@@ -47,6 +53,15 @@ WORLD = SpriteWorld(48, 48)
 
 STUDY = json.loads((Path(__file__).parents[2] / "docs/attribution-study.json").read_text("utf-8"))
 QUICK = (None, "decoder-blur", "no-velocity", "delay", "fast-objects")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def textures() -> Iterator[None]:
+    """The ground of a scenario is drawn once, as in the study."""
+    draw = sprite_scene.tiling_texture
+    remember_textures()
+    yield
+    vars(sprite_scene)["tiling_texture"] = draw
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +87,7 @@ def test_thresholds_are_found_again(lines) -> None:
     ],
 )
 def test_the_stage_that_is_broken_is_named(lines, kind: str | None) -> None:
-    panel, truth = prepared(study_panel(5000, 40, lines["rollout"]))
+    panel, truth = prepared(study_panel(5000, 24, lines["rollout"]))
     found = Evidence(panel, truth, StagedSprites(48, 48, *([stage_fault(kind)] if kind else [])))
     causes, failed = verdicts(found, lines, "nothing", control=told(found))
     right = STAGE_FAULTS[kind] if kind else "none"
@@ -158,6 +173,80 @@ def test_no_script_explains_a_broken_picture() -> None:
     none = replay_rows(panel, model, truth, list(panel.rows()))[torch.zeros(0, dtype=torch.int64)]
     with pytest.raises(ValueError, match="commanded ones"):
         delivered_scripts(panel, WORLD, none)
+
+
+# ---- all substitutions at once --------------------------------------------------------------
+
+
+class LateAdapter(StagedSprites):
+    """Every frame is handed over a step late, companions' too."""
+
+    def rollout(self, items, horizon):
+        return spoiled(super().rollout(items, horizon), "adapter-late")
+
+    def predict_next(self, items, reference_frames, horizon):
+        return spoiled(super().predict_next(items, reference_frames, horizon), "adapter-late")
+
+    def reconstruct(self, items, reference_frames, horizon):
+        return spoiled(super().reconstruct(items, reference_frames, horizon), "adapter-late")
+
+
+@pytest.mark.parametrize(
+    ("model", "cause"),
+    [
+        (StagedSprites(48, 48), "none"),
+        (StagedSprites(48, 48, stage_fault("decoder-blur")), "perception"),
+        (StagedSprites(48, 48, stage_fault("delay")), "control"),
+        (StagedSprites(48, 48, stage_fault("fast-objects")), "undetermined"),
+        (LateAdapter(48, 48), "evaluation"),
+    ],
+    ids=["sound", "perception", "control", "no latents", "adapter"],
+)
+def test_every_substitution_in_one_call(model, cause: str) -> None:
+    lines = {"perceptual_drift": 0.7, "identity_persistence": 1.0}
+    panel, truth = prepared(study_panel(5, 3, lines))
+    steps: list[tuple[int, int]] = []
+    found = examine(panel, model, WORLD, truth, batch_size=2, progress=lambda *n: steps.append(n))
+    assert found.diagnosis.cause == cause
+    assert steps == [(2, 3), (3, 3)]
+    assert found.roles == {"sprites": "truth"}
+    assert examine(panel, model, WORLD, truth).diagnosis == found.diagnosis  # in one batch
+    if cause == "undetermined":
+        assert found.diagnosis.missing == ("representation",)
+        assert found.diagnosis.candidates[0] == "representation"
+
+
+def test_a_reconstruction_that_is_shifted_fits_once_it_is_moved_back() -> None:
+    panel, truth = prepared(study_panel(20, 3))
+    rows = list(panel.rows())
+    sound = reconstruct_rows(panel, StagedSprites(48, 48), truth, rows).with_reference(truth)
+    assert float(misalignment(sound).plain.min()) > 0.99
+    for mistake, kind in (("adapter-late", "1 step late"), ("adapter-moved", "+1 px in x, +0 px")):
+        found = misalignment(spoiled(sound, mistake))
+        assert all(found.kinds[k].startswith(kind) for k in found.kind.tolist())
+        assert float(found.plain.mean()) < 0.8
+        assert float(found.explained[:, 2:].min()) > 0.98
+    early = torch.cat([sound.frames[:, :1], sound.frames[:, 2:], sound.frames[:, -1:]], 1)
+    found = misalignment(replace(sound, frames=early))
+    assert {found.kinds[k] for k in found.kind.tolist()} == {"1 step early"}
+    swapped = misalignment(replace(sound, frames=sound.frames.flip(2)), lag=0, shift=0)
+    assert swapped.kinds == ("channels in the opposite order",)
+    assert float(swapped.explained.min()) > 0.99
+    blurred = StagedSprites(48, 48, stage_fault("decoder-blur"))
+    other = misalignment(reconstruct_rows(panel, blurred, truth, rows).with_reference(truth))
+    assert float(other.explained.nanmean()) < 0.8
+    for wrong in ({"lag": -1}, {"lag": 14}, {"shift": 1.5}, {"lag": True}):
+        with pytest.raises(ValueError, match="expected an integer"):
+            misalignment(sound, **wrong)
+    with pytest.raises(ValueError, match="expected references"):
+        misalignment(roll_out_rows(panel, WORLD, truth, rows))
+
+
+def test_two_faults_at_once() -> None:
+    with pytest.raises(ValueError, match="one of control"):
+        StagedSprites(48, 48, stage_fault("delay"), stage_fault("mirrored"))
+    both = StagedSprites(48, 48, stage_fault("delay", 0.5), stage_fault("decoder-tint", 0.25))
+    assert both.name == "staged-delay-0.5-decoder-tint-0.25"
 
 
 # ---- diagnoses ------------------------------------------------------------------------------

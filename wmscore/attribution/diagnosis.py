@@ -95,7 +95,7 @@ def diagnose(
     candidates = tuple(
         stage for stage, left in zip(STAGES, decision.candidates[row].tolist(), strict=True) if left
     )
-    for_, against, missing = _sentences(scores, found, row, candidates)
+    for_, against, missing = _sentences(scores, found, row)
     settles: tuple[str, ...] = ()
     if cause == "undetermined":
         settles = tuple(
@@ -141,7 +141,7 @@ def _nothing(scores: Scores, decision: Decision) -> Diagnosis:
 
 
 def _sentences(
-    scores: Scores, found: Assignment, row: int, candidates: Sequence[str]
+    scores: Scores, found: Assignment, row: int
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """What speaks for, what against, and what is missing, of one row."""
     for_, against, missing = [], [], []
@@ -152,8 +152,7 @@ def _sentences(
             against.append("planning: the action script was fixed, no planner was in the loop")
             continue
         if signal is None or not bool(signal.available[row]):
-            if stage in candidates or stage in ("perception", "dynamics"):
-                missing.append(stage)
+            missing.append(stage)
             continue
         text = _finding(stage, signal, row, fault, found.truth)
         if bool(signal.implicates[row]):
