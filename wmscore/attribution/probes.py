@@ -89,7 +89,7 @@ def companion_signal(
     companion: Scores | None,
     normal: Mapping[str, float] | None = None,
     *,
-    share: float = 0.5,
+    share: float = 0.8,
 ) -> Signal:
     """Whether a companion (reconstruction, one-step predictions) fails as the rollouts do.
 
