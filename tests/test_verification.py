@@ -16,7 +16,15 @@ import pytest
 import torch
 
 from tests.panels import sprite_panel
-from wmscore.evidence import StoredTrace, Verification, read_trace, verify_evidence, write_evidence
+from wmscore.evidence import (
+    StoredTrace,
+    Verification,
+    derived,
+    read_trace,
+    verify_evidence,
+    write_evidence,
+)
+from wmscore.evidence.tracefile import KeptTrace
 from wmscore.evidence.verification import verify as module
 from wmscore.evidence.verification.alike import differences
 from wmscore.evidence.verification.findings import Findings
@@ -158,10 +166,9 @@ def test_any_changed_pixel_of_a_trace_is_found_whatever_its_hash(made: Made) -> 
 
     def problems(changed: StoredTrace) -> list[str]:
         findings = Findings()
-        rescore(
-            scores, made.results, {"t": changed}, findings, exact=True, device="cpu", networks={}
-        )
-        check_references(made.panel, {"t": changed}, findings, WORLD)
+        kept = {"t": KeptTrace(changed.trace, lambda: changed)}
+        rescore(scores, made.results, kept, findings, exact=True, device="cpu", networks={})
+        check_references(made.panel, kept, findings, WORLD)
         return findings.problems
 
     assert problems(stored) == []
@@ -228,6 +235,13 @@ def test_changed_numbers_are_found_where_their_hashes_are_right(made: Made, copy
     assert "Traceback" not in "".join(found.problems)
 
 
+@pytest.fixture
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither written nor made again: they take most of the time."""
+    monkeypatch.setattr(derived, "_write_plots", lambda *_: None)
+
+
+@pytest.mark.usefixtures("without_plots")
 def test_a_forged_comparison_is_found_in_the_traces(made: Made, tmp_path: Path) -> None:
     """Every table, plot and hash agrees with better scores; the frames do not."""
     forged = []
@@ -255,6 +269,7 @@ def test_a_forged_comparison_is_found_in_the_traces(made: Made, tmp_path: Path) 
     assert any("axes.perceptual_drift at step 1: stored" in p for p in found.problems)
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_changed_scores_are_found(made: Made, copy: Path) -> None:
     path = copy / "scores" / "frozen.safetensors"
     scores = Scores.load(path)
@@ -276,7 +291,8 @@ def test_changed_scores_are_found(made: Made, copy: Path) -> None:
 
 
 def test_a_world_that_shows_something_else_is_found(made: Made) -> None:
-    stored = {"t": read_trace(made.trace)}
+    trace = read_trace(made.trace)
+    stored = {"t": KeptTrace(trace.trace, lambda: trace)}
     findings = Findings()
 
     class Other(SpriteWorld):
