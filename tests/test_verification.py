@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from tests.panels import sprite_panel
+from wmscore import plots
 from wmscore.evidence import (
     StoredTrace,
     Verification,
@@ -133,6 +135,19 @@ def test_the_table_is_there_in_types(made: Made) -> None:
     assert kinds["horizon_censored"] == pa.bool_()
     assert kinds["perceptual_drift_mean_score"] == pa.float64()
     assert kinds["first_failing_axis"] == pa.string()
+
+
+def test_the_document_names_every_file_and_every_plot(made: Made) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "evidence.md").read_text()
+    named = set(re.findall(r"`([\w/.]+)`", text))
+    for path in made.folder.rglob("*"):
+        if path.is_file():
+            name = path.relative_to(made.folder).as_posix()
+            kind = path.suffix
+            general = {"scores": f"scores/MODEL{kind}", "traces": f"traces/TRACE{kind}"}
+            name = general.get(path.parent.name, name)
+            assert name in named or (kind in (".png", ".svg") and path.stem in named), name
+    assert all(f"`{name}(" in text for name in plots.__all__ if name != "save_plot")
 
 
 # ---- one byte ----------------------------------------------------------------------------
