@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -181,12 +181,13 @@ def test_help_comes_fast_and_without_torch() -> None:
         "import sys\nfrom wmscore.cli import main\nmain(['--help'])\n"
         "assert not {'torch', 'numpy', 'pydantic_core', 'matplotlib'} & set(sys.modules) - SEEN"
     ).replace("SEEN", "{'pydantic_core'}")  # newer versions of typer bring it themselves
-    start = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENV, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert time.perf_counter() - start < 2  # 0.25 s on a quiet machine
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    assert spent < 1.5  # seconds of a core; 0.25 on a quiet machine
 
 
 @pytest.mark.parametrize("module", ["typer", "rich"])
@@ -238,7 +239,7 @@ def test_a_reader_that_goes_away_is_no_error(words: list[str]) -> None:
     )
     assert run.stdout is not None
     run.stdout.close()
-    _, said = run.communicate(timeout=60)
+    _, said = run.communicate(timeout=180)
     assert (run.returncode, said) == (141, b"")
 
 
