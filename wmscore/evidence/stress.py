@@ -56,7 +56,7 @@ def _cell(rung: Rung) -> str:
     if rung.excluded is not None:
         return "-"
     if math.isnan(rung.relative):
-        return "nothing to lose" if rung.usable_share == 0 else "n/a"
+        return "nothing to lose" if (rung.undecided or "").startswith("nothing to lose") else "n/a"
     return f"{rung.relative:.0%}" + {True: " *", False: "", None: " ?"}[rung.broken]
 
 
