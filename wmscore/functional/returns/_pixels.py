@@ -33,19 +33,18 @@ def is_back(first: Tensor, second: Tensor, levels: float) -> Tensor:
 
 
 def masked_distance(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
-    """Root mean square difference over the pixels of a mask `[N, H, W]`, `[N]` float64.
+    """Mean absolute difference over the pixels of a mask `[N, H, W]`, `[N]` float64.
 
     NaN where a value in the mask is, inf where the mask has no pixel. Exact sums for uint8.
     """
-    error = _wide(first) - _wide(second)
+    error = (_wide(first) - _wide(second)).abs_()
     if first.dtype == torch.uint8:
-        squares = error.int().square_().mul_(mask[:, None])
-        total = squares.flatten(1).sum(1, dtype=torch.int64).double()
+        total = error.mul_(mask[:, None]).flatten(1).sum(1, dtype=torch.int64).double()
     else:
         # A NaN outside of the mask is none: `where`, not a product.
-        total = torch.where(mask[:, None], error.square_(), 0.0).flatten(1).sum(1)
+        total = torch.where(mask[:, None], error, 0.0).flatten(1).sum(1)
     count = mask.flatten(1).sum(1) * first.shape[1]
-    return (total / count.clamp_min(1)).sqrt().masked_fill(count == 0, torch.inf)
+    return (total / count.clamp_min(1)).masked_fill(count == 0, torch.inf)
 
 
 def registered_distance(frame: Tensor, earlier: Tensor, mask: Tensor, radius: int) -> Tensor:

@@ -28,9 +28,9 @@ class Closure(NamedTuple):
         score: float64 in [0, 1], 1 = left as far and came back as the reference does, 0 = never
             left, or came back to something as strange as what it left for. NaN at steps that are no
             returns.
-        distance: float64 in [0, 1], root mean square difference of the frame and the earlier frame
-            of the same rollout, in data ranges; lower is better. Along a there-and-back script it
-            is the palindrome curve.
+        distance: float64 in [0, 1], mean absolute difference of the frame and the earlier frame of
+            the same rollout, in data ranges; lower is better. Along a there-and-back script it is
+            the palindrome curve.
         registered: float64, the least `distance` over displacements of the frame by up to some
             pixels; at most `distance`. Far below it, the place is remembered and missed: an error
             of executing the actions.
@@ -62,15 +62,17 @@ def loop_closure(
     r"""Whether rollouts come back where their reference does, by their own earlier frames.
 
     Step t of the reference returns to frame m, and k is furthest from both in between. Over the
-    pixels that are back in the reference, with D = (d(m, k) + d(k, t)) / 2 of the rollout and D* of
-    the reference,
+    pixels that are back in the reference, with d the mean absolute difference, D = (d(m, k) +
+    d(k, t)) / 2 of the rollout and D* of the reference,
 
     .. math:: s_t = \Big[ 1 - \frac{[d_{mt} - d^*_{mt}]_+ + [D^* - D]_+}{\max(D, D^*)} \Big]_+ .
 
     1 for the reference itself. A frozen rollout comes back perfectly, and scores exactly 0, since
     it never left; one that leaves half as far and comes back scores 1/2; one whose last frame is as
     far from where it began as from where it was scores 0, as frames that have nothing to do with
-    each other do, and so does what is further still. World Stability is :math:`d_{mt} / D`.
+    each other do, and so does what is further still. World Stability is :math:`d_{mt} / D`. Sums
+    of absolute differences grow with the area of what moves by itself, not with the root of it, so
+    that a passer-by costs what he covers.
 
     Args:
         preds: ``[..., T+1, C, H, W]``, rollouts, the given frame first.

@@ -20,8 +20,8 @@ RETURN_SHARE = 0.5
 RETURN_LEVELS = 4 / 255
 """A pixel is back where no channel differs by more, in data ranges."""
 
-LEAST_DEPARTURE = 0.02
-"""Least root mean square difference, in data ranges, that counts as having left: 5 grey levels."""
+LEAST_DEPARTURE = 0.01
+"""Least mean absolute difference, in data ranges, that counts as having left: 2.5 grey levels."""
 
 
 class Returns(NamedTuple):
