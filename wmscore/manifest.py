@@ -741,9 +741,7 @@ class _ChapterManifest(_Frozen):
     accept_threshold: Unit
 
 
-def _undoing(
-    space: ActionSpace, inverses: Mapping[str, str] | None
-) -> Callable[[Action], Action]:
+def _undoing(space: ActionSpace, inverses: Mapping[str, str] | None) -> Callable[[Action], Action]:
     """What undoes an action."""
     if space.kind == "continuous":
         if inverses is not None:

@@ -89,6 +89,6 @@ def describe_returns(found: list[ScenarioReturns]) -> list[str]:
     if without:
         some = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
         lines.append(
-            f"In {len(without)} it never does, so that reset_consistency is undefined there: {some}."
+            f"In {len(without)} it never does, so that reset_consistency is undefined: {some}."
         )
     return lines

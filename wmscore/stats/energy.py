@@ -29,9 +29,7 @@ class EnergyTest(NamedTuple):
     reason: int
 
 
-def energy_test(
-    first: Tensor, second: Tensor, *, draws: int = 2000, seed: int = 0
-) -> EnergyTest:
+def energy_test(first: Tensor, second: Tensor, *, draws: int = 2000, seed: int = 0) -> EnergyTest:
     r"""Energy distance of two samples of vectors, and its permutation p-value.
 
     .. math:: E = 2 \, \overline{d(x, y)} - \overline{d(x, x')} - \overline{d(y, y')}

@@ -60,7 +60,7 @@ def check_resets(
 
     Example:
         >>> report = check_resets(panel, model, truth)                   # doctest: +SKIP
-        >>> print(*report.sentences(), sep="\\n")                         # doctest: +SKIP
+        >>> print(" ".join(report.sentences()))                        # doctest: +SKIP
     """
     if rows is None:
         rows = [(s, panel.seeds[0]) for s in range(min(4, len(panel.scenarios)))]

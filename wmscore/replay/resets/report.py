@@ -75,7 +75,9 @@ class ResetReport:
         if one != two:
             text += " within one call only" if one else " between calls only"
         seeds = self.other_seed[~self.other_seed.isnan()]
-        return f"{text}; another seed by up to {float(seeds.max()):.3g}." if len(seeds) else text + "."
+        return (
+            f"{text}; another seed by up to {float(seeds.max()):.3g}." if len(seeds) else text + "."
+        )
 
     def _leak(self) -> str:
         if self.leaks is None:
@@ -119,7 +121,9 @@ class ResetReport:
         if len(data["kind"]) != len(rows) or not set(data["kind"]) <= set(get_args(Kind)):
             raise ValueError(f"reset report.kind: expected of {get_args(Kind)}, got {data['kind']}")
         if data["leaks"] not in (True, False, None):
-            raise ValueError(f"reset report.leaks: expected true, false or null, got {data['leaks']}")
+            raise ValueError(
+                f"reset report.leaks: expected true, false or null, got {data['leaks']}"
+            )
         return cls(
             model=str(data["model"]),
             rows=rows,
