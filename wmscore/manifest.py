@@ -741,6 +741,12 @@ class _ChapterManifest(_Frozen):
     accept_threshold: Unit
 
 
+def _vector(action: Action) -> tuple[float, ...]:
+    """A continuous action: names are refused where a panel is made."""
+    assert not isinstance(action, str)
+    return action
+
+
 def _undoing(space: ActionSpace, inverses: Mapping[str, str] | None) -> Callable[[Action], Action]:
     """What undoes an action."""
     if space.kind == "continuous":
@@ -754,8 +760,8 @@ def _undoing(space: ActionSpace, inverses: Mapping[str, str] | None) -> Callable
 
         def mirrored(action: Action) -> Action:
             return tuple(
-                float(value) if unit == "button" else 2 * still - float(value)
-                for value, still, unit in zip(action, rest, units, strict=True)
+                value if unit == "button" else 2 * still - value
+                for value, still, unit in zip(_vector(action), rest, units, strict=True)
             )
 
         return mirrored

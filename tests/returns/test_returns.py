@@ -74,7 +74,7 @@ def test_distances_are_those_of_plain_numpy(dtype: torch.dtype) -> None:
 
 
 def test_distances_of_large_frames_are_exact() -> None:
-    """More pixels than are widened at once; uint8 sums are whole numbers."""
+    """Sums of uint8 are whole numbers, and divided in float64."""
     frames = torch.zeros(2, 3, 128, 128, dtype=torch.uint8)
     frames[1, 0, 0, 0] = 1
     assert float(F.frame_distances(frames)[0, 1]) == 1 / (3 * 128 * 128) / 255

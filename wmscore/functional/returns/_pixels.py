@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from wmscore.functional._chunks import piece_elements
+from wmscore.ops import FrameErrors, frame_errors
 
-__all__ = ["is_back", "masked_distance", "pieces", "registered_distance", "some_rows"]
+__all__ = ["counted", "is_back", "masked_distance", "pieces", "registered_distance", "some_rows"]
 
 
 def pieces(count: int, frames: Tensor) -> Iterator[slice]:
     """Runs of `count` comparisons of frames `[..., C, H, W]`, few enough to stay in a cache."""
-    size = max(1, piece_elements(frames.device) // max(1, frames.shape[-3:].numel()))
+    values = max(1, frames.shape[-3:].numel() * frames.element_size())
+    size = max(1, 4 * piece_elements(frames.device) // values)
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 
@@ -28,8 +31,10 @@ def some_rows(wanted: Tensor) -> Tensor:
 
 def is_back(first: Tensor, second: Tensor, levels: float) -> Tensor:
     """`[N, H, W]` bool: pixels of `[N, C, H, W]` of which no channel differs by more."""
+    apart = torch.maximum(first, second) - torch.minimum(first, second)  # uint8 does not wrap
     # A little slack for floats, of which 4 / 255 is no exact difference.
-    return (_wide(first) - _wide(second)).abs_().le(levels * 1.0001).all(1)
+    slack = levels * 1.0001
+    return apart.amax(1) <= (math.floor(slack) if apart.dtype == torch.uint8 else slack)
 
 
 def masked_distance(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
@@ -37,14 +42,15 @@ def masked_distance(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
 
     NaN where a value in the mask is, inf where the mask has no pixel. Exact sums for uint8.
     """
-    error = (_wide(first) - _wide(second)).abs_()
-    if first.dtype == torch.uint8:
-        total = error.mul_(mask[:, None]).flatten(1).sum(1, dtype=torch.int64).double()
-    else:
-        # A NaN outside of the mask is none: `where`, not a product.
-        total = torch.where(mask[:, None], error, 0.0).flatten(1).sum(1)
-    count = mask.flatten(1).sum(1) * first.shape[1]
-    return (total / count.clamp_min(1)).masked_fill(count == 0, torch.inf)
+    pair = (_inside(frames, mask[:, None]) for frames in (first, second))
+    sums = FrameErrors(*frame_errors(*pair).unbind(-1)).absolute_error.sum(-1).double()
+    count = counted(mask) * first.shape[1]
+    return (sums / count.clamp_min(1)).masked_fill(count == 0, torch.inf)
+
+
+def counted(mask: Tensor) -> Tensor:
+    """Pixels of masks `[N, H, W]` that hold, `[N]` int64."""
+    return mask.flatten(1).count_nonzero(1)
 
 
 def registered_distance(frame: Tensor, earlier: Tensor, mask: Tensor, radius: int) -> Tensor:
@@ -60,5 +66,8 @@ def registered_distance(frame: Tensor, earlier: Tensor, mask: Tensor, radius: in
     return best
 
 
-def _wide(frames: Tensor) -> Tensor:
-    return frames.to(torch.int16 if frames.dtype == torch.uint8 else torch.float64)
+def _inside(frames: Tensor, mask: Tensor) -> Tensor:
+    """Frames with 0 outside of a mask."""
+    if frames.dtype == torch.uint8:
+        return frames * mask
+    return torch.where(mask, frames, 0)  # a NaN outside would spoil a product

@@ -10,8 +10,6 @@ from wmscore.ops import FrameErrors, frame_errors
 
 __all__ = ["frame_distances"]
 
-_BYTES = 1 << 22  # of gathered frames at a time: they stay in a CPU's cache
-
 
 def frame_distances(frames: Tensor, *, data_range: float | None = None) -> Tensor:
     r"""Mean absolute difference between all frames of each rollout: its recurrence matrix.
@@ -42,17 +40,13 @@ def frame_distances(frames: Tensor, *, data_range: float | None = None) -> Tenso
         raise ValueError(f"frames: expected [..., T, C, H, W], got {list(frames.shape)}")
     scale = data_range_of(frames.dtype, data_range)
     lead, steps = frames.shape[:-4], frames.shape[-4]
-    rows, size = lead.numel(), frames.shape[-3:].numel()
-    every = frames.reshape(-1, *frames.shape[-3:])
-    i, j = torch.tril_indices(steps, steps, device=frames.device)
-    start = steps * torch.arange(rows, device=frames.device)[:, None]
-    first, second = ((start + place).flatten() for place in (i, j))
-    sums = torch.zeros(len(first), dtype=torch.float64, device=frames.device)
-    piece = max(1, _BYTES // (size * frames.element_size()))
-    for begin in range(0, len(first), piece):
-        part = slice(begin, begin + piece)
-        errors = frame_errors(every[first[part]], every[second[part]])
-        sums[part] = FrameErrors(*errors.unbind(-1)).absolute_error.sum(-1).double()
-    found = torch.zeros(rows, steps, steps, dtype=torch.float64, device=frames.device)
-    found[:, i, j] = found[:, j, i] = sums.view(rows, -1) / size / scale
+    size = frames.shape[-3:].numel()
+    found = torch.zeros(lead.numel(), steps, steps, dtype=torch.float64, device=frames.device)
+    # Views, not gathered pairs: those would be copied, which takes longer than the comparison.
+    for film, place in zip(frames.reshape(-1, *frames.shape[-4:]), found, strict=True):
+        for lag in range(steps):
+            errors = frame_errors(film[lag:], film[: steps - lag])
+            apart = FrameErrors(*errors.unbind(-1)).absolute_error.sum(-1).double() / size / scale
+            place.diagonal(lag).copy_(apart)
+            place.diagonal(-lag).copy_(apart)
     return found.view(*lead, steps, steps)

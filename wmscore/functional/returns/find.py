@@ -9,7 +9,13 @@ from torch import Tensor
 
 from wmscore.functional._check import check_mask, check_number, data_range_of
 from wmscore.functional.reasons import Reason
-from wmscore.functional.returns._pixels import is_back, masked_distance, pieces, some_rows
+from wmscore.functional.returns._pixels import (
+    counted,
+    is_back,
+    masked_distance,
+    pieces,
+    some_rows,
+)
 from wmscore.functional.returns.distances import frame_distances
 
 __all__ = ["LEAST_DEPARTURE", "RETURN_LEVELS", "RETURN_SHARE", "Returns", "returns_of"]
@@ -159,13 +165,13 @@ def _shares(
         first, t, m = _places(pairs[part], steps)
         same = is_back(every[first + m], every[first + t], levels)
         # What is not the same had changed; as much as the share needs must be the same.
-        likely = some_rows(same.flatten(1).sum(1) >= share * pixels)
+        likely = some_rows(counted(same) >= share * pixels)
         place, mask = pairs[part][likely], same[likely]
         first, t, m = _places(place, steps)
         start, middle, end = (every[first + x] for x in (m, far.flatten()[place], t))
         left = ~is_back(start, middle, levels)
-        changed = (left | ~mask).flatten(1).sum(1)
-        back[place] = (left & mask).flatten(1).sum(1) / changed.clamp_min(1).double()
+        changed = counted(left | ~mask)
+        back[place] = counted(left & mask) / changed.clamp_min(1).double()
         way = masked_distance(start, middle, mask) + masked_distance(middle, end, mask)
         away[place] = way.nan_to_num(0.0, posinf=0.0) / 2
     nothing = ~between.flatten()
