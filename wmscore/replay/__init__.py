@@ -14,6 +14,7 @@ from wmscore.replay.answers import (
 from wmscore.replay.delivered import Delivered, delivered_scripts
 from wmscore.replay.items import fingerprint_of, panel_items
 from wmscore.replay.resets import ResetReport, check_resets
+from wmscore.replay.returns import ScenarioReturns, describe_returns, panel_returns
 from wmscore.replay.rolling import (
     predict_rows,
     reconstruct_rows,
@@ -38,16 +39,19 @@ __all__ = [
     "NoRolloutsError",
     "Progress",
     "ResetReport",
+    "ScenarioReturns",
     "WrongAnswerError",
     "WrongScriptError",
     "WrongSizeError",
     "check_batch_size",
     "check_resets",
     "checked_answer",
+    "describe_returns",
     "fingerprint_of",
     "freeze_panel",
     "panel_items",
     "delivered_scripts",
+    "panel_returns",
     "predict_rows",
     "reconstruct_rows",
     "reconstruction_name",
