@@ -208,6 +208,24 @@ def test_verify_finds_a_changed_byte(
     assert any("metrics.csv" in p for p in strict(capsys.readouterr().out)["problems"])
 
 
+def test_a_ladder_makes_a_model_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    Path("counted_model.py").write_text(
+        "from wmscore.worlds import Frozen, SpriteWorld\n"
+        "made = []\n"
+        "def model():\n"
+        "    made.append(1)\n"
+        "    photograph = Frozen(SpriteWorld(32, 32))\n"
+        "    photograph.name = 'counted'\n"
+        "    return photograph\n"
+    )
+    words = ["stress", "panel.json", "--model", "counted_model:model", "--stressor", "blur"]
+    main([*words, "--severity", "1", "--severity", "2"])
+    import counted_model
+
+    assert counted_model.made == [1]
+
+
 def test_the_app_has_all_commands() -> None:
     group: Any = typer.main.get_command(build_app())
     assert set(group.commands) == {n.split()[0] for names in COMMANDS.values() for n in names}
