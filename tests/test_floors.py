@@ -14,6 +14,7 @@ PACKAGE = Path(wmscore.__file__).parent
 FLOORS = {
     "extras": 0,
     "files": 0,
+    "opposites": 0,
     "ops": 0,
     "stats": 0,
     "functional": 1,

@@ -150,7 +150,7 @@ def test_plots_of_little_and_of_much(kind: str, tmp_path: Path) -> None:
     else:
         results = [replace(results[1], model=f"$m_{i}$ <b>&" + "x" * i) for i in range(20)]
     for figure in (plots.drift_plot(results), plots.survival_plot(results)):
-        plots.save_plot(figure, tmp_path / "a.svg", tmp_path / "a.png")
+        plots.save_plot(figure, tmp_path / "a.png")
     assert plots.measures_plot(results) is None
     assert plots.response_matrix_plot(results) is None
     assert plots.events_plot(results) is None

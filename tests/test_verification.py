@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -16,7 +17,16 @@ import pytest
 import torch
 
 from tests.panels import sprite_panel
-from wmscore.evidence import StoredTrace, Verification, read_trace, verify_evidence, write_evidence
+from wmscore import plots
+from wmscore.evidence import (
+    StoredTrace,
+    Verification,
+    derived,
+    read_trace,
+    verify_evidence,
+    write_evidence,
+)
+from wmscore.evidence.tracefile import KeptTrace
 from wmscore.evidence.verification import verify as module
 from wmscore.evidence.verification.alike import differences
 from wmscore.evidence.verification.findings import Findings
@@ -127,6 +137,19 @@ def test_the_table_is_there_in_types(made: Made) -> None:
     assert kinds["first_failing_axis"] == pa.string()
 
 
+def test_the_document_names_every_file_and_every_plot(made: Made) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "evidence.md").read_text()
+    named = set(re.findall(r"`([\w/.]+)`", text))
+    for path in made.folder.rglob("*"):
+        if path.is_file():
+            name = path.relative_to(made.folder).as_posix()
+            kind = path.suffix
+            general = {"scores": f"scores/MODEL{kind}", "traces": f"traces/TRACE{kind}"}
+            name = general.get(path.parent.name, name)
+            assert name in named or (kind in (".png", ".svg") and path.stem in named), name
+    assert all(f"`{name}(" in text for name in plots.__all__ if name != "save_plot")
+
+
 # ---- one byte ----------------------------------------------------------------------------
 
 
@@ -158,10 +181,9 @@ def test_any_changed_pixel_of_a_trace_is_found_whatever_its_hash(made: Made) -> 
 
     def problems(changed: StoredTrace) -> list[str]:
         findings = Findings()
-        rescore(
-            scores, made.results, {"t": changed}, findings, exact=True, device="cpu", networks={}
-        )
-        check_references(made.panel, {"t": changed}, findings, WORLD)
+        kept = {"t": KeptTrace(changed.trace, lambda: changed)}
+        rescore(scores, made.results, kept, findings, exact=True, device="cpu", networks={})
+        check_references(made.panel, kept, findings, WORLD)
         return findings.problems
 
     assert problems(stored) == []
@@ -228,6 +250,13 @@ def test_changed_numbers_are_found_where_their_hashes_are_right(made: Made, copy
     assert "Traceback" not in "".join(found.problems)
 
 
+@pytest.fixture
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither written nor made again: they take most of the time."""
+    monkeypatch.setattr(derived, "_write_plots", lambda *_: None)
+
+
+@pytest.mark.usefixtures("without_plots")
 def test_a_forged_comparison_is_found_in_the_traces(made: Made, tmp_path: Path) -> None:
     """Every table, plot and hash agrees with better scores; the frames do not."""
     forged = []
@@ -255,6 +284,7 @@ def test_a_forged_comparison_is_found_in_the_traces(made: Made, tmp_path: Path) 
     assert any("axes.perceptual_drift at step 1: stored" in p for p in found.problems)
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_changed_scores_are_found(made: Made, copy: Path) -> None:
     path = copy / "scores" / "frozen.safetensors"
     scores = Scores.load(path)
@@ -276,7 +306,8 @@ def test_changed_scores_are_found(made: Made, copy: Path) -> None:
 
 
 def test_a_world_that_shows_something_else_is_found(made: Made) -> None:
-    stored = {"t": read_trace(made.trace)}
+    trace = read_trace(made.trace)
+    stored = {"t": KeptTrace(trace.trace, lambda: trace)}
     findings = Findings()
 
     class Other(SpriteWorld):

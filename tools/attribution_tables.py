@@ -103,8 +103,9 @@ def tables(study: Record, boxes: Record) -> dict[str, str]:
             ["fault", "strength", *judged],
             [
                 [r["fault"], f"{r['strength']:g}", *tally([r]).cells()]
-                for r in single
-                if r["fault"] in graded
+                for kind in of_faults(records)
+                for r in sorted(single, key=lambda r: -r["strength"])
+                if r["fault"] == kind and kind in graded
             ],
         ),
         "withheld": (

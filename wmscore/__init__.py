@@ -28,6 +28,7 @@ _MODULES = (
     "metrics",
     "networks",
     "ops",
+    "plots",
     "protocols",
     "recordings",
     "replay",

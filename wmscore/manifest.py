@@ -13,7 +13,7 @@ import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -33,6 +33,7 @@ from pydantic import (
 from torch import Tensor
 
 from wmscore.files import atomic_file
+from wmscore.opposites import opposites
 
 __all__ = [
     "ActionSpace",
@@ -581,7 +582,9 @@ class Panel(_Frozen):
             )
         return _validate(type(self), data)
 
-    def with_there_and_back(self, inverses: Mapping[str, str], *, pause: int = 0) -> Self:
+    def with_there_and_back(
+        self, inverses: Mapping[str, str] | None = None, *, pause: int = 0
+    ) -> Self:
         """A panel whose scenarios go there and back: half of each script, then its inverse.
 
         The commanded script becomes its own first half, `pause` no-ops, and the inverses of that
@@ -591,30 +594,35 @@ class Panel(_Frozen):
 
         Args:
             inverses: for each action its inverse, say `{"left": "right"}`; both directions are
-                understood. Actions without one are their own inverse.
+                understood, and the no-op is its own. An action that undoes itself or is to be
+                repeated on the way back is mapped to itself. By default they are found by the
+                actions' names (`wmscore.opposites`); a continuous action is mirrored at the no-op,
+                or at 0, buttons stay pressed.
             pause: steps to wait at the turning point.
 
         Raises:
-            ValueError: continuous actions, an unknown action, or no room for a step each way.
+            ValueError: an action without inverse is commanded, inverses for continuous actions, an
+                unknown action, or no room for a step each way.
+
+        Example:
+            >>> panel = Panel.packaged("sprites").with_there_and_back()
+            >>> panel.scenarios[3].actions[12:16], panel.scenarios[3].actions[16:20]
+            (('right', 'noop', 'noop', 'right'), ('left', 'noop', 'noop', 'left'))
         """
         space, horizon = self.contract.actions, self.contract.horizon
-        if space.kind != "discrete":
-            raise ValueError("contract.actions.kind: inverses by name need 'discrete' actions")
-        both = {**{b: a for a, b in inverses.items()}, **inverses}
-        for name in both:
-            space.check_action("inverses", name)
         half = (horizon - pause) // 2
         if pause < 0 or half < 1 or (pause and space.noop is None):
             raise ValueError(
                 f"pause: expected 0 to {horizon - 2}, and a no-op where it is not 0; got {pause}"
             )
+        undo = _undoing(space, inverses)
         data = self.model_dump()
         for scenario, own in zip(data["scenarios"], self.scenarios, strict=True):
             there = own.script(horizon, space)[:half]
-            back = tuple(both.get(str(action), str(action)) for action in reversed(there))
-            rest = horizon - 2 * half - pause
+            back = tuple(undo(action) for action in reversed(there))
             fill = back[-1] if space.noop is None else space.noop
-            scenario["actions"] = (*there, *(space.noop,) * pause, *back, *(fill,) * rest)
+            rest = horizon - 2 * half - pause
+            scenario["actions"] = (*there, *(fill,) * pause, *back, *(fill,) * rest)
             scenario["then"] = None
         return _validate(type(self), data)
 
@@ -731,6 +739,48 @@ class _ChapterManifest(_Frozen):
     evaluation_axis: Name
     trace_to_save: StrictStr = "first_failure"
     accept_threshold: Unit
+
+
+def _vector(action: Action) -> tuple[float, ...]:
+    """A continuous action: names are refused where a panel is made."""
+    assert not isinstance(action, str)
+    return action
+
+
+def _undoing(space: ActionSpace, inverses: Mapping[str, str] | None) -> Callable[[Action], Action]:
+    """What undoes an action."""
+    if space.kind == "continuous":
+        if inverses is not None:
+            raise ValueError(
+                "inverses: continuous actions are mirrored at the no-op; expected none by name, "
+                f"got {dict(inverses)}"
+            )
+        units = space.units or ("number",) * len(space.names)
+        rest = space.noop if isinstance(space.noop, tuple) else (0.0,) * len(space.names)
+
+        def mirrored(action: Action) -> Action:
+            return tuple(
+                value if unit == "button" else 2 * still - value
+                for value, still, unit in zip(_vector(action), rest, units, strict=True)
+            )
+
+        return mirrored
+    by_name = opposites(space.names) if inverses is None else dict(inverses)
+    both = {**{b: a for a, b in by_name.items()}, **by_name}
+    for name in both:
+        space.check_action("inverses", name)
+    if isinstance(space.noop, str):
+        both.setdefault(space.noop, space.noop)
+
+    def undo(action: Action) -> Action:
+        if action not in both:
+            raise ValueError(
+                f"inverses: expected the inverse of {action!r}, which is commanded, got only "
+                f"{both}; map an action to itself that is to be repeated on the way back"
+            )
+        return both[str(action)]
+
+    return undo
 
 
 def _random_branches(

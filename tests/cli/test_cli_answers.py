@@ -55,6 +55,10 @@ def table(heading: str) -> dict[str, str]:
     return {name.strip("`"): text for name, text in rows[2:] if not set(name) <= set("- ")}
 
 
+def documented_keys(command: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", table("JSON")[command])
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a panel, rollouts of an anchor and of the truth, and their evidence."""
@@ -84,7 +88,6 @@ COMMANDS_RUN: dict[str, tuple[list[str], int]] = {
         0,
     ),
     "stress --list": (["panel.json"], 0),
-    "score": (["frozen", "other-seed", "--out", "evidence"], 0),
     "report": (["evidence"], 0),
     "verify": (["evidence"], 0),
     "calibrate": (["evidence", "--redraws", "20", "--out", "calibrated.json"], -1),
@@ -106,9 +109,8 @@ def test_one_document_with_the_documented_keys(
     got = main([*command.split(), *options, "--json"])
     assert got == code if code >= 0 else got in (0, 1, 3)
     document = strict(capsys.readouterr().out)
-    documented = re.findall(r"`([^`]+)`", table("JSON")[command])
     if command not in ("compare", "aa"):
-        assert list(document) == documented
+        assert list(document) == documented_keys(command)
 
 
 def test_every_command_has_a_row_and_takes_json() -> None:
@@ -167,20 +169,30 @@ def test_a_mistake_is_a_document_too(
     assert "Missing argument" in strict(capsys.readouterr().out)["error"]["message"]
 
 
-def test_other_evidence_is_not_replaced_unless_forced(
+def test_a_ladder_goes_into_evidence_and_other_evidence_is_kept_unless_forced(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(place)
+    words = ["stress", "panel.json", "--model", "frozen", "--stressor", "actuator-delay"]
+    assert main([*words, "--severity", "1", "--severity", "2", "--out", "climbed"]) == 0
+    assert "all rungs" in capsys.readouterr().out
+    ladder = strict(Path("climbed/stress.json").read_text())
+    assert [r["severity"] for r in ladder["models"]["frozen"]["rungs"]] == [1, 2]
+    assert main([*words, "--out", "evidence"]) == 2
+    assert "holds more than a ladder" in capsys.readouterr().err
+
     shutil.copytree("evidence", "kept")
     assert main(["score", "frozen", "--out", "kept"]) == 2
     assert "other-seed, which is not scored now" in capsys.readouterr().err
     harder = Panel.load("panel.json").with_thresholds({"perceptual_drift": 0.9})
     harder.save("harder.json")
-    again = ["score", "frozen", "other-seed", "--panel", "harder.json", "--out", "kept"]
+    again = ["score", "frozen", "--panel", "harder.json", "--stress", "climbed", "--out", "kept"]
     assert main(again) == 2
     assert "evidence of the panel" in capsys.readouterr().err
     assert (Path("kept") / "scores" / "other-seed.safetensors").exists()
-    assert main([*again, "--force"]) == 0
+    assert main([*again, "--force", "--json"]) == 0
+    assert list(strict(capsys.readouterr().out)) == documented_keys("score")
+    assert strict(Path("kept/stress.json").read_text()) == ladder
 
 
 def test_verify_finds_a_changed_byte(
@@ -196,20 +208,22 @@ def test_verify_finds_a_changed_byte(
     assert any("metrics.csv" in p for p in strict(capsys.readouterr().out)["problems"])
 
 
-def test_a_ladder_goes_into_the_evidence(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_ladder_makes_a_model_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    words = ["stress", "panel.json", "--model", "frozen", "--stressor", "actuator-delay"]
-    assert main([*words, "--severity", "1", "--severity", "2", "--out", "climbed"]) == 0
-    said = capsys.readouterr().out
-    assert "all rungs" in said
-    ladder = strict(Path("climbed/stress.json").read_text())
-    assert [r["severity"] for r in ladder["models"]["frozen"]["rungs"]] == [1, 2]
-    assert main(["score", "frozen", "--stress", "climbed", "--out", "stressed"]) == 0
-    assert strict(Path("stressed/stress.json").read_text()) == ladder
-    assert main(["stress", "panel.json", "--model", "frozen", "--out", "evidence"]) == 2
-    assert "holds more than a ladder" in capsys.readouterr().err
+    Path("counted_model.py").write_text(
+        "from wmscore.worlds import Frozen, SpriteWorld\n"
+        "made = []\n"
+        "def model():\n"
+        "    made.append(1)\n"
+        "    photograph = Frozen(SpriteWorld(32, 32))\n"
+        "    photograph.name = 'counted'\n"
+        "    return photograph\n"
+    )
+    words = ["stress", "panel.json", "--model", "counted_model:model", "--stressor", "blur"]
+    main([*words, "--severity", "1", "--severity", "2"])
+    import counted_model
+
+    assert counted_model.made == [1]
 
 
 def test_the_app_has_all_commands() -> None:

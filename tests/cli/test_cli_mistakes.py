@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -181,12 +181,13 @@ def test_help_comes_fast_and_without_torch() -> None:
         "import sys\nfrom wmscore.cli import main\nmain(['--help'])\n"
         "assert not {'torch', 'numpy', 'pydantic_core', 'matplotlib'} & set(sys.modules) - SEEN"
     ).replace("SEEN", "{'pydantic_core'}")  # newer versions of typer bring it themselves
-    start = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENV, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert time.perf_counter() - start < 2  # 0.25 s on a quiet machine
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    assert spent < 1.5  # seconds of a core; 0.25 on a quiet machine
 
 
 @pytest.mark.parametrize("module", ["typer", "rich"])
@@ -210,37 +211,35 @@ def test_without_the_extra_it_says_which_one(module: str) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_ctrl_c_is_one_word() -> None:
-    words = ["stress", "sprites", "--model", "frozen"]
+def test_ctrl_c_is_one_word(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("interrupted_model.py").write_text(
+        "import os, signal\nfrom wmscore.worlds import SpriteWorld\n\n"
+        "class Interrupted(SpriteWorld):\n"
+        "    def rollout(self, items, horizon):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        return super().rollout(items, horizon)\n\n"
+        "def model():\n    return Interrupted(16, 16)\n"
+    )
+    words = ["stress", "panel.json", "--model", "interrupted_model:model", "--stressor", "blur"]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job may ignore it
+    try:
+        assert main(words) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "wmscore stress: Interrupted.\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"]])
+def test_a_reader_that_goes_away_is_no_error(words: list[str]) -> None:
     run = subprocess.Popen(
         [sys.executable, "-m", "wmscore", *words],
-        env=ENV,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert run.stdout is not None
-    run.stdout.readline()  # it has begun
-    run.send_signal(signal.SIGINT)
-    try:
-        _, said = run.communicate(timeout=180)
-    finally:  # left to itself it would be found running by another test
-        run.kill()
-        run.wait()
-    assert run.returncode == 130
-    assert said == "wmscore stress: Interrupted.\n"
-
-
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    run = subprocess.Popen(
-        [sys.executable, "-m", "wmscore", "panel", "check", "sprites", "--json"],
         env=ENV,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     assert run.stdout is not None
     run.stdout.close()
-    _, said = run.communicate(timeout=60)
+    _, said = run.communicate(timeout=180)
     assert (run.returncode, said) == (141, b"")
 
 

@@ -85,7 +85,7 @@ def test_a_model_that_no_stress_touches_is_seldom_said_to_break() -> None:
     names = ("blur", "camera-jitter", "noise", "occlusion")
     places = [(n, s) for n in names for s in find(n).severities[:3]]
     panels = {place: find(place[0]).apply(panel, place[1]) for place in places}
-    broken, runs = 0, 150
+    broken, runs = 0, 80
 
     def ends() -> Tensor:
         return torch.randint(3, 12, (8, 1), generator=generator)

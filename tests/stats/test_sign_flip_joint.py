@@ -144,3 +144,15 @@ def test_bad_arguments_are_named(values: Tensor, error: type[Exception], message
         joint_sign_flip_test(values)
     with pytest.raises(ValueError, match="draws"):
         joint_sign_flip_test(torch.ones(5, 2), draws=0)
+
+
+def test_a_weaker_answer_is_never_more_certain() -> None:
+    """Two equal pairs have the larger statistic, but one in four patterns reaches it."""
+    values = torch.zeros(8, 2, dtype=torch.float64)
+    values[:2, 0] = 1
+    values[:, 1] = torch.tensor([1, 1, 1, 1, 1, -1, -1, 0.9])
+    found = joint_sign_flip_test(values)
+    assert found.statistic[0] > found.statistic[1]
+    assert sign_flip_test(values[:, 1], alternative="greater").p_value < 0.25
+    assert found.p_value[1] == found.p_value[0] >= 0.25
+    assert found.p_value.tolist() == pytest.approx(by_definition(values))

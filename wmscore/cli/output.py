@@ -102,9 +102,15 @@ def print_table(
 def console() -> Any:
     """Where to print; of a fixed width where that is no terminal."""
     screen = require("rich.console", "harness").Console()
+    screen.on_broken_pipe = _reader_gone
     if not screen.is_terminal:
         screen.width = _FILE_WIDTH
     return screen
+
+
+def _reader_gone() -> None:
+    """Leave it to the command line what becomes of that; rich would end the process with 1."""
+    raise BrokenPipeError
 
 
 def progress_bar() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -115,11 +115,13 @@ def stress(
     options = read_options(settings)
     names = list(dict.fromkeys([*model, "frozen"]))
     roles: dict[str, str] = {}
+    # What is not made of the world is made once, not on each rung.
+    kept = {name: find_model(name, None, None, options) for name in names if name not in ANCHORS}
 
     def models(world: WorldModel) -> list[WorldModel]:
         made = []
         for name in names:
-            found, role = find_model(name, world, None, {} if name in ANCHORS else options)
+            found, role = kept[name] if name in kept else find_model(name, world, None, {})
             roles[found.name] = role
             made.append(found)
         return made
@@ -222,15 +224,13 @@ def _write(folder: Path, ladder: Ladder) -> None:
 
 
 def _show(ladder: Ladder, out: str | None) -> None:
+    from wmscore.evidence.stress import rung_cell
+
     screen = console()
     body: list[list[str]] = []
     for name, model in ladder.models.items():
         for kind, about in model.stressors.items():
-            kept = [
-                "-" if rung.excluded or rung.relative != rung.relative else f"{rung.relative:.0%}"
-                for rung in model.rungs
-                if rung.stressor == kind
-            ]
+            kept = [rung_cell(rung) for rung in model.rungs if rung.stressor == kind]
             body.append(
                 [
                     name,
@@ -242,15 +242,10 @@ def _show(ladder: Ladder, out: str | None) -> None:
                     _number(about.trend_p, ".2g"),
                 ]
             )
-    head = ["model", "stressor", "kept of the usable\nhorizon, rung by rung", "mean"]
+    head = ["model", "stressor", "kept of the usable horizon,\n* breaks, ? cannot be told", "mean"]
     head += ["loss beside\nthe floor's", "breaks at", "trend p"]
     print_table(screen, f"Stress ladders, {ladder.scenarios} scenarios", head, body)
-    first = next(iter(ladder.models.values()))
-    reasons: dict[str, list[Any]] = {}
-    for rung in first.rungs:
-        if rung.excluded:
-            reasons.setdefault(f"{rung.stressor}: {rung.excluded}", []).append(rung.severity)
-    print_sentences(screen, [f"Says nothing, {why}" for why in reasons])
+    print_sentences(screen, [f"Says nothing: {sentence}" for sentence in ladder.exclusions()])
     print_sentences(screen, ladder.sentences())
     if out:
         print_sentences(screen, [f"Ladder: {out}"])

@@ -11,7 +11,7 @@ from wmscore.evidence.markdown import markdown_table
 from wmscore.files import atomic_file
 from wmscore.ladder import Ladder, Rung
 
-__all__ = ["read_stress", "stress_lines", "stress_table", "write_stress"]
+__all__ = ["read_stress", "rung_cell", "stress_lines", "stress_table", "write_stress"]
 
 
 def write_stress(folder: Path, ladder: Ladder) -> None:
@@ -47,16 +47,17 @@ def stress_table(ladder: Ladder) -> tuple[list[str], list[list[str]]]:
     head = ["stress", *names]
     body = []
     for place, rung in enumerate(next(iter(ladder.models.values())).rungs if names else ()):
-        cells = [_cell(ladder.models[name].rungs[place]) for name in names]
+        cells = [rung_cell(ladder.models[name].rungs[place]) for name in names]
         body.append([f"{rung.stressor} {rung.severity:g} {rung.unit}", *cells])
     return head, body
 
 
-def _cell(rung: Rung) -> str:
+def rung_cell(rung: Rung) -> str:
+    """What a rung leaves of the usable share; `*` where it breaks the model, `?` if unknown."""
     if rung.excluded is not None:
         return "-"
     if math.isnan(rung.relative):
-        return "nothing to lose" if rung.usable_share == 0 else "n/a"
+        return "nothing to lose" if (rung.undecided or "").startswith("nothing to lose") else "n/a"
     return f"{rung.relative:.0%}" + {True: " *", False: "", None: " ?"}[rung.broken]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -16,7 +17,7 @@ from wmscore.rollouts import Rollouts
 from wmscore.scores import Scores
 from wmscore.tensorfile import load_tensors, save_tensors
 
-__all__ = ["StoredTrace", "Trace", "read_trace", "save_trace", "trace_tensors"]
+__all__ = ["KeptTrace", "StoredTrace", "Trace", "read_trace", "save_trace", "trace_tensors"]
 
 _ROWS = ("frames", "valid", "actions", "labels", "latents")
 _REFERENCES = ("reference", "reference_valid", "reference_labels", "reference_latents")
@@ -110,6 +111,18 @@ class StoredTrace:
             model=self.trace.model,
             panel=self.panel,
         )
+
+
+class KeptTrace(NamedTuple):
+    """A trace file that is read when it is needed: all of them at once may be too many.
+
+    Attributes:
+        trace: which row, and why it was kept.
+        load: reads the file.
+    """
+
+    trace: Trace
+    load: Callable[[], StoredTrace]
 
 
 def trace_tensors(rollouts: Rollouts, scores: Scores, row: int) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from wmscore.replay.delivered import Delivered, delivered_scripts
 from wmscore.replay.examining import Examination, examine
 from wmscore.replay.items import fingerprint_of, panel_items
 from wmscore.replay.resets import ResetReport, check_resets
+from wmscore.replay.returns import ScenarioReturns, describe_returns, panel_returns
 from wmscore.replay.rolling import (
     predict_rows,
     reconstruct_rows,
@@ -40,6 +41,7 @@ __all__ = [
     "NoRolloutsError",
     "Progress",
     "ResetReport",
+    "ScenarioReturns",
     "WrongAnswerError",
     "WrongScriptError",
     "WrongSizeError",
@@ -47,10 +49,12 @@ __all__ = [
     "check_resets",
     "checked_answer",
     "delivered_scripts",
+    "describe_returns",
     "examine",
     "fingerprint_of",
     "freeze_panel",
     "panel_items",
+    "panel_returns",
     "predict_rows",
     "reconstruct_rows",
     "reconstruction_name",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import warnings
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import torch
 from torch import Tensor
@@ -322,6 +322,8 @@ class Scorer:
                     self._truth.append((part["slot"], found.truth))
             elif spec.axis == "reset_consistency":
                 score, reason, curves = reset_consistency(groups)
+            elif spec.axis != "action_response":
+                assert_never(spec.axis)
             elif not self._takes_actions:
                 score = torch.full_like(groups.shown, torch.nan, dtype=torch.float64)
                 reason = torch.full_like(groups.reason, int(Reason.NO_ACTIONS))

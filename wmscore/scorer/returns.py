@@ -40,10 +40,7 @@ def reset_consistency(groups: Groups) -> tuple[Tensor, Tensor, Curves]:
     curves: Curves = {
         "closure_distance": (blank(found.distance, reason), reason),
         "closure_registered": (blank(found.registered, reason), reason),
-        "closure_displaced": (
-            blank((found.distance - found.registered).clamp_min(0), reason),
-            reason,
-        ),
+        "closure_displaced": (blank(found.distance - found.registered, reason), reason),
         "closure_motion": (blank(found.motion, reason), reason),
         "world_stability": (blank(found.stability, stability), stability),
     }

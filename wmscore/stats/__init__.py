@@ -39,6 +39,10 @@ from wmscore.stats.dominance import (
     cliffs_delta,
     win_rate,
 )
+from wmscore.stats.energy import (
+    EnergyTest,
+    energy_test,
+)
 from wmscore.stats.holm import (
     holm,
 )
@@ -129,6 +133,7 @@ __all__ = [
     "CumulativeIncidence",
     "CurveBand",
     "EXACT_SCENARIOS",
+    "EnergyTest",
     "Hazard",
     "Interval",
     "JointSignFlipTest",
@@ -156,6 +161,7 @@ __all__ = [
     "conformal_threshold",
     "cumulative_incidence",
     "detectable_difference",
+    "energy_test",
     "hazard",
     "holm",
     "interquartile_interval",

@@ -17,7 +17,7 @@ from wmscore.attribution import Diagnosis
 from wmscore.evidence.causes import diagnose_all, read_causes
 from wmscore.evidence.derived import write_derived
 from wmscore.evidence.report import write_report
-from wmscore.evidence.tracefile import StoredTrace, Trace
+from wmscore.evidence.tracefile import KeptTrace, Trace
 from wmscore.evidence.tracepictures import write_pictures
 from wmscore.evidence.verification.alike import SLACK, differences
 from wmscore.evidence.verification.findings import Findings, shown
@@ -109,7 +109,7 @@ def check_derived(
     *,
     environment: Mapping[str, Any],
     traces: Sequence[Trace],
-    stored: Mapping[str, StoredTrace],
+    stored: Mapping[str, KeptTrace],
     ladder: Ladder | None,
     exact: bool,
 ) -> None:
@@ -135,7 +135,7 @@ def check_derived(
         )
         for trace in traces:
             if trace.name in stored:
-                kept = stored[trace.name]
+                kept = stored[trace.name].load()
                 pictures = draft / "traces"
                 write_pictures(pictures, kept.trace, kept.tensors, results[0].panel)
         made = {p.relative_to(draft).as_posix(): p for p in draft.rglob("*") if p.is_file()}

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from wmscore.actions import takes_no_actions
-from wmscore.evidence.tracefile import StoredTrace, scored_tensors
+from wmscore.evidence.tracefile import KeptTrace, scored_tensors
 from wmscore.evidence.verification.findings import Findings
 from wmscore.evidence.verification.recomputing import same_values
 from wmscore.files import sha256_tensor
@@ -33,7 +33,7 @@ DEVICE_SLACK = 1e-4
 def rescore(
     scores: Scores,
     results: Sequence[Scores],
-    traces: Mapping[str, StoredTrace],
+    traces: Mapping[str, KeptTrace],
     findings: Findings,
     *,
     exact: bool,
@@ -56,23 +56,27 @@ def rescore(
     """
     if not traces:
         return 0
-    rows = []
-    for name, stored in traces.items():
-        own = scored_tensors(scores, stored.trace.row)
-        findings.add(name, _unlike(stored.tensors, own, 0.0))
-        strange = {key for key in stored.tensors if key.startswith(("curves.", "identity."))} - {
-            *own
-        }
-        findings.add(name, [f"{key}: not among the scores" for key in sorted(strange)])
-        try:
-            rows.append((name, stored, stored.rollouts()))
-        except ValueError as error:
-            findings.add(name, [str(error)])
     try:
-        again = _score(scores, results, [r for _, _, r in rows], device, networks)
+        scorer = _scorer(scores, results, device, networks)
     except (ValueError, FileNotFoundError) as error:
         findings.unchecked.append(f"traces of {scores.model}: not scored again: {error}")
         return 0
+    rows: list[tuple[str, int]] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the same that were said when it was scored
+        for name, kept in traces.items():
+            stored, row = kept.load(), kept.trace.row
+            own = scored_tensors(scores, row)
+            findings.add(name, _unlike(stored.tensors, own, 0.0))
+            told = {key for key in stored.tensors if key.startswith(("curves.", "identity."))}
+            findings.add(name, [f"{key}: not among the scores" for key in sorted(told - {*own})])
+            try:
+                scorer.update(stored.rollouts())
+            except (ValueError, TypeError, RuntimeError) as error:
+                findings.add(name, [f"cannot be scored: {error}"])
+                continue
+            rows.append((name, row))
+        again = scorer.compute()
     slack = 0.0 if exact and str(device) == scores.provenance.get("device") else DEVICE_SLACK
     missing = sorted(scores.measures.keys() - again.measures.keys())
     if missing:
@@ -80,8 +84,7 @@ def rescore(
             f"traces of {scores.model}: {', '.join(missing)}: made by a network that was not given"
         )
     sound = 0
-    for name, stored, _ in rows:
-        row = stored.trace.row
+    for name, row in rows:
         old, new = _row(scores, row, again), _row(again, row, scores)
         sound += findings.add(name, _unlike(old, new, slack))
     how = "exactly" if slack == 0 else f"up to {slack:g}"
@@ -89,30 +92,19 @@ def rescore(
         f"{sound} of {len(rows)} traces of {scores.model} scored again from their frames, equal "
         f"{how}"
     )
-    return len({stored.trace.row for _, stored, _ in rows})
+    return len({row for _, row in rows})
 
 
-def _score(
-    scores: Scores,
-    results: Sequence[Scores],
-    rollouts: Sequence[Rollouts],
-    device: str,
-    networks: Mapping[str, Any],
-) -> Scores:
+def _scorer(
+    scores: Scores, results: Sequence[Scores], device: str, networks: Mapping[str, Any]
+) -> Scorer:
     given = dict(networks)
     oracle = scores.provenance.get("oracle", "none given")
     if "oracle" not in given and not oracle.startswith("none given"):
         given["oracle"] = next((s for s in results if s.model == oracle), None)
         if given["oracle"] is None:
             raise ValueError(f"expected the oracle {oracle!r}; pass its scores as oracle=")
-    scorer = Scorer(
-        scores.panel, device=device, takes_actions=not takes_no_actions(scores), **given
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the same that were said when it was scored
-        for one in rollouts:
-            scorer.update(one)
-        return scorer.compute()
+    return Scorer(scores.panel, device=device, takes_actions=not takes_no_actions(scores), **given)
 
 
 def _row(scores: Scores, row: int, other: Scores) -> dict[str, Tensor]:
@@ -165,21 +157,21 @@ def _as_wide(value: Tensor, other: Tensor) -> Tensor:
 
 def check_references(
     panel: Panel,
-    traces: Mapping[str, StoredTrace],
+    traces: Mapping[str, KeptTrace],
     findings: Findings,
     world: WorldModel | None,
 ) -> None:
     """References against each other, the panel's frozen frames, and the true world where given."""
     seen: dict[tuple[int, int, str], tuple[str, str]] = {}
-    for name, stored in traces.items():
+    for name, kept in traces.items():
         try:
-            rollouts = stored.rollouts()
+            rollouts = kept.load().rollouts()
         except ValueError:
             continue  # told already
-        if rollouts.reference is None or not 0 <= stored.trace.scenario < len(panel.scenarios):
+        if rollouts.reference is None or not 0 <= kept.trace.scenario < len(panel.scenarios):
             continue
         for branch, frames in zip(rollouts.branch.tolist(), rollouts.reference, strict=True):
-            key = (stored.trace.scenario, branch, str(frames.dtype))
+            key = (kept.trace.scenario, branch, str(frames.dtype))
             first, digest = seen.setdefault(key, (name, sha256_tensor(frames)))
             if digest != sha256_tensor(frames):
                 findings.add(name, [f"its reference of script {branch} is not that of {first}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 from wmscore.comparison import check_comparable
 from wmscore.evidence.environment import same_machine
 from wmscore.evidence.stress import read_stress
-from wmscore.evidence.tracefile import StoredTrace, read_trace
+from wmscore.evidence.tracefile import KeptTrace, read_trace
 from wmscore.evidence.traces import choose_traces
 from wmscore.evidence.verification.findings import Findings, Verification, shown
 from wmscore.evidence.verification.listing import check_sums, list_files
@@ -203,20 +204,21 @@ def _results(
 
 def _traces(
     folder: Path, files: Mapping[str, os.stat_result], panel: str, findings: Findings
-) -> dict[str, StoredTrace]:
+) -> dict[str, KeptTrace]:
     """All traces by file."""
     found = {}
     for name in files:
         if not name.startswith("traces/") or not name.endswith(".safetensors"):
             continue
         try:
-            found[name] = read_trace(folder / name)
+            stored = read_trace(folder / name)
         except Exception as error:
             findings.add(name, [f"cannot be read: {shown(str(error))}"])
             continue
-        if found[name].panel != panel:
+        if stored.panel != panel:
             findings.add(name, ["made for another panel"])
-            del found[name]
+            continue
+        found[name] = KeptTrace(stored.trace, functools.partial(read_trace, folder / name))
     return found
 
 
