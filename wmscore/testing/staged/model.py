@@ -66,8 +66,12 @@ class StagedSprites:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Those of the sprite world; its noise is drawn by the seed, and frames by the horizon."""
-        return replace(self.world.capabilities, seedable=True, prefix_causal=True)
+        """Those of the sprite world; noise is drawn by the seed.
+
+        Where actions are ignored from some share of the horizon on, frames depend on the horizon.
+        """
+        by_share = any(f.kind == "ignored" and f.strength < 1 for f in self.faults)
+        return replace(self.world.capabilities, seedable=True, prefix_causal=not by_share)
 
     # ---- what it can be asked ----------------------------------------------------------------
 
