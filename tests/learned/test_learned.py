@@ -9,8 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from wmscore.attribution import companion_signal, diagnose
+from wmscore.functional import Reason
 from wmscore.manifest import Panel
-from wmscore.replay import panel_items, render_truth, replay, replay_rows
+from wmscore.replay import (
+    panel_items,
+    render_truth,
+    replay,
+    replay_reconstruction,
+    replay_rows,
+    replay_teacher_forced,
+)
 from wmscore.scorer import Scorer
 from wmscore.testing import check_world_model
 from wmscore.worlds import Frozen, Item, Reconstructing, TeacherForced, packaged_models
@@ -204,3 +213,24 @@ def test_an_object_is_where_the_picture_would_be_another_without_it() -> None:
     assert shown_by_change(change[:0], ids[:0]).shape == (8, 8)
     whole = torch.ones_like(labels)
     assert torch.equal(erased(frame, whole, torch.tensor([1]))[0], frame)
+
+
+def test_companions_without_labels_still_tell_of_pictures(panel: Panel) -> None:
+    model = packaged_models(panel)[0]
+    truth = render_truth(panel, SpriteWorld(*model.capabilities.frame_size))
+    found = []
+    for how in (replay, replay_reconstruction, replay_teacher_forced):
+        scorer = Scorer(panel)
+        for rollouts in how(panel, model, truth):
+            scorer.update(rollouts)
+        found.append(scorer.compute())
+    assert set(found[1].fault.tolist()) == {int(Reason.NO_LABELS)}
+    signal = companion_signal(found[0], found[1])
+    assert bool(signal.available.all())
+    assert bool(signal.implicates.all())  # a picture of 48 numbers is too coarse by itself
+    verdict = diagnose(found[0], found)
+    assert "perception" in verdict.candidates
+    assert "perception" not in verdict.missing
+    # A companion with another fault tells nothing.
+    short = replace(found[1], fault=torch.full_like(found[1].fault, int(Reason.SHORT)))
+    assert not companion_signal(found[0], short).available.any()

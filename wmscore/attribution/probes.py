@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from wmscore.attribution.signals import Outcome, Signal, no_signal, stage_signal, threshold_signal
+from wmscore.functional import Reason
 from wmscore.manifest import AxisSpec
 from wmscore.scores import Scores
 
@@ -98,7 +99,9 @@ def companion_signal(
     pick = chosen.clamp_min(0)
     row = torch.arange(rows)
     values = torch.stack(curves)[pick, row]
-    sound = (companion.fault == 0) & (chosen >= 0)
+    # A companion is made of pictures alone; that it has no label maps is no fault of them.
+    unlabelled = companion.fault == int(Reason.NO_LABELS)
+    sound = ((companion.fault == 0) | unlabelled) & (chosen >= 0)
     return stage_signal(
         values,
         outcome,
