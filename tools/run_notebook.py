@@ -40,16 +40,15 @@ def run_cells(notebook: dict[str, Any], names: dict[str, Any], *, where: str) ->
         if printed.getvalue():
             text = printed.getvalue().splitlines(keepends=True)
             cell["outputs"].append({"output_type": "stream", "name": "stdout", "text": text})
-        for figure in map(pyplot.figure, pyplot.get_fignums()):
+        figures: list[Any] = [*map(pyplot.figure, pyplot.get_fignums())]
+        if hasattr(last, "savefig"):
+            figures.append(last)
+        for figure in figures:
             image = io.BytesIO()
             figure.savefig(image, format="png", dpi=80, bbox_inches="tight", metadata={})
             data = {"image/png": base64.b64encode(image.getvalue()).decode() + "\n"}
             cell["outputs"].append({"output_type": "display_data", "data": data, "metadata": {}})
         pyplot.close("all")
-        if hasattr(last, "_repr_png_"):
-            data = {"image/png": base64.b64encode(last._repr_png_()).decode() + "\n"}
-            shown = {"output_type": "display_data", "data": data, "metadata": {}}
-            cell["outputs"].append(shown)
 
 
 def _execute(source: str, names: dict[str, Any], where: str) -> object:
