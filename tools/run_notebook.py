@@ -6,6 +6,7 @@ python tools/run_notebook.py notebooks/action_response.ipynb    # without Jupyte
 from __future__ import annotations
 
 import argparse
+import ast
 import base64
 import contextlib
 import io
@@ -34,17 +35,31 @@ def run_cells(notebook: dict[str, Any], names: dict[str, Any], *, where: str) ->
     for number, cell in enumerate(code_cells(notebook), start=1):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile("".join(cell["source"]), f"{where}, cell {number}", "exec"), names)
+            last = _execute("".join(cell["source"]), names, f"{where}, cell {number}")
         cell["execution_count"], cell["outputs"] = number, []
         if printed.getvalue():
             text = printed.getvalue().splitlines(keepends=True)
             cell["outputs"].append({"output_type": "stream", "name": "stdout", "text": text})
-        for figure in map(pyplot.figure, pyplot.get_fignums()):
+        figures: list[Any] = [*map(pyplot.figure, pyplot.get_fignums())]
+        if hasattr(last, "savefig"):
+            figures.append(last)
+        for figure in figures:
             image = io.BytesIO()
             figure.savefig(image, format="png", dpi=80, bbox_inches="tight", metadata={})
             data = {"image/png": base64.b64encode(image.getvalue()).decode() + "\n"}
             cell["outputs"].append({"output_type": "display_data", "data": data, "metadata": {}})
         pyplot.close("all")
+
+
+def _execute(source: str, names: dict[str, Any], where: str) -> object:
+    """Run a cell; the value of the expression that it ends with, which Jupyter shows, or None."""
+    body = ast.parse(source, where)
+    last = body.body[-1] if body.body else None
+    if not isinstance(last, ast.Expr):
+        exec(compile(body, where, "exec"), names)
+        return None
+    exec(compile(ast.Module(body.body[:-1], []), where, "exec"), names)
+    return eval(compile(ast.Expression(last.value), where, "eval"), names)
 
 
 def run_notebook(path: Path) -> None:

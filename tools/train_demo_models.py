@@ -18,10 +18,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from wmscore.manifest import Panel
 from wmscore.replay import panel_items
-from wmscore.worlds.learned.flow import FlowNet
+from wmscore.worlds.learned.flow import HELD, FlowNet, held
 from wmscore.worlds.learned.linear import fit_linear_latent
 from wmscore.worlds.learned.packaged import write_models
 from wmscore.worlds.load import load_world
@@ -70,6 +71,33 @@ def episodes_of(panel: Panel, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return frames, actions, valid
 
 
+def recent(actions: Tensor, row: Tensor, t: Tensor) -> Tensor:
+    """`[B, HELD]`: the actions up to step t of a row; nothing was done before the first."""
+    before = actions.new_zeros(len(actions), HELD - 1)
+    return torch.cat([before, actions], 1)[row[:, None], t[:, None] + torch.arange(HELD)]
+
+
+def shifts(frames: Tensor, actions: Tensor, valid: Tensor, count: int) -> Tensor:
+    """The whole picture's shift under each action, by search, as a flow `[A * HELD, 2]`."""
+    found = torch.zeros(count * HELD, 2)
+    row, t = valid.nonzero().T
+    window = recent(actions, row, t)
+    kind = window[:, -1] * HELD + held(window)
+    small = (frames.shape[-2] // 2, frames.shape[-1] // 2)
+    for k in kind.unique().tolist():
+        r, s = row[kind == k][:40], t[kind == k][:40]
+        last, following = (adaptive_avg_pool2d(frames[r, s + d].float(), small) for d in (0, 1))
+        best = float("inf")
+        for x in range(-small[1] // 4, small[1] // 4 + 1):
+            inside = slice(max(0, -x), min(0, -x) or None)
+            for y in range(-4, 5):
+                moved = torch.roll(last, (-y, -x), (2, 3))
+                error = float((moved - following)[:, :, 4:-4, inside].abs().mean())
+                if error < best:
+                    best, found[k] = error, torch.tensor([2 * x / small[1], 2 * y / small[0]])
+    return found
+
+
 def train_flow(
     frames: Tensor, actions: Tensor, valid: Tensor, count: int, steps: int, seed: int
 ) -> FlowNet:
@@ -77,8 +105,10 @@ def train_flow(
     torch.manual_seed(seed)
     small = (60, 80) if frames.shape[-1] > 100 else (64, 64)
     network = FlowNet(count, small=small)
+    with torch.no_grad():
+        network.field += shifts(frames, actions, valid, count)[:, :, None, None]
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=steps)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)
     pairs = valid.nonzero()
     size = (frames.shape[-2] // 2, frames.shape[-1] // 2) if frames.shape[-1] > 100 else None
     generator = torch.Generator().manual_seed(seed)
@@ -87,9 +117,9 @@ def train_flow(
         pick = pairs[torch.randint(len(pairs), (16,), generator=generator)]
         row, t = pick.T
         three = [frames[row, (t + k).clamp_min(0)].float() / 255 for k in (-1, 0, 1)]
-        if size is not None:
-            three = [torch.nn.functional.adaptive_avg_pool2d(x, size) for x in three]
-        found = network(three[1], three[0], actions[row, t])
+        if size is not None and step < 0.8 * steps:  # details come last
+            three = [adaptive_avg_pool2d(x, size) for x in three]
+        found = network(three[1], three[0], recent(actions, row, t))
         loss = (found - three[2]).abs().mean()
         optimizer.zero_grad()
         loss.backward()
@@ -97,8 +127,9 @@ def train_flow(
         scheduler.step()
         if step % 200 == 0 or step == steps - 1:
             still = float((three[1] - three[2]).abs().mean())
+            seconds = time.time() - begin
             print(
-                f"{time.time() - begin:.0f} s, step {step}: {float(loss):.4f} (still {still:.4f})"
+                f"{seconds:.0f} s, step {step}: {loss.item():.4f} (still {still:.4f})", flush=True
             )
     return network
 

@@ -1,22 +1,41 @@
-"""The demo: one panel, the true world, its anchors, two models with a known fault, some stress."""
+"""The demo: one panel, two families of learned models, known faults, anchors, a stress ladder."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from wmscore.evidence import Trace, check_folder, write_evidence
 from wmscore.ladder import Ladder, run_ladder
 from wmscore.manifest import Panel
-from wmscore.replay import freeze_panel, render_truth, replay, replay_rows
-from wmscore.rollouts import Rollouts
+from wmscore.replay import (
+    freeze_panel,
+    predict_rows,
+    reconstruct_rows,
+    render_truth,
+    replay,
+    replay_reconstruction,
+    replay_rows,
+    replay_teacher_forced,
+)
+from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED, Rollouts
 from wmscore.scorer import Scorer
 from wmscore.scores import Scores
 from wmscore.stressors import find
 from wmscore.testing import faults
-from wmscore.worlds import ActionBlind, Frozen, Item, OtherSeed, WorldModel
+from wmscore.worlds import (
+    ActionBlind,
+    Frozen,
+    Item,
+    OtherSeed,
+    Reconstructing,
+    TeacherForced,
+    WorldModel,
+    packaged_models,
+)
 from wmscore.worlds.load import load_world
 
 __all__ = ["ROLES", "demo_ladder", "demo_models", "demo_panel", "run_demo"]
@@ -51,11 +70,18 @@ def demo_panel() -> Panel:
     return Panel.packaged("vizdoom" if importlib.util.find_spec("vizdoom") else "sprites")
 
 
-def demo_models(world: WorldModel) -> list[WorldModel]:
-    """The anchors and the two models whose fault is known."""
+def demo_models(panel: Panel, world: WorldModel) -> list[WorldModel]:
+    """Anchors, two models that learned from this world, and two whose fault is known.
+
+    The learned ones are there where wmscore comes with weights for the panel's world and size.
+    """
+    learned: list[WorldModel] = []
+    with contextlib.suppress(ValueError):  # another world or size than they were trained for
+        learned = list(packaged_models(panel))
     return [
         Simulator(world),
         OtherSeed(world),
+        *learned,
         faults.Faulty(world, faults.DelayedActions(2)),
         faults.Faulty(world, faults.IdentitySwap()),
         ActionBlind(world),
@@ -68,8 +94,8 @@ def demo_ladder(panel: Panel, world: WorldModel, report: Report, device: str = "
     one = Panel.from_dict({**panel.model_dump(), "seeds": panel.seeds[:1]})
 
     def models(stressed: WorldModel) -> list[WorldModel]:
-        late = faults.Faulty(stressed, faults.DelayedActions(2))
-        return [Simulator(stressed), late, Frozen()]
+        some = demo_models(panel, stressed)
+        return [m for m in some if m.name not in ("other-seed", "identity-swap", "action-blind")]
 
     return run_ladder(
         one,
@@ -103,7 +129,7 @@ def run_demo(
         report: called with (what is running, done, total).
 
     Returns:
-        Scores of all models, the traces that were kept, and the ladder.
+        Scores of all models and companions, the traces that were kept, and the ladder.
     """
     check_folder(out)
     panel = panel or demo_panel()
@@ -112,24 +138,41 @@ def run_demo(
         panel, world, progress=lambda done, total: report("true world", done, total)
     )
     panel, truth = freeze_panel(panel, truth, fps=world.capabilities.fps)
-    models = {model.name: model for model in demo_models(world)}
+    models = {model.name: model for model in demo_models(panel, world)}
     results = []
-    for name, model in models.items():
-        scorer = Scorer(panel, device=device)
+    for model in models.values():
+        for name, replayed in _replays(model).items():
+            scorer = Scorer(panel, device=device)
 
-        def progress(done: int, total: int, name: str = name) -> None:
-            report(name, done, total)
+            def progress(done: int, total: int, name: str = name) -> None:
+                report(name, done, total)
 
-        for rollouts in replay(panel, model, truth, batch_size=batch_size, progress=progress):
-            scorer.update(rollouts)
-        results.append(scorer.compute())
+            for rollouts in replayed(panel, model, truth, batch_size=batch_size, progress=progress):
+                scorer.update(rollouts)
+            results.append(scorer.compute())
     ladder = demo_ladder(panel, world, report, device) if stress else None
 
-    traces = write_evidence(
-        out,
-        results,
-        lambda name, scenario, seed: replay_rows(panel, models[name], truth, [(scenario, seed)]),
-        roles=ROLES,
-        ladder=ladder,
-    )
+    def fetch(name: str, scenario: int, seed: int) -> Rollouts:
+        row = [(scenario, seed)]
+        if name.endswith(TEACHER_FORCED):
+            model = models[name.removesuffix(TEACHER_FORCED)]
+            return predict_rows(panel, model, truth, row).with_reference(truth)
+        if name.endswith(RECONSTRUCTION):
+            model = models[name.removesuffix(RECONSTRUCTION)]
+            return reconstruct_rows(panel, model, truth, row).with_reference(truth)
+        return replay_rows(panel, models[name], truth, row)
+
+    traces = write_evidence(out, results, fetch, roles=ROLES, ladder=ladder)
     return results, traces, ladder
+
+
+def _replays(model: WorldModel) -> dict[str, Callable[..., Iterator[Rollouts]]]:
+    """Rollouts of a model and, of a judged one, its companions; by the name of the scores."""
+    found: dict[str, Callable[..., Iterator[Rollouts]]] = {model.name: replay}
+    if model.name in ROLES:  # anchors have no causes to find
+        return found
+    if isinstance(model, TeacherForced):
+        found[model.name + TEACHER_FORCED] = replay_teacher_forced
+    if isinstance(model, Reconstructing):
+        found[model.name + RECONSTRUCTION] = replay_reconstruction
+    return found

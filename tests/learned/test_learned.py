@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from wmscore.attribution import companion_signal, diagnose
+from wmscore.functional import Reason
 from wmscore.manifest import Panel
-from wmscore.replay import panel_items, render_truth, replay, replay_rows
+from wmscore.replay import (
+    panel_items,
+    render_truth,
+    replay,
+    replay_reconstruction,
+    replay_rows,
+    replay_teacher_forced,
+)
 from wmscore.scorer import Scorer
 from wmscore.testing import check_world_model
-from wmscore.worlds import Frozen, Reconstructing, TeacherForced, packaged_models
+from wmscore.worlds import Frozen, Item, Reconstructing, TeacherForced, packaged_models
 from wmscore.worlds.learned import FlowNet, FlowNetModel, fit_linear_latent
+from wmscore.worlds.learned.flow import HELD, held
+from wmscore.worlds.learned.objects import erased, shown_by_change
 from wmscore.worlds.learned.packaged import read_models, write_models
 from wmscore.worlds.sprites import SpriteWorld
 
@@ -127,3 +139,98 @@ def test_the_linear_latent_is_in_the_rollouts(panel: Panel) -> None:
     found = replay_rows(panel, model, truth, [(0, 0)])
     assert found.latents is not None
     assert found.latents.shape[:2] == found.frames.shape[:2]
+
+
+def asked(frame: Tensor, labels: Tensor, actions: list[int], names: tuple[str, ...]) -> Item:
+    return Item(
+        panel="p",
+        scenario=0,
+        scenario_id="s",
+        initial_state_id="s",
+        seed=0,
+        branch=0,
+        actions=torch.tensor(actions),
+        action_names=names,
+        noop=0,
+        frame=frame,
+        labels=labels,
+    )
+
+
+def test_how_long_an_action_is_held_is_counted() -> None:
+    actions = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 1], [1, 0, 1]])
+    assert held(actions).tolist() == [0, 1, 2, 0]
+
+
+def test_the_flow_takes_labels_along() -> None:
+    network = FlowNet(2, channels=4, small=(8, 8))
+    with torch.no_grad():  # action 1 shows what lies two pixels further right
+        network.field[HELD : 2 * HELD, 0] = 2 * 2 / 16
+    model = FlowNetModel(network, action_names=("noop", "right"), fps=10.0, size=(16, 16))
+    labels = torch.zeros(16, 16, dtype=torch.int16)
+    labels[4:8, 6:10] = 7
+    frame = (labels[None].expand(3, -1, -1) * 30).to(torch.uint8)
+    item = asked(frame, labels, [0, 1, 1], ("noop", "right"))
+    found = model.rollout([item], 3)
+    assert found.labels is not None
+    assert found.labels.dtype == labels.dtype
+    for t, shift in enumerate((0, 0, 2, 4)):
+        assert torch.equal(found.labels[0, t], torch.roll(labels, -shift, 1))
+        assert torch.equal(found.frames[0, t, 0] > 100, found.labels[0, t] == 7)
+    assert model.rollout([replace(item, labels=None)], 3).labels is None
+    with pytest.raises(ValueError, match="labels in all or none, got 1 of 2"):
+        model.rollout([item, replace(item, labels=None)], 3)
+
+
+def test_what_has_left_the_picture_is_lost() -> None:
+    network = FlowNet(3, channels=4, small=(8, 8))
+    with torch.no_grad():
+        network.field[HELD : 2 * HELD, 0] = 1.0
+        network.field[2 * HELD :, 0] = -1.0
+    names = ("noop", "right", "left")
+    model = FlowNetModel(network, action_names=names, fps=10.0, size=(16, 16))
+    labels = torch.zeros(16, 16, dtype=torch.int16)
+    labels[4:8, 2:6] = 7
+    frame = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    item = asked(frame, labels, [1, 2], names)
+    shown = model.rollout([item], 2).labels
+    assert shown is not None
+    assert [int((shown[0, t] == 7).sum()) for t in range(3)] == [16, 0, 0]
+
+
+def test_an_object_is_where_the_picture_would_be_another_without_it() -> None:
+    labels = torch.zeros(8, 8, dtype=torch.int64)
+    labels[1:3, 1:3], labels[5:7, 5:7] = 3, 9
+    frame = torch.full((3, 8, 8), 50, dtype=torch.uint8)
+    frame[:, labels == 3], frame[:, labels == 9] = 200, 10
+    ids = torch.tensor([3, 9])
+    without = erased(frame, labels, ids)
+    assert torch.equal(without[0] != frame, (labels == 3).expand(3, -1, -1))
+    assert int(without[0, 0, 1, 1]) == 50
+    change = (without.double() - frame.double()).abs().mean(1) / 255
+    assert torch.equal(shown_by_change(change, ids), labels)
+    assert not shown_by_change(change / 200, ids).any()  # less than can be seen
+    assert shown_by_change(change[:0], ids[:0]).shape == (8, 8)
+    whole = torch.ones_like(labels)
+    assert torch.equal(erased(frame, whole, torch.tensor([1]))[0], frame)
+
+
+def test_companions_without_labels_still_tell_of_pictures(panel: Panel) -> None:
+    model = packaged_models(panel)[0]
+    truth = render_truth(panel, SpriteWorld(*model.capabilities.frame_size))
+    found = []
+    for how in (replay, replay_reconstruction, replay_teacher_forced):
+        scorer = Scorer(panel)
+        for rollouts in how(panel, model, truth):
+            scorer.update(rollouts)
+        found.append(scorer.compute())
+    assert set(found[1].fault.tolist()) == {int(Reason.NO_LABELS)}
+    signal = companion_signal(found[0], found[1])
+    assert bool(signal.available.all())
+    assert bool(signal.implicates.all())  # a picture of 48 numbers is too coarse by itself
+    verdict = diagnose(found[0], found)
+    assert "perception" in verdict.candidates
+    assert "perception" not in verdict.missing
+    # A companion with another fault tells nothing.
+    short = replace(found[1], fault=torch.full_like(found[1].fault, int(Reason.SHORT)))
+    assert not companion_signal(found[0], short).available.any()

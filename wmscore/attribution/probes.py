@@ -16,6 +16,7 @@ from wmscore.attribution.signals import (
     stage_signal,
     threshold_signal,
 )
+from wmscore.functional import Reason
 from wmscore.manifest import AxisSpec
 from wmscore.scores import Scores
 
@@ -110,7 +111,9 @@ def companion_signal(
     values, threshold, patience, chosen = _asked(scores, companion)
     lines = {s.axis: (normal or {}).get(s.axis, (1 + s.threshold) / 2) for s in scores.panel.axes}
     usual = torch.tensor(list(lines.values()), dtype=torch.float64)[chosen.clamp_min(0)]
-    sound = (companion.fault == 0) & (chosen >= 0)
+    # A companion is made of pictures alone; that it has no label maps is no fault of them.
+    unlabelled = companion.fault == int(Reason.NO_LABELS)
+    sound = ((companion.fault == 0) | unlabelled) & (chosen >= 0)
     outcome = outcome_of(scores)
     found = stage_signal(
         values,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from wmscore.rollouts import Rollouts
 from wmscore.worlds.action_intake import ActionIntake
+from wmscore.worlds.learned.objects import erased, given_labels, shown_by_change
 from wmscore.worlds.protocol import Capabilities, Item, item_keys
 from wmscore.worlds.step import stack_actions
 
@@ -27,7 +28,8 @@ class LinearLatentModel:
 
     with x the frame, averaged down to a small one. Everything can be looked at: `basis` are
     pictures, `maps` matrices. What the latent keeps is what a few dozen pictures add up to; what it
-    does not keep no dynamics can bring back, and `reconstruct` shows it.
+    does not keep no dynamics can bring back, and `reconstruct` shows it. Items with labels get
+    labels: an object is where the picture would be another one, had it not been in the given frame.
 
     Attributes:
         mean: float32 `[3 h w]`, in [0, 1].
@@ -95,7 +97,12 @@ class LinearLatentModel:
         for t in range(horizon):
             latents.append(self.step(latents[-1], actions[:, t]))
             frames.append(self.decode(latents[-1]))
-        return self._answer(items, horizon, frames, latents)
+        found = self._answer(items, horizon, frames, latents)
+        labels = given_labels(items)
+        if labels is None:
+            return found
+        rows = [self._objects(*row) for row in zip(given, labels, latents[0], actions, strict=True)]
+        return replace(found, labels=torch.stack(rows))
 
     def predict_next(
         self, items: Sequence[Item], reference_frames: Tensor, horizon: int
@@ -123,6 +130,25 @@ class LinearLatentModel:
     def tensors(self) -> dict[str, Tensor]:
         """What was learned, for a file."""
         return {name: getattr(self, name) for name in ("mean", "basis", "maps", "offsets")}
+
+    def _objects(self, frame: Tensor, labels: Tensor, latent: Tensor, actions: Tensor) -> Tensor:
+        """Labels `[T+1, H, W]` of one rollout, by the difference that each object makes."""
+        ids = torch.unique(labels)
+        ids = ids[ids != 0]
+        difference = self.encode(erased(frame, labels, ids)) - latent if len(ids) else None
+        shown = [labels]
+        for a in actions.tolist():
+            if difference is None:
+                shown.append(torch.zeros_like(labels))
+                continue
+            # Offsets cancel: the dynamics of a difference are the map alone.
+            difference = torch.stack([self.maps[a] @ z for z in difference])
+            small = torch.stack([self.basis @ z for z in difference]).view(-1, 3, *self.small)
+            change = interpolate(
+                small.abs().mean(1, keepdim=True), self.size, mode="bilinear", align_corners=False
+            )
+            shown.append(shown_by_change(change[:, 0], ids))
+        return torch.stack(shown)
 
     def _given(self, items: Sequence[Item]) -> Tensor:
         frames = [item.frame for item in items if item.frame is not None]
