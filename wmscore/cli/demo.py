@@ -35,6 +35,7 @@ def demo(
     as_json: JsonFlag = False,
 ) -> Answer:
     """Replay a packaged panel and write its evidence folder."""
+    from wmscore.comparison.report import rolled_out
     from wmscore.demo import ROLES, demo_panel, run_demo
     from wmscore.evidence.stress import stress_table
     from wmscore.manifest import Panel
@@ -53,7 +54,7 @@ def demo(
 
     def show() -> None:
         screen = console()
-        print_results(screen, results, ROLES)
+        print_results(screen, rolled_out(results), ROLES)  # companions are in the report
         if ladder is not None:
             print_table(screen, STRESS, *stress_table(ladder))
             print_sentences(screen, ladder.sentences())
