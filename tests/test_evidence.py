@@ -67,6 +67,13 @@ def test_the_folder_is_complete_and_its_checksums_hold(demo):
     assert json.loads((out / "seeds.json").read_text())["seeds"] == [0, 1]
 
 
+def test_every_table_ends_its_lines_alike(demo):
+    out, _ = demo
+    tables = {path.name: path.read_bytes() for path in out.glob("*.csv")}
+    assert tables.keys() >= {"metrics.csv", "curves.csv", "survival.csv", "stress.csv"}
+    assert [name for name, raw in tables.items() if b"\r" in raw] == []
+
+
 def test_the_metric_table_says_how_a_drift_goes(demo):
     out, results = demo
     with (out / "metrics.csv").open() as file:

@@ -32,7 +32,7 @@ from pydantic import (
 )
 from torch import Tensor
 
-from wmscore.files import atomic_file
+from wmscore.files import write_json
 from wmscore.opposites import opposites
 
 __all__ = [
@@ -533,9 +533,7 @@ class Panel(_Frozen):
 
     def save(self, path: str | Path) -> None:
         """Write the panel as indented JSON, atomically."""
-        text = json.dumps(json.loads(self.canonical_json()), indent=2, ensure_ascii=False)
-        with atomic_file(path) as draft:
-            draft.write_text(text + "\n", encoding="utf-8")
+        write_json(path, json.loads(self.canonical_json()))
 
     def canonical_json(self) -> str:
         """The panel as JSON with sorted keys and no spaces: equal panels give equal text.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from wmscore.actions import action_summary, takes_no_actions
 from wmscore.comparison.horizons import ranked
 from wmscore.evidence.horizons import mean_horizon_cell
 from wmscore.evidence.parquet import write_parquet
-from wmscore.files import atomic_file
+from wmscore.files import write_csv
 from wmscore.manifest import Panel
 from wmscore.scorer.recorded import CONVERSION
 from wmscore.scores import Scores
@@ -48,11 +47,7 @@ def metric_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, A
 def write_metrics(folder: Path, results: Sequence[Scores]) -> None:
     """Write `metrics.csv` and `metrics.parquet`: the same lines, typed in the second."""
     columns, lines = metric_lines(results)
-    path = folder / "metrics.csv"
-    with atomic_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    write_csv(folder / "metrics.csv", columns, lines)
     about = {"panel": results[0].panel.fingerprint}
     write_parquet(folder / "metrics.parquet", columns, lines, about)
 
