@@ -468,7 +468,7 @@ class Panel(_Frozen):
 
     @classmethod
     def packaged(cls, name: str) -> Self:
-        """A panel that comes with wmscore: "sprites" or "vizdoom".
+        """A panel that comes with wmscore: "sprites", "vizdoom" or "returns".
 
         Raises:
             ValueError: there is none of that name; lists those that there are.

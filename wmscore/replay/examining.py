@@ -84,14 +84,13 @@ def examine(
         progress: called with (rows done, rows in all).
 
     Example:
-        >>> from wmscore.worlds.sprites import SpriteWorld
-        >>> from wmscore.panels import load_panel
         >>> from wmscore.replay import render_truth
         >>> from wmscore.testing import DelayedActions, Faulty
-        >>> panel, world = load_panel("sprites"), SpriteWorld()  # doctest: +SKIP
-        >>> model = Faulty(world, DelayedActions(3))  # doctest: +SKIP
-        >>> truth = render_truth(panel, world)  # doctest: +SKIP
-        >>> examine(panel, model, world, truth).diagnosis.cause  # doctest: +SKIP
+        >>> from wmscore.worlds import SpriteWorld
+        >>> panel, world = Panel.packaged("sprites"), SpriteWorld(64, 64)
+        >>> truth = render_truth(panel, world)
+        >>> model = Faulty(world, DelayedActions(3))
+        >>> examine(panel, model, world, truth).diagnosis.cause          # doctest: +SKIP
         'control'
     """
     check_batch_size(batch_size)
