@@ -86,4 +86,4 @@ def _draw_ends(bars: Any, models: Sequence[Scores], axes: Sequence[str]) -> None
     tidy(bars)
     bars.grid(visible=False)
     bars.set(title="what ends it", xlabel="share of rollouts", xlim=(0, 1))
-    bars.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=9)
+    bars.legend(**_LEGEND)
