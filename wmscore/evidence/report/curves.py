@@ -46,6 +46,8 @@ def legend(evidence: Evidence, models: list[Model]) -> Html:
 def survival(evidence: Evidence) -> Html:
     """Share of rollouts still usable at each step, and what ended the others."""
     models = [m for m in evidence.models if m.name in evidence.survival]
+    # One-step predictions and reconstructions are asked another question.
+    models = [m for m in models if m.role not in ("one-step", "reconstruction")] or models
     if not models:
         return h("p", "survival.csv has no curves.", class_="empty")
     lines = [_line(evidence, m, evidence.survival[m.name]) for m in models]
