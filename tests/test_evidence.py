@@ -38,6 +38,7 @@ from wmscore.evidence.horizons import mean_horizon_cell
 from wmscore.files import sha256_file
 from wmscore.functional import Reason, drift_shape
 from wmscore.manifest import Panel
+from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED
 from wmscore.scores import Scores
 from wmscore.stats import mean_interval
 
@@ -407,3 +408,17 @@ def test_a_table_of_unmatched_rows_says_so():
     (text,) = unmatched_rows([whole, part])
     assert "(part lacks 4 of 16)" in text
     assert "4 undefined" in summary_table([whole, part])[1][1][6]
+
+
+def test_companions_are_told_apart_and_compared_with_nobody():
+    panel = made_panel()
+    whole = made_scores(panel, torch.full((8, 2), 6), model="m")
+    fault = torch.full((8, 2), int(Reason.NO_LABELS), dtype=torch.uint8)
+    forced, rebuilt = (
+        made_scores(panel, torch.full((8, 2), 6), model=name, fault=fault)
+        for name in ("m" + TEACHER_FORCED, "m" + RECONSTRUCTION)
+    )
+    assert unmatched_rows([whole, forced, rebuilt]) == []
+    assert unmatched_rows([forced]) == []
+    roles = {line[0]: line[1] for line in summary_table([whole, forced, rebuilt], {})[1]}
+    assert roles == {"m": "model", forced.model: "one-step", rebuilt.model: "reconstruction"}

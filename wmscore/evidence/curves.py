@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wmscore.comparison.report import role_of
 from wmscore.files import write_csv
 from wmscore.plots.quartiles import quartiles
 from wmscore.scores import Curve, Scores
@@ -26,7 +27,7 @@ def write_curve_table(path: Path, results: Sequence[Scores], roles: Mapping[str,
             for kind, curves in (("score", scores.axes), ("measure", scores.measures)):
                 for name, curve in curves.items():
                     better = "" if curve.higher_is_better is None else curve.higher_is_better
-                    head = (scores.model, roles.get(scores.model, "model"), kind, name)
+                    head = (scores.model, role_of(scores.model, roles), kind, name)
                     for cells in _steps(curve):
                         line = (*head, curve.unit, better, *cells)
                         yield dict(zip(_COLUMNS, line, strict=True))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wmscore.comparison.horizons import horizon_tables, usable_curve
+from wmscore.comparison.report import role_of
 from wmscore.files import write_csv
 from wmscore.scores import Scores
 from wmscore.stats import cumulative_incidence, hazard, pool_tables, table_shares
@@ -28,7 +29,7 @@ def write_survival_table(path: Path, results: Sequence[Scores], roles: Mapping[s
 
     def lines() -> Iterator[dict[str, Any]]:
         for scores in results:
-            role = roles.get(scores.model, "model")
+            role = role_of(scores.model, roles)
             for cells in _steps(scores):
                 yield dict(zip(columns, (scores.model, role, *cells), strict=True))
 
