@@ -38,6 +38,7 @@ from wmscore.evidence.horizons import mean_horizon_cell
 from wmscore.files import sha256_file
 from wmscore.functional import Reason, drift_shape
 from wmscore.manifest import Panel
+from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED
 from wmscore.scores import Scores
 from wmscore.stats import mean_interval
 
@@ -65,6 +66,13 @@ def test_the_folder_is_complete_and_its_checksums_hold(demo):
     assert panel.fingerprint == results[0].panel.fingerprint
     assert all(s.initial_frame_sha256 for s in panel.scenarios)
     assert json.loads((out / "seeds.json").read_text())["seeds"] == [0, 1]
+
+
+def test_every_table_ends_its_lines_alike(demo):
+    out, _ = demo
+    tables = {path.name: path.read_bytes() for path in out.glob("*.csv")}
+    assert tables.keys() >= {"metrics.csv", "curves.csv", "survival.csv", "stress.csv"}
+    assert [name for name, raw in tables.items() if b"\r" in raw] == []
 
 
 def test_the_metric_table_says_how_a_drift_goes(demo):
@@ -400,3 +408,17 @@ def test_a_table_of_unmatched_rows_says_so():
     (text,) = unmatched_rows([whole, part])
     assert "(part lacks 4 of 16)" in text
     assert "4 undefined" in summary_table([whole, part])[1][1][6]
+
+
+def test_companions_are_told_apart_and_compared_with_nobody():
+    panel = made_panel()
+    whole = made_scores(panel, torch.full((8, 2), 6), model="m")
+    fault = torch.full((8, 2), int(Reason.NO_LABELS), dtype=torch.uint8)
+    forced, rebuilt = (
+        made_scores(panel, torch.full((8, 2), 6), model=name, fault=fault)
+        for name in ("m" + TEACHER_FORCED, "m" + RECONSTRUCTION)
+    )
+    assert unmatched_rows([whole, forced, rebuilt]) == []
+    assert unmatched_rows([forced]) == []
+    roles = {line[0]: line[1] for line in summary_table([whole, forced, rebuilt], {})[1]}
+    assert roles == {"m": "model", forced.model: "one-step", rebuilt.model: "reconstruction"}

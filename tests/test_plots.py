@@ -135,6 +135,18 @@ def test_survival_is_the_share_still_usable() -> None:
     assert widths == {0.0, 1.0}
 
 
+def test_companions_have_no_horizon_to_show() -> None:
+    results = some()
+    (companion,) = (s for s in results if s.model.endswith(TEACHER_FORCED))
+    for given, shown in (
+        (results, {scores.model for scores in results} - {companion.model}),
+        ([companion], {companion.model}),
+    ):
+        plot, bars = plots.survival_plot(given, ROLES).axes
+        assert {text.get_text() for text in bars.get_yticklabels()} == shown
+        assert set(plot.get_legend_handles_labels()[1]) == shown
+
+
 @pytest.mark.parametrize("kind", ["one row", "one model", "all NaN", "faults", "twenty models"])
 def test_plots_of_little_and_of_much(kind: str, tmp_path: Path) -> None:
     results = some()

@@ -1,4 +1,4 @@
-"""The README's Python runs as printed, and its shell commands exist."""
+"""Python of the README and of the library's document runs as printed; shell commands exist."""
 
 import re
 import shlex
@@ -6,42 +6,52 @@ from pathlib import Path
 
 import pytest
 
+from tests.document_blocks import blocks
 from wmscore.cli.app import read_command
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = {
+    name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/library.md")
+}
+PYTHON = [
+    (name, number)
+    for name, text in DOCUMENTS.items()
+    for number in range(len(blocks(text, "python")))
+]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
+@pytest.mark.parametrize(("name", "number"), PYTHON)
 def test_python_examples_run(
-    number: int, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    number: int,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.chdir(tmp_path)
-    exec(compile(blocks("python")[number], f"README block {number}", "exec"), {})
-    if number == 0:
+    block = blocks(DOCUMENTS[name], "python")[number]
+    exec(compile(block, f"{name} block {number}", "exec"), {})
+    if name == "README.md":
         assert "sprites-leave-and-return-right" in capsys.readouterr().out
 
 
-def test_the_comparison_is_that_of_the_document():
-    """Whose test runs the commands."""
-    document = (Path(__file__).parents[1] / "docs" / "comparing.md").read_text(encoding="utf-8")
-    (shown,) = blocks("text")
-    assert shown in document
+def test_the_readme_has_one_short_example():
+    (example,) = blocks(DOCUMENTS["README.md"], "python")
+    assert len([line for line in example.splitlines() if line.strip()]) <= 20
 
 
-def test_the_library_example_is_short():
-    code = [line for line in blocks("python")[0].splitlines() if line.strip()]
-    assert len(code) <= 20
-
-
-def test_shell_commands_parse():
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_shell_commands_parse(name: str):
+    lines = [line for block in blocks(DOCUMENTS[name], "sh") for line in block.splitlines()]
     commands = [
         shlex.split(line, comments=True)[1:] for line in lines if line.startswith("wmscore ")
     ]
     assert len(commands) >= 4
     for command in commands:
         read_command(command)
+
+
+def test_a_busy_reader_gets_through():
+    """What is printed and drawn aside; reference material has its place in docs/."""
+    words = re.sub(r"^```.*?^```", "", DOCUMENTS["README.md"], flags=re.MULTILINE | re.DOTALL)
+    assert len(words.split()) < 1800

@@ -333,3 +333,26 @@ def test_traces_take_ids_that_one_of_the_label_maps_cannot_hold(tmp_path: Path) 
         fetch=lambda name, s, seed: large(replay_rows(panel, WORLD, truth, [(s, seed)])),
     )
     assert list((tmp_path / "evidence" / "traces").glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("axis", "said"),
+    [
+        (
+            {"axis": "identity_persistence", "threshold": 0.5},
+            "ids shared with the reference; iou_gate 0.5, min_area 16, patience 2",
+        ),
+        (
+            {"axis": "identity_persistence", "measure": "objects_alone", "threshold": 0.5},
+            "label maps alone; iou_gate 0.5, min_area 16, patience 2",
+        ),
+        (
+            {"axis": "identity_persistence", "measure": "carried_first_area", "threshold": 0.5},
+            "appearance, with labels of the given frame; sensitivity 0.5, min_area 16, patience 2",
+        ),
+        ({"axis": "perceptual_drift", "threshold": 0.5}, None),
+    ],
+)
+def test_the_provenance_says_how_objects_are_told(axis: dict[str, object], said: str | None):
+    panel = Panel.from_dict({**Panel.packaged("sprites").model_dump(), "axes": [axis]})
+    assert Scorer(panel).compute().provenance.get("identity") == said

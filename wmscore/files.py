@@ -1,15 +1,18 @@
-"""Atomic writes and content hashes: a reader sees a whole file or folder, or none."""
+"""Atomic writes, JSON and CSV, and content hashes: a reader sees a whole file or none."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
+import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,10 +20,13 @@ __all__ = [
     "atomic_file",
     "atomic_folder",
     "create_file",
+    "json_text",
     "link_file",
     "safe_name",
     "sha256_file",
     "sha256_tensor",
+    "write_csv",
+    "write_json",
 ]
 
 
@@ -91,6 +97,39 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             draft.replace(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def json_text(data: Any) -> str:
+    """Plain data as JSON for people and for diffs, ending in a new line.
+
+    Raises:
+        ValueError: NaN or infinity, which JSON does not have.
+    """
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Write plain data as `json_text` has it."""
+    text = json_text(data)
+    with atomic_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def write_csv(path: str | Path, columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write records as CSV: a header, then a line each; UTF-8, lines end in a line feed.
+
+    Args:
+        path: where to.
+        columns: names, in order.
+        lines: records; a missing key gives an empty cell.
+
+    Raises:
+        ValueError: a record has a key that is no column.
+    """
+    with atomic_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
 
 
 def safe_name(name: str) -> str:

@@ -92,7 +92,7 @@ COMMANDS_RUN: dict[str, tuple[list[str], int]] = {
     "verify": (["evidence"], 0),
     "calibrate": (["evidence", "--redraws", "20", "--out", "calibrated.json"], -1),
     "bench": (
-        ["--no-plain", "--rows", "1", "--horizon", "4", "--repeats", "1", "--size", "16x16"],
+        ["--no-plain", "--rows", "1", "--horizon", "4", "--repeats", "1", "--size", "16x24"],
         0,
     ),
     "compare": (["evidence", "evidence", "--model-a", "frozen", "--model-b", "other-seed"], 0),
@@ -111,6 +111,8 @@ def test_one_document_with_the_documented_keys(
     document = strict(capsys.readouterr().out)
     if command not in ("compare", "aa"):
         assert list(document) == documented_keys(command)
+    if command == "bench":
+        assert document["size"] == [16, 24]  # height and width, as `ingest --size` has them
 
 
 def test_every_command_has_a_row_and_takes_json() -> None:

@@ -129,6 +129,7 @@ def test_places_that_cannot_be_written(place: str, capsys: pytest.CaptureFixture
         ["panel", "new", "--from", "panel.json", "--scenarios", "9", "--out", "new.json"],
         ["panel", "new", "--from", "panel.json", "--there-and-back", "left", "--out", "new.json"],
         ["bench", "--size", "64"],
+        ["bench", "--size", "0x64"],
         ["bench", "--rows", "0"],
         *(["bench", "--device", d] for d in ("tpu", "", "meta", "cuda:99")),
     ],

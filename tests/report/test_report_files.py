@@ -151,7 +151,8 @@ def test_curves_of_the_page_are_those_of_the_files(folder: Path) -> None:
     blocks = re.findall(r'<script type="application/json" class="data">(.*?)</script>', text)
     survival = read_evidence(folder).survival
     first = json.loads(blocks[0])
-    assert {line["name"] for line in first["lines"]} == set(survival)
+    rolled_out = {name for name in survival if not name.endswith(TEACHER_FORCED)}
+    assert {line["name"] for line in first["lines"]} == rolled_out < set(survival)
     for line in first["lines"]:
         assert line["y"] == pytest.approx(survival[line["name"]].middle, rel=1e-4)
 

@@ -55,9 +55,8 @@ def aa(
     Exit codes: 0 pass; 1 fail; 3 undecided; 2 wrong usage.
     """
     from wmscore.comparison import self_check
-    from wmscore.comparison.result import to_text
     from wmscore.evidence import read_scores
-    from wmscore.files import atomic_file
+    from wmscore.files import json_text, write_json
 
     if worlds < _LEAST_WORLDS:
         raise ValueError(
@@ -73,11 +72,10 @@ def aa(
         level=level,
         seed=seed,
     )
-    text = to_text(found.to_json())
+    document = found.to_json()
     if out:
-        with atomic_file(out) as draft:
-            draft.write_text(text, encoding="utf-8")
-    return Answer(text, lambda: _show(found), _CODES[found.outcome])
+        write_json(out, document)
+    return Answer(json_text(document), lambda: _show(found), _CODES[found.outcome])
 
 
 def _against(place: StoredScores, name: str) -> Scores:

@@ -14,7 +14,7 @@ import typer
 from wmscore.cli.answers import Answer
 from wmscore.cli.options import Device, JsonFlag
 from wmscore.cli.output import console, print_sentences, print_table
-from wmscore.cli.reading import check_device
+from wmscore.cli.reading import check_device, read_numbers
 
 if TYPE_CHECKING:
     from wmscore.manifest import Panel
@@ -28,7 +28,7 @@ _AXES = ("perceptual_drift", "identity_persistence", "action_response", "reset_c
 
 def bench(
     size: Annotated[
-        str, typer.Option("--size", metavar="WxH", help="of a frame, in pixels")
+        str, typer.Option("--size", metavar="HxW", help="of a frame, in pixels")
     ] = "64x64",
     horizon: Annotated[int, typer.Option("--horizon", help="steps of a rollout")] = 32,
     rows: Annotated[int, typer.Option("--rows", help="(scenario, seed) rows in a batch")] = 4,
@@ -58,7 +58,7 @@ def bench(
     for option, (value, low) in {**least, "--repeats": (repeats, 1)}.items():
         if value < low:
             raise ValueError(f"{option}: expected at least {low}, got {value}")
-    height, width = _size(size)
+    height, width = read_numbers("--size", size, "HxW")
     found = _measure(height, width, horizon, rows, scripts, repeats, device)
     slow = None
     is_plain = bool(os.environ.get(_PLAIN))
@@ -72,7 +72,7 @@ def bench(
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "kernels": not is_plain and bool(any(kernels().ops.values())),
-        "size": [width, height],
+        "size": [height, width],
         "horizon": horizon,
         "rows": rows,
         "scripts": scripts,
@@ -178,19 +178,12 @@ def _plainly(words: list[str]) -> dict[str, Any]:
     return found
 
 
-def _size(text: str) -> tuple[int, int]:
-    width, sign, height = text.partition("x")
-    if not (sign and width.isdecimal() and height.isdecimal()):
-        raise ValueError(f"--size: expected WIDTHxHEIGHT in pixels, such as 640x360, got {text!r}")
-    return int(height), int(width)
-
-
 def _show(document: dict[str, Any]) -> None:
     screen = console()
-    width, height = document["size"]
+    height, width = document["size"]
     ran = "kernels" if document["kernels"] else "plain torch"
     about = (
-        f"{document['rows']} rows of {document['horizon']} steps, {width}x{height}, "
+        f"{document['rows']} rows of {document['horizon']} steps, {height}x{width}, "
         f"{document['scripts']} scripts; {document['device']}, {document['threads']} threads, {ran}"
     )
     print_sentences(screen, [about])

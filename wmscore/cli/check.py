@@ -10,7 +10,7 @@ from wmscore.cli.advice import advice
 from wmscore.cli.answers import Answer
 from wmscore.cli.complete import MODELS, complete_models, complete_panels
 from wmscore.cli.models import find_model, needs_world, read_options
-from wmscore.cli.options import JsonFlag, Settings, TruthFolders
+from wmscore.cli.options import PANEL, JsonFlag, Settings, TruthFolders
 from wmscore.cli.reading import import_from_here, read_panel
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def check(
         typer.Option(
             "--panel",
             metavar="PANEL",
-            help="panel JSON, or 'sprites' or 'vizdoom'",
+            help=PANEL,
             autocompletion=complete_panels,
         ),
     ] = "sprites",

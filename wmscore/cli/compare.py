@@ -128,14 +128,12 @@ def _axis_margin(text: str) -> tuple[str, float]:
 
 
 def _answer(out: str | None, found: Any, show: Callable[[], None], code: int) -> Answer:
-    from wmscore.comparison.result import to_text
-    from wmscore.files import atomic_file
+    from wmscore.files import json_text, write_json
 
-    text = to_text(found.to_json())
+    document = found.to_json()
     if out:
-        with atomic_file(out) as draft:
-            draft.write_text(text, encoding="utf-8")
-    return Answer(text, show, code)
+        write_json(out, document)
+    return Answer(json_text(document), show, code)
 
 
 def _print_pair(found: Comparison) -> None:

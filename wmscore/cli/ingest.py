@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,9 +12,9 @@ from wmscore.cli.advice import advice
 from wmscore.cli.answers import Answer
 from wmscore.cli.complete import complete_files, complete_panels
 from wmscore.cli.models import made_by
-from wmscore.cli.options import BatchSize, JsonFlag, RetryFaults
+from wmscore.cli.options import PANEL, BatchSize, JsonFlag, RetryFaults
 from wmscore.cli.output import console, print_sentences
-from wmscore.cli.reading import import_from_here, read_panel
+from wmscore.cli.reading import import_from_here, read_numbers, read_panel
 from wmscore.cli.recording import run_recording
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def ingest(
         typer.Option(
             "--panel",
             metavar="PANEL",
-            help="panel JSON, or 'sprites' or 'vizdoom'",
+            help=PANEL,
             autocompletion=complete_panels,
         ),
     ],
@@ -165,8 +165,8 @@ def ingest(
         resample=resample,
         drop_repeats=drop_repeats,
         seam_chunk=seam_chunk,
-        crop=None if crop is None else _numbers("--crop", crop, "T,L,B,R"),
-        size=None if size is None else _numbers("--size", size, "HxW"),
+        crop=None if crop is None else read_numbers("--crop", crop, "T,L,B,R"),
+        size=None if size is None else read_numbers("--size", size, "HxW"),
         space=asked.contract.actions if scripts else None,
     )
     ignore = () if observation is None else observation.ignore or ()
@@ -290,14 +290,3 @@ def _fps(world: WorldModel | None, recording: Recording | None) -> float:
         return recording.panel.contract.observation.fps
     assert world is not None
     return world.capabilities.fps
-
-
-def _numbers(option: str, text: str, form: str) -> Any:
-    mark = form[1]
-    try:
-        values = tuple(int(part) for part in text.split(mark))
-    except ValueError:
-        values = ()
-    if len(values) != len(form.split(mark)):
-        raise ValueError(f"{option}: expected {form} in whole pixels, got {text!r}")
-    return values

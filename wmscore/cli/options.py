@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from wmscore.cli.complete import MODELS, complete_files, complete_models, complete_panels
+from wmscore.cli.reading import packaged_panels
 
 __all__ = [
     "BatchSize",
@@ -20,6 +21,7 @@ __all__ = [
     "LpipsNet",
     "LpipsTrunk",
     "ModelOption",
+    "PANEL",
     "PanelArgument",
     "Places",
     "RetryFaults",
@@ -27,11 +29,14 @@ __all__ = [
     "TruthFolders",
 ]
 
+PANEL = f"panel JSON, or {', '.join(packaged_panels())}"
+"""What a panel is named by."""
+
 PanelArgument = Annotated[
     str,
     typer.Argument(
         metavar="PANEL",
-        help="panel JSON, or 'sprites' or 'vizdoom'",
+        help=PANEL,
         autocompletion=complete_panels,
         show_default=False,
     ),

@@ -10,7 +10,7 @@ import typer
 
 from wmscore.cli.answers import Answer
 from wmscore.cli.complete import complete_files, complete_panels
-from wmscore.cli.options import JsonFlag
+from wmscore.cli.options import PANEL, JsonFlag
 from wmscore.cli.reading import import_from_here, read_panel
 from wmscore.cli.results import about_panel
 
@@ -34,8 +34,7 @@ def panel_new(
         typer.Option(
             "--from",
             metavar="PANEL",
-            help="begin with this one: 'sprites', 'vizdoom', a panel JSON, or a one-scenario "
-            "manifest",
+            help=f"begin with this one: {PANEL}; or a one-scenario manifest",
             autocompletion=complete_panels,
         ),
     ] = None,

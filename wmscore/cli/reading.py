@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wmscore.manifest import Panel
 
-__all__ = ["check_device", "import_from_here", "packaged_panels", "read_panel"]
+__all__ = ["check_device", "import_from_here", "packaged_panels", "read_numbers", "read_panel"]
 
 
 def packaged_panels() -> list[str]:
@@ -43,6 +43,26 @@ def read_panel(name: str) -> Panel:
     raise FileNotFoundError(
         f"panel: {name}: no such file, and no packaged panel: {packaged_panels()}"
     )
+
+
+def read_numbers(option: str, text: str, form: str) -> Any:
+    """Whole numbers of pixels in the form that an option has: "HxW", "T,L,B,R".
+
+    Example:
+        >>> read_numbers("--size", "120x160", "HxW")
+        (120, 160)
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    mark = form[1]
+    try:
+        values = tuple(int(part) for part in text.split(mark))
+    except ValueError:
+        values = ()
+    if len(values) != len(form.split(mark)):
+        raise ValueError(f"{option}: expected {form} in whole pixels, got {text!r}")
+    return values
 
 
 def check_device(name: str) -> str:

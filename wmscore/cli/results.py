@@ -28,14 +28,14 @@ def about_panel(panel: Panel) -> dict[str, Any]:
 def results_document(results: Sequence[Scores], roles: Mapping[str, str]) -> dict[str, Any]:
     """Panel, models in the order of their horizons, and the ranking with its verdict."""
     from wmscore.comparison import rank
-    from wmscore.comparison.report import rolled_out
+    from wmscore.comparison.report import role_of, rolled_out
     from wmscore.evidence.table import ranked
 
     rolled = rolled_out(results)
     ranking = rank(rolled, roles=dict(roles)).to_json() if len(rolled) > 1 else None
     return {
         "panel": about_panel(results[0].panel),
-        "models": [_about(scores, roles.get(scores.model, "model")) for scores in ranked(results)],
+        "models": [_about(scores, role_of(scores.model, roles)) for scores in ranked(results)],
         "ranking": ranking,
     }
 

@@ -16,7 +16,7 @@ from wmscore.cli.complete import (
     complete_stressors,
 )
 from wmscore.cli.models import ANCHORS, find_model, read_options
-from wmscore.cli.options import BatchSize, Device, JsonFlag, Settings
+from wmscore.cli.options import PANEL, BatchSize, Device, JsonFlag, Settings
 from wmscore.cli.output import console, print_sentences, print_table
 from wmscore.cli.progress import Ticker
 from wmscore.cli.reading import check_device, import_from_here, read_panel
@@ -36,7 +36,7 @@ def stress(
         str | None,
         typer.Argument(
             metavar="PANEL",
-            help="panel JSON, or 'sprites' or 'vizdoom'; --list does without",
+            help=f"{PANEL}; --list does without",
             autocompletion=complete_panels,
         ),
     ] = None,

@@ -18,7 +18,10 @@ from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED
 from wmscore.scores import Scores
 from wmscore.stats import holm
 
-__all__ = ["Report", "compare_models", "rolled_out"]
+__all__ = ["COMPANIONS", "Report", "compare_models", "role_of", "rolled_out"]
+
+COMPANIONS = {TEACHER_FORCED: "one-step", RECONSTRUCTION: "reconstruction"}
+"""How the name of a companion ends, and its role."""
 
 _TOLD = 6  # pairs that are named
 _ROUNDING = 1e-12
@@ -84,10 +87,19 @@ class Report:
 
 
 def rolled_out(results: Sequence[Scores]) -> list[Scores]:
-    """Without one-step predictions (teacher-forced), which are another task."""
-    return [
-        scores for scores in results if not scores.model.endswith((TEACHER_FORCED, RECONSTRUCTION))
-    ]
+    """Without companions, which are asked another question."""
+    return [scores for scores in results if not scores.model.endswith(tuple(COMPANIONS))]
+
+
+def role_of(model: str, roles: Mapping[str, str] | None = None) -> str:
+    """What a model is in a table: "model", "one-step", "reconstruction", or an anchor's role.
+
+    Args:
+        model: its name.
+        roles: model name -> "truth", "ceiling" or "floor" of the anchors.
+    """
+    kinds = [kind for ending, kind in COMPANIONS.items() if model.endswith(ending)]
+    return (roles or {}).get(model, kinds[0] if kinds else "model")
 
 
 def compare_models(

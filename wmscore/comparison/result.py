@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 
 from wmscore.comparison.gate import Outcome
-from wmscore.files import atomic_file
+from wmscore.files import write_json
 
 __all__ = [
     "Comparison",
@@ -21,7 +21,6 @@ __all__ = [
     "Side",
     "as_json",
     "read_json",
-    "to_text",
 ]
 
 T = TypeVar("T")
@@ -252,8 +251,7 @@ class Comparison:
 
     def save(self, path: str | Path) -> None:
         """Write it as a JSON file, atomically."""
-        with atomic_file(path) as draft:
-            draft.write_text(to_text(self.to_json()), encoding="utf-8")
+        write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> Comparison:
@@ -286,11 +284,6 @@ def read_json(kind: type[T], data: Any, where: str) -> T:
         raise ValueError(
             f"{where}: expected a {kind.__name__}; {place}: {first['msg']}{got}"
         ) from None
-
-
-def to_text(data: Any) -> str:
-    """JSON for people and for diffs."""
-    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _adapter(kind: type) -> TypeAdapter[Any]:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from wmscore.attribution import Diagnosis, diagnose
 from wmscore.comparison.report import rolled_out
-from wmscore.files import atomic_file
+from wmscore.files import write_json
 from wmscore.scores import Scores
 
 __all__ = ["cause_lines", "diagnose_all", "read_causes", "write_causes"]
@@ -28,8 +28,7 @@ def diagnose_all(results: Sequence[Scores], roles: Mapping[str, str]) -> list[Di
 def write_causes(folder: Path, diagnoses: Sequence[Diagnosis]) -> None:
     """Write `attribution.json` into an evidence folder."""
     data = {"models": {found.model: found.to_json() for found in diagnoses}}
-    with atomic_file(folder / "attribution.json") as draft:
-        draft.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / "attribution.json", data)
 
 
 def read_causes(folder: str | Path) -> list[Diagnosis]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wmscore.comparison import Comparison, Report, ranking_table
 from wmscore.evidence.markdown import markdown_table
-from wmscore.files import atomic_file
+from wmscore.files import write_json
 
 __all__ = ["comparison_lines", "write_comparison"]
 
@@ -15,10 +15,7 @@ _TOLD = 6  # comparisons that are told in words
 
 def write_comparison(path: Path, report: Report) -> None:
     """Write `comparison.json`: roles, ranking, comparisons, each with its verdict in words."""
-    from wmscore.comparison.result import to_text
-
-    with atomic_file(path) as draft:
-        draft.write_text(to_text(report.to_json()), encoding="utf-8")
+    write_json(path, report.to_json())
 
 
 def comparison_lines(report: Report) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from wmscore.attribution import Diagnosis
 from wmscore.comparison import compare_models
@@ -19,6 +17,7 @@ from wmscore.evidence.stress import write_stress
 from wmscore.evidence.survival import write_survival_table
 from wmscore.evidence.table import write_metrics
 from wmscore.evidence.traces import Trace
+from wmscore.files import write_json
 from wmscore.ladder import Ladder
 from wmscore.plots import (
     drift_plot,
@@ -31,7 +30,7 @@ from wmscore.plots import (
 )
 from wmscore.scores import Scores
 
-__all__ = ["write_derived", "write_json"]
+__all__ = ["write_derived"]
 
 
 def write_derived(
@@ -100,8 +99,3 @@ def _write_plots(
     for name, figure in figures.items():
         if figure is not None:
             save_plot(figure, draft / f"{name}.png", draft / f"{name}.svg")
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write plain data, indented."""
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

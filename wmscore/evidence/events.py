@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from wmscore.files import atomic_file
+from wmscore.files import write_csv
 from wmscore.scores import Scores
 
 __all__ = ["write_events"]
@@ -40,7 +39,4 @@ def write_events(path: Path, results: Sequence[Scores]) -> None:
             about = {"scenario": ids[scenario], "seed": seed, "model": scores.model}
             lines.append((key, about | {k: v for k, v in event.items() if k != "row"}))
     lines.sort(key=lambda line: line[0])
-    with atomic_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(line for _, line in lines)
+    write_csv(path, _COLUMNS, (line for _, line in lines))

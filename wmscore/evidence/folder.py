@@ -9,11 +9,11 @@ from pathlib import Path
 from wmscore.attribution import Diagnosis
 from wmscore.comparison import check_comparable
 from wmscore.evidence.causes import diagnose_all
-from wmscore.evidence.derived import write_derived, write_json
+from wmscore.evidence.derived import write_derived
 from wmscore.evidence.environment import environment
 from wmscore.evidence.report import write_report
 from wmscore.evidence.traces import Fetch, Trace, choose_traces, write_trace
-from wmscore.files import atomic_folder, safe_name, sha256_file
+from wmscore.files import atomic_folder, safe_name, sha256_file, write_json
 from wmscore.ladder import Ladder
 from wmscore.scores import Scores
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from pathlib import Path
 
 from wmscore.evidence.markdown import markdown_table
-from wmscore.files import atomic_file
+from wmscore.files import write_csv, write_json
 from wmscore.ladder import Ladder, Rung
 
 __all__ = ["read_stress", "rung_cell", "stress_lines", "stress_table", "write_stress"]
@@ -17,13 +16,8 @@ __all__ = ["read_stress", "rung_cell", "stress_lines", "stress_table", "write_st
 def write_stress(folder: Path, ladder: Ladder) -> None:
     """Write both files into an evidence folder."""
     lines = ladder.records()
-    with atomic_file(folder / "stress.csv") as draft, draft.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(lines[0]) if lines else ["model"])
-        writer.writeheader()
-        writer.writerows(lines)
-    text = json.dumps(ladder.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic_file(folder / "stress.json") as draft:
-        draft.write_text(text + "\n", encoding="utf-8")
+    write_csv(folder / "stress.csv", list(lines[0]) if lines else ["model"], lines)
+    write_json(folder / "stress.json", ladder.to_json())
 
 
 def read_stress(folder: str | Path) -> Ladder | None:

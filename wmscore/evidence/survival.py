@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from wmscore.comparison.horizons import horizon_tables, usable_curve
-from wmscore.files import atomic_file
+from wmscore.comparison.report import role_of
+from wmscore.files import write_csv
 from wmscore.scores import Scores
 from wmscore.stats import cumulative_incidence, hazard, pool_tables, table_shares
 
@@ -24,19 +25,27 @@ def write_survival_table(path: Path, results: Sequence[Scores], roles: Mapping[s
     """
     axes = [spec.axis for spec in results[0].panel.axes]
     head = "model,role,step,reached,failed,hazard,usable,usable_low,usable_high".split(",")
-    with atomic_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*head, *(f"ended_{axis}" for axis in axes)])
+    columns = [*head, *(f"ended_{axis}" for axis in axes)]
+
+    def lines() -> Iterator[dict[str, Any]]:
         for scores in results:
-            role = roles.get(scores.model, "model")
-            tables = horizon_tables(scores)
-            counts = pool_tables(tables)
-            ended = cumulative_incidence(pool_tables(table_shares(tables))).incidence
-            columns = [hazard(counts).hazard, *usable_curve(tables), *ended]
-            for t in range(scores.panel.contract.horizon):
-                whole = (int(part[t]) for part in (counts.at_risk, counts.failures))
-                shares = (_number(float(part[t])) for part in columns)
-                writer.writerow((scores.model, role, t + 1, *whole, *shares))
+            role = role_of(scores.model, roles)
+            for cells in _steps(scores):
+                yield dict(zip(columns, (scores.model, role, *cells), strict=True))
+
+    write_csv(path, columns, lines())
+
+
+def _steps(scores: Scores) -> Iterator[tuple[Any, ...]]:
+    """Step, counts and shares of one model."""
+    tables = horizon_tables(scores)
+    counts = pool_tables(tables)
+    ended = cumulative_incidence(pool_tables(table_shares(tables))).incidence
+    curves = [hazard(counts).hazard, *usable_curve(tables), *ended]
+    for t in range(scores.panel.contract.horizon):
+        whole = (int(part[t]) for part in (counts.at_risk, counts.failures))
+        shares = (_number(float(part[t])) for part in curves)
+        yield t + 1, *whole, *shares
 
 
 def _number(value: float) -> str:

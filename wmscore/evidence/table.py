@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +11,10 @@ import torch
 
 from wmscore.actions import action_summary, takes_no_actions
 from wmscore.comparison.horizons import ranked
+from wmscore.comparison.report import role_of, rolled_out
 from wmscore.evidence.horizons import mean_horizon_cell
 from wmscore.evidence.parquet import write_parquet
-from wmscore.files import atomic_file
+from wmscore.files import write_csv
 from wmscore.manifest import Panel
 from wmscore.scorer.recorded import CONVERSION
 from wmscore.scores import Scores
@@ -48,11 +48,7 @@ def metric_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, A
 def write_metrics(folder: Path, results: Sequence[Scores]) -> None:
     """Write `metrics.csv` and `metrics.parquet`: the same lines, typed in the second."""
     columns, lines = metric_lines(results)
-    path = folder / "metrics.csv"
-    with atomic_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    write_csv(folder / "metrics.csv", columns, lines)
     about = {"panel": results[0].panel.fingerprint}
     write_parquet(folder / "metrics.parquet", columns, lines, about)
 
@@ -85,7 +81,7 @@ def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None
         body.append(
             [
                 scores.model,
-                (roles or {}).get(scores.model, "model"),
+                role_of(scores.model, roles),
                 mean_horizon_cell(scores),
                 scores.horizon_text(),
                 f"{int(horizon.censored.sum())}/{len(scores)}",
@@ -98,10 +94,13 @@ def summary_table(results: Sequence[Scores], roles: dict[str, str] | None = None
 
 
 def unmatched_rows(results: Sequence[Scores]) -> list[str]:
-    """A sentence where models lack different rows, so that their means do not compare."""
-    faulty = {scores.model: scores.fault != 0 for scores in results}
-    first = next(iter(faulty.values()))
-    if all(torch.equal(fault, first) for fault in faulty.values()):
+    """A sentence where models lack different rows, so that their means do not compare.
+
+    Companions, which may lack what a rollout has, are compared with nobody.
+    """
+    faulty = {scores.model: scores.fault != 0 for scores in rolled_out(results)}
+    first = next(iter(faulty.values()), None)
+    if first is None or all(torch.equal(fault, first) for fault in faulty.values()):
         return []
     lost = [f"{name} lacks {int(n.sum())} of {len(n)}" for name, n in faulty.items() if n.any()]
     text = (
@@ -139,8 +138,7 @@ def action_table(results: Sequence[Scores], roles: dict[str, str] | None = None)
     for scores in ranked(results):
         summary = action_summary(scores)
         if takes_no_actions(scores):
-            role = (roles or {}).get(scores.model, "model")
-            body.append([scores.model, role, *["n/a"] * (len(head) - 2)])
+            body.append([scores.model, role_of(scores.model, roles), *["n/a"] * (len(head) - 2)])
         if summary is None:
             continue
         agreement = summary["curves"].get("agreement", dict.fromkeys(("mean", "low", "high")))
@@ -151,7 +149,7 @@ def action_table(results: Sequence[Scores], roles: dict[str, str] | None = None)
         body.append(
             [
                 scores.model,
-                (roles or {}).get(scores.model, "model"),
+                role_of(scores.model, roles),
                 mean if "n/a" in (mean, low) else f"{mean}\n[{low}, {high}]",
                 _cell(summary["chance"]["p_value"], ".2g"),
                 _cell(lag["steps"], "+.0f" if lag["steps"] else ".0f"),

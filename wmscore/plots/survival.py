@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import pad
 
 from wmscore.comparison.horizons import ended_shares, horizon_tables, ranked, usable_curve
+from wmscore.comparison.report import rolled_out
 from wmscore.plots.figures import make_figure, tidy
 from wmscore.plots.lines import line_styles
 from wmscore.scores import Scores
@@ -31,7 +32,8 @@ def survival_plot(results: Sequence[Scores], roles: Mapping[str, str] | None = N
     """Share of rollouts still usable at each step, and what ended the others.
 
     Bands: 95 % at each step over scenarios. Anchors (models with a role) are dashed and grey. The
-    area under a curve beyond frame 0 is the model's mean horizon.
+    area under a curve beyond frame 0 is the model's mean horizon. One-step predictions and
+    reconstructions are left out beside rollouts: they are asked another question.
 
     Args:
         results: scores of all models on one panel.
@@ -43,7 +45,7 @@ def survival_plot(results: Sequence[Scores], roles: Mapping[str, str] | None = N
     Example:
         >>> save_plot(survival_plot(results), "survival.svg")              # doctest: +SKIP
     """
-    models, axes = ranked(results), results[0].panel.axes
+    models, axes = ranked(rolled_out(results) or results), results[0].panel.axes
     high = max(3.6, 1.6 + 0.3 * len(models))
     figure, (plot, bars) = make_figure(2, columns=2, size=(5.4, high))
     styles = line_styles([scores.model for scores in models], roles)
@@ -86,4 +88,4 @@ def _draw_ends(bars: Any, models: Sequence[Scores], axes: Sequence[str]) -> None
     tidy(bars)
     bars.grid(visible=False)
     bars.set(title="what ends it", xlabel="share of rollouts", xlim=(0, 1))
-    bars.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=9)
+    bars.legend(**_LEGEND)

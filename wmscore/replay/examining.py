@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,6 +64,8 @@ def examine(
     normal: Normal | None = None,
     signals: dict[str, Signal] | None = None,
     regret: Tensor | None = None,
+    device: torch.device | str = "cpu",
+    scorer: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Examination:
     """Diagnose a model with every oracle at hand put in the place of its stages.
@@ -81,23 +85,25 @@ def examine(
         normal: what companions without a fault keep (`wmscore.attribution.Normal`).
         signals: further ones by stage, say "representation" of a `state_probe`.
         regret: of a planner; see `wmscore.attribution.assign`.
+        device: where to score.
+        scorer: further arguments of `Scorer`, such as the encoder that the panel names.
         progress: called with (rows done, rows in all).
 
     Example:
-        >>> from wmscore.worlds.sprites import SpriteWorld
-        >>> from wmscore.panels import load_panel
         >>> from wmscore.replay import render_truth
         >>> from wmscore.testing import DelayedActions, Faulty
-        >>> panel, world = load_panel("sprites"), SpriteWorld()  # doctest: +SKIP
-        >>> model = Faulty(world, DelayedActions(3))  # doctest: +SKIP
-        >>> truth = render_truth(panel, world)  # doctest: +SKIP
-        >>> examine(panel, model, world, truth).diagnosis.cause  # doctest: +SKIP
+        >>> from wmscore.worlds import SpriteWorld
+        >>> panel, world = Panel.packaged("sprites"), SpriteWorld(64, 64)
+        >>> truth = render_truth(panel, world)
+        >>> model = Faulty(world, DelayedActions(3))
+        >>> examine(panel, model, world, truth).diagnosis.cause          # doctest: +SKIP
         'control'
     """
     check_batch_size(batch_size)
     true = stressed_world(world, panel)
     rows = list(panel.rows())
-    mine, its, rebuilt, forced = (Scorer(panel) for _ in range(4))
+    make = partial(Scorer, panel, device=device, **(scorer or {}))
+    mine, its, rebuilt, forced = (make() for _ in range(4))
     delivered: list[tuple[Tensor, Delivered]] = []
     aligned: list[tuple[Tensor, Misalignment]] = []
     for start in range(0, len(rows), batch_size):
@@ -114,7 +120,7 @@ def examine(
             if shown.frames.shape[2] in (1, 3):
                 aligned.append((place, misalignment(_commanded(shown, some, panel))))
         if panel.contract.actions.kind == "discrete":
-            failed = _failed(panel, rollouts, place)
+            failed = _failed(make, rollouts, place)
             if bool(failed.any()):
                 those = _commanded(rollouts, some, panel)[failed.nonzero()[:, 0]]
                 delivered.append((place[failed], delivered_scripts(panel, world, those)))
@@ -148,9 +154,9 @@ def _named(rollouts: Rollouts, world: WorldModel, model: WorldModel) -> Rollouts
     return replace(rollouts, model=name)
 
 
-def _failed(panel: Panel, rollouts: Rollouts, place: Tensor) -> Tensor:
+def _failed(make: Callable[[], Scorer], rollouts: Rollouts, place: Tensor) -> Tensor:
     """Bool `[n]`: which rows of a batch end within the horizon."""
-    scorer = Scorer(panel)
+    scorer = make()
     scorer.update(rollouts)
     return outcome_of(scorer.compute()).failed[place]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, assert_never
 
 import torch
@@ -21,7 +19,6 @@ from wmscore.functional import (
     ScriptTest,
 )
 from wmscore.manifest import Panel, PanelMismatchError
-from wmscore.ops import kernels
 from wmscore.rollouts import Rollouts
 from wmscore.rowfaults import RowFault, describe_faults
 from wmscore.scorer.axes import Curves
@@ -29,17 +26,24 @@ from wmscore.scorer.distances import check_measure
 from wmscore.scorer.ending import panel_horizon
 from wmscore.scorer.faults import Asked, evaluation_faults
 from wmscore.scorer.groups import Groups, shown_steps
-from wmscore.scorer.identity import LABEL_WARNINGS, identity_persistence, join_identity
-from wmscore.scorer.ignore import cover_ignored, ignored_share
+from wmscore.scorer.identity import identity_persistence, join_identity
+from wmscore.scorer.ignore import cover_ignored
 from wmscore.scorer.latent import latent_drift
-from wmscore.scorer.learned import Learned, describe_network
+from wmscore.scorer.learned import Learned
 from wmscore.scorer.measures import measure_of
 from wmscore.scorer.motion import PanelMotion
+from wmscore.scorer.parts import Parts
 from wmscore.scorer.perceptual import perceptual_drift
 from wmscore.scorer.quality import frame_quality
 from wmscore.scorer.response import Scripts, action_response
 from wmscore.scorer.returns import reset_consistency
 from wmscore.scorer.skill import Oracle, check_oracle
+from wmscore.scorer.telling import (
+    describe_networks,
+    describe_starts,
+    provenance,
+    warn_of_labels,
+)
 from wmscore.scores import Curve, Scores
 
 if TYPE_CHECKING:
@@ -125,7 +129,8 @@ class Scorer:
             for spec in panel.axes
             if spec.score == "skill"
         ]
-        check_oracle(self._oracle, self._networks(), skills)
+        self._networks = describe_networks(self._learned, latent_encoder, inverse_dynamics)
+        check_oracle(self._oracle, self._networks, skills)
         branches = [len(scenario.scripts) for scenario in panel.scenarios]
         self._respond = any(spec.axis == "action_response" for spec in panel.axes)
         every = self._respond and takes_actions
@@ -143,7 +148,7 @@ class Scorer:
         self._repeated = torch.zeros(rows, dtype=torch.bool)
         self._waiting: Rollouts | None = None
         self._motion = PanelMotion(self.panel, self.device, self._inverse_dynamics)
-        self._parts: list[dict[str, Tensor]] = []
+        self._parts = Parts(rows)
         self._identity: list[tuple[Tensor, ObjectIdentity]] = []
         self._truth: list[tuple[Tensor, ObjectIdentity]] = []
         self._model: str | None = None
@@ -342,7 +347,7 @@ class Scorer:
             part |= _named("measures", curves)
         part |= _named("measures", frame_quality(groups))
         part |= _named("measures", self._learned.similarities(groups))
-        self._parts.append(part)
+        self._parts.add(part)
 
     # ---- result --------------------------------------------------------------------------
 
@@ -350,176 +355,79 @@ class Scorer:
         """All rows of the panel in its order; rows that never came whole are faults."""
         rows, steps = len(self._arrived), self.panel.contract.horizon
         parts = self._parts
-        slot = torch.cat([p["slot"] for p in parts]) if parts else torch.zeros(0).long()
-
-        def gather(name: str, blank: Tensor) -> Tensor:
-            if parts:
-                known = torch.cat([p[name] for p in parts])
-                blank = blank.to(known).index_copy(0, slot, known)
-            return blank.cpu()
-
         why = torch.full((rows,), int(Reason.MISSING), dtype=torch.uint8)
         for row, recorded in self._recorded.items():
             why[row] = int(recorded.reason)
-        fault = gather("fault", why)
+        fault = parts.gather("fault", why)
         fault[self._repeated & (fault == 0)] = int(Reason.DUPLICATE_ROW)
         missing = why[:, None].repeat(1, steps)
-        absent = gather("slot", torch.full((rows,), -1)) < 0
-        recorded_faults = {
-            row: recorded for row, recorded in self._recorded.items() if bool(absent[row])
-        }
-        nan = torch.full((rows, steps), float("nan"), dtype=torch.float64)
+        absent = parts.gather("slot", torch.full((rows,), -1)) < 0
+        refused = {row: error for row, error in self._recorded.items() if bool(absent[row])}
+        nan = torch.full((rows, steps), torch.nan, dtype=torch.float64)
 
         def curve(key: str, **about: object) -> Curve:
             return Curve(
-                values=gather(f"{key}.values", nan),
-                reason=gather(f"{key}.reason", missing),
+                values=parts.gather(f"{key}.values", nan),
+                reason=parts.gather(f"{key}.reason", missing),
                 **about,  # type: ignore[arg-type]
             )
 
         axes: dict[str, Curve] = {spec.axis: curve(f"axes.{spec.axis}") for spec in self.panel.axes}
-        measures = {}
-        for key in parts[0] if parts else {}:
-            if key.startswith("measures.") and key.endswith(".values"):
-                name = key.split(".")[1]
-                measures[name] = curve(f"measures.{name}", **measure_of(name)._asdict())
-        shown = gather("shown", torch.zeros(rows, steps, dtype=torch.bool))
+        measures = [
+            name.removesuffix(".values")
+            for name in parts.names("measures")
+            if name.endswith(".values")
+        ]
+        shown = parts.gather("shown", torch.zeros(rows, steps, dtype=torch.bool))
         fault, horizon = panel_horizon(
             self.panel, axes, shown, fault, takes_actions=self._takes_actions
         )
-        info = {
-            k.removeprefix("info."): gather(k, torch.zeros(rows, *v.shape[1:], dtype=v.dtype))
-            for k, v in (parts[0] if parts else {}).items()
-            if k.startswith("info.")
-        }
-        summary = {
-            k.removeprefix("summary."): gather(k, nan[:, 0])
-            for k in (parts[0] if parts else {})
-            if k.startswith("summary.")
-        }
-        report, test = (
-            self._of_actions(gather, fault) if parts and "motion" in parts[0] else (None, None)
-        )
-        said = {
-            f"warning fault {i}": line
-            for i, line in enumerate(self._describe_recorded(recorded_faults.values()))
-        }
-        if parts:
-            apart = gather("start_difference", nan[:, 0])
-            said |= self._describe_starts(fault, apart, gather("start_script", fault.long()))
-        if parts and "warnings" in parts[0]:
-            said |= self._warn_of_labels(gather("warnings", torch.zeros(rows, dtype=torch.uint8)))
+        report, test = self._of_actions(fault) if "motion" in parts else (None, None)
+        ids = [scenario.id for scenario in self.panel.scenarios]
+        lines = describe_faults(list(refused.values()), ids)
+        said = {f"warning fault {i}": line for i, line in enumerate(lines)}
+        if "start_difference" in parts:
+            apart, script = (parts.filled(f"start_{k}", 0) for k in ("difference", "script"))
+            said |= describe_starts(self.panel, fault, apart, script)
+        if "warnings" in parts:
+            said |= warn_of_labels(self.panel, parts.filled("warnings", 0))
         return Scores(
             panel=self.panel,
             model=self._model or "",
             axes=axes,
-            measures=measures,
+            measures={n: curve(f"measures.{n}", **measure_of(n)._asdict()) for n in measures},
             horizon=horizon,
             fault=fault,
             identity=join_identity(self._identity, rows),
             identity_truth=join_identity(self._truth, rows),
             actions=report,
             chance=test,
-            summary=summary,
-            info=info,
-            provenance=self._provenance() | said,
-            messages={row: str(recorded) for row, recorded in recorded_faults.items()},
+            summary={n: parts.filled(f"summary.{n}", torch.nan) for n in parts.names("summary")},
+            info={n: parts.filled(f"info.{n}", 0) for n in parts.names("info")},
+            provenance=provenance(self.panel, self.device, self._networks, self._oracle) | said,
+            messages={row: str(error) for row, error in refused.items()},
         )
 
-    def _of_actions(
-        self, gather: Callable[[str, Tensor], Tensor], fault: Tensor
-    ) -> tuple[ActionReport | None, ScriptTest]:
+    def _of_actions(self, fault: Tensor) -> tuple[ActionReport | None, ScriptTest]:
         """What all rows say about actions, and whether the response is more than chance.
 
         But for those with an evaluation fault, which say nothing about the model.
         """
-        rows, sound = len(fault), fault == 0
-
-        def of_rows(name: str, blank: float) -> Tensor:
-            value = self._parts[0][name]
-            return gather(name, value.new_full((rows, *value.shape[1:]), blank))
-
+        sound, filled = fault == 0, self._parts.filled
         report = self._motion.report(
-            of_rows("motion", torch.nan),
-            of_rows("motion_shown", 0) & sound[:, None, None],
-            of_rows("recognised", self._motion.unrecognised)
-            if "recognised" in self._parts[0]
+            filled("motion", torch.nan),
+            filled("motion_shown", 0) & sound[:, None, None],
+            filled("recognised", self._motion.unrecognised)
+            if "recognised" in self._parts
             else None,
         )
         cross = ScriptCross(
-            table=of_rows("cross.table", 0) * sound[:, None, None],
-            steps=of_rows("cross.steps", 0) * sound,
-            has=of_rows("cross.has", 0) & sound[:, None],
+            table=filled("cross.table", 0) * sound[:, None, None],
+            steps=filled("cross.steps", 0) * sound,
+            has=filled("cross.has", 0) & sound[:, None],
         )
         scenario = torch.arange(len(self.panel.scenarios)).repeat_interleave(len(self.panel.seeds))
         return report, F.script_test(cross, scenario=scenario)
-
-    def _describe_recorded(self, faults: Iterable[RowFault]) -> list[str]:
-        """Say how many rows the model failed to answer, and what it said."""
-        return describe_faults(list(faults), [scenario.id for scenario in self.panel.scenarios])
-
-    def _describe_starts(self, fault: Tensor, apart: Tensor, script: Tensor) -> dict[str, str]:
-        """Say which rows do not begin with the given frame, in which script and by how much."""
-        wrong = (fault == int(Reason.RESET_MISMATCH)) | (fault == int(Reason.BRANCH_APART))
-        rows = wrong.nonzero()[:, 0].tolist()
-        if not rows:
-            return {}
-        keys = list(self.panel.rows())
-        some = []
-        for row in rows[:5]:
-            s, seed = keys[row]
-            scenario = self.panel.scenarios[s]
-            name = scenario.scripts[int(script[row])].name
-            some.append(f"({scenario.id!r}, seed {seed}) script {name!r} by {float(apart[row]):g}")
-        text = (
-            f"rollouts.frames: in {len(rows)} rows a script does not begin with the given frame; "
-            f"largest difference of a value: {', '.join(some)}"
-        )
-        return {"warning start": text}
-
-    def _warn_of_labels(self, bits: Tensor) -> dict[str, str]:
-        """Warn of rows whose label maps are wrong; say it in the provenance too."""
-        said = {}
-        keys = list(self.panel.rows())
-        for bit, what in LABEL_WARNINGS.items():
-            rows = (bits & bit).nonzero()[:, 0].tolist()
-            if rows:
-                some = ", ".join(
-                    f"({self.panel.scenarios[keys[r][0]].id!r}, seed {keys[r][1]})"
-                    for r in rows[:5]
-                )
-                name, _, rest = what.partition(": ")
-                text = f"{name}: in {len(rows)} rows, the first of them {some}, {rest}"
-                warnings.warn(text, UserWarning, stacklevel=3)
-                said[f"warning {bit}"] = text
-        return said
-
-    def _networks(self) -> dict[str, str]:
-        about = self._learned.provenance()
-        if self._latent_encoder is not None:
-            about["latent encoder"] = describe_network(self._latent_encoder)
-        if self._inverse_dynamics is not None:
-            about["inverse dynamics"] = self._inverse_dynamics.name
-        return about
-
-    def _provenance(self) -> dict[str, str]:
-        from wmscore import __version__
-
-        about = self._networks()
-        if any(spec.score == "skill" for spec in self.panel.axes):
-            about["oracle"] = self._oracle.model or "none given: a re-run shows the reference"
-        observation = self.panel.contract.observation
-        if observation is not None and observation.ignore is not None:
-            boxes = ", ".join(str(list(box)) for box in observation.ignore)
-            about["ignored"] = f"{ignored_share(observation):.1%} of the picture: {boxes}"
-        return about | {
-            "wmscore": __version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "device": str(self.device),
-            "kernels": str(kernels()),
-            "identity": "ids shared with the reference; iou_gate 0.5, min_area 16, patience 2",
-        }
 
 
 def _named(group: str, curves: Curves) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from wmscore.video.container import stored_facts
 from wmscore.video.decode import probe_video
 from wmscore.video.encode import ENCODINGS, encode_video, write_video
 from wmscore.video.facts import CodecFacts, Video, VideoError
+from wmscore.video.jpeg import jpeg_loss
 from wmscore.video.png import png_bytes
 from wmscore.video.rate import constant_rate_index, to_constant_rate
 from wmscore.video.read import read_video
@@ -22,6 +23,7 @@ __all__ = [
     "constant_rate_index",
     "encode_video",
     "in_background",
+    "jpeg_loss",
     "png_bytes",
     "probe_video",
     "read_video",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wmscore.comparison.report import COMPANIONS
 from wmscore.evidence.report.charts import Line, Plot, draw
 from wmscore.evidence.report.markup import Html, h, join, label
 from wmscore.evidence.report.models import Model
@@ -46,6 +47,8 @@ def legend(evidence: Evidence, models: list[Model]) -> Html:
 def survival(evidence: Evidence) -> Html:
     """Share of rollouts still usable at each step, and what ended the others."""
     models = [m for m in evidence.models if m.name in evidence.survival]
+    # One-step predictions and reconstructions are asked another question.
+    models = [m for m in models if m.role not in COMPANIONS.values()] or models
     if not models:
         return h("p", "survival.csv has no curves.", class_="empty")
     lines = [_line(evidence, m, evidence.survival[m.name]) for m in models]

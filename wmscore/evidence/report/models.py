@@ -12,14 +12,13 @@ import torch
 from wmscore.actions import action_records, action_summary, takes_no_actions
 from wmscore.attribution import FirstFailure, first_failure
 from wmscore.comparison.horizons import MeanHorizon, mean_horizon
+from wmscore.comparison.report import COMPANIONS, role_of
 from wmscore.manifest import Panel
-from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED
 from wmscore.scores import Scores
 
 __all__ = ["AxisCell", "Model", "look", "view"]
 
 _COLOURS = 8
-_COMPANIONS = {TEACHER_FORCED: "one-step", RECONSTRUCTION: "reconstruction"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +93,14 @@ class Model:
 def view(scores: Scores, roles: Mapping[str, str]) -> Model:
     """What is shown of one model; the scores can be dropped afterwards."""
     panel, horizon = scores.panel, scores.horizon
-    role, base = roles.get(scores.model, "model"), scores.model
-    for ending, kind in _COMPANIONS.items():
-        if scores.model.endswith(ending):
-            role, base = kind, scores.model.removesuffix(ending)
+    base = scores.model
+    for ending in COMPANIONS:
+        base = base.removesuffix(ending)
     deaf = takes_no_actions(scores)
     ends = Counter(filter(None, (scores.failing_axis(r) for r in range(len(scores)))))
     return Model(
         name=scores.model,
-        role=role,
+        role=role_of(scores.model, roles),
         base=base,
         rows=len(scores),
         horizon=mean_horizon(scores),
@@ -135,7 +133,7 @@ def look(models: list[Model]) -> dict[str, str]:
     for i, model in enumerate(judged):
         classes[model.name] = f"c{i % _COLOURS}" + (f" d{i // _COLOURS}" if i >= _COLOURS else "")
     for model in models:
-        if model.role in _COMPANIONS.values():
+        if model.role in COMPANIONS.values():
             classes[model.name] = f"{classes.get(model.base, 'c0')} companion"
         elif not model.judged:
             classes[model.name] = f"anchor {model.role}"

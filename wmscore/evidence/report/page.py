@@ -18,7 +18,7 @@ from wmscore.evidence.report.stress import stress
 from wmscore.evidence.report.summary import summary
 from wmscore.evidence.report.undefined import undefined
 from wmscore.evidence.report.verdict import header
-from wmscore.files import atomic_file, sha256_file
+from wmscore.files import atomic_file, sha256_file, write_json
 
 __all__ = ["build_page", "write_report"]
 
@@ -53,11 +53,7 @@ def write_report(folder: str | Path) -> Path:
     if sums.is_file() and not sums.is_symlink():
         listed = json.loads(sums.read_text(encoding="utf-8"))
         listed[REPORT] = sha256_file(path)
-        with atomic_file(sums) as draft:
-            ordered = dict(sorted(listed.items()))
-            draft.write_text(
-                json.dumps(ordered, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+        write_json(sums, dict(sorted(listed.items())))
     return path
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from wmscore.comparison.report import COMPANIONS
 from wmscore.evidence.report.models import Model, look, view
 from wmscore.files import sha256_file
 from wmscore.manifest import Panel
@@ -117,7 +118,7 @@ def read_evidence(folder: str | Path) -> Evidence:
         panel = scores.panel
         models.append(view(scores, roles))
     assert panel is not None
-    models.sort(key=lambda m: (m.role in ("one-step", "reconstruction"), m.rank, m.name))
+    models.sort(key=lambda m: (m.role in COMPANIONS.values(), m.rank, m.name))
     listed = _json(folder, _SUMS, sizes) or {}
     sums = {n: (sha256_file(folder / n), s) for n, s in sizes.items() if n not in (REPORT, _SUMS)}
     return Evidence(

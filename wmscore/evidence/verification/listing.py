@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from wmscore.evidence.verification.findings import Findings, shown
-from wmscore.files import sha256_file
+from wmscore.files import json_text, sha256_file
 
 __all__ = ["SUMS", "check_sums", "list_files"]
 
@@ -75,7 +75,7 @@ def _listed(path: Path, size: int, findings: Findings) -> dict[str, str] | None:
         findings.add(SUMS, ["expected file names with their SHA-256"])
         return None
     # Written as it would be written: then no byte of it can be another, not even a blank.
-    text = json.dumps(dict(sorted(data.items())), indent=2, ensure_ascii=False) + "\n"
+    text = json_text(dict(sorted(data.items())))
     if text.encode("utf-8", "surrogatepass") != raw:
         findings.add(SUMS, ["changed: it is not written as wmscore writes it"])
     inside = {name: digest for name, digest in data.items() if _is_inside(name)}

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from wmscore.manifest import Stress
+from wmscore.video import jpeg_loss
 from wmscore.worlds.protocol import Item
 from wmscore.worlds.stressed.drawing import parameter, scenario_generator, scenario_random
-from wmscore.worlds.stressed.jpeg import jpeg_loss
 
 __all__ = ["spoil_given"]
 
@@ -89,8 +89,8 @@ def _noise(frame: Tensor, item: Item, stress: Stress) -> Tensor:
 def _jpeg(frame: Tensor, item: Item, stress: Stress) -> Tensor:
     quality = int(parameter(stress, "quality", 1, 100))
     if frame.dtype == torch.uint8:
-        return jpeg_loss(frame.double(), quality).to(torch.uint8)
-    return (jpeg_loss(frame.double() * 255, quality) / 255).to(frame.dtype)
+        return jpeg_loss(frame[None], quality)[0]
+    return (jpeg_loss(frame.double()[None] * 255, quality)[0] / 255).to(frame.dtype)
 
 
 def _back(value: Tensor, like: Tensor) -> Tensor:
