@@ -41,17 +41,14 @@ class RungScores:
 
 def usable_shares(scores: Scores) -> Tensor:
     """`[S]` float64: usable horizon as a share of the panel's, mean over seeds; NaN where none."""
-    horizon = scores.horizon
-    share = horizon.steps.double() / scores.panel.contract.horizon
-    share = share.masked_fill(~horizon.defined, torch.nan)
-    return share.view(len(scores.panel.scenarios), -1).nanmean(1)
+    return _by_seed(scores).nanmean(1)
 
 
 def measure_rung(rung: Rung, scores: Scores, clean: Scores) -> tuple[Rung, Tensor]:
-    """The rung with what is measured on it, and the usable shares `[S]`, scenarios as if clean."""
+    """The rung with what is measured on it, and what is lost `[S]`, scenarios as if clean."""
     panel, horizon = scores.panel, scores.horizon
-    before, after = usable_shares(clean), _by_id(scores, clean)
-    over = mean_interval(after)
+    before, after = _pairs(scores, clean)
+    over = mean_interval(usable_shares(scores))
     relative, low, high = ratio_interval(after, before)
     ended = horizon.defined & ~horizon.censored
     counts = torch.bincount(horizon.axis[ended], minlength=len(panel.axes)).tolist()
@@ -69,7 +66,7 @@ def measure_rung(rung: Rung, scores: Scores, clean: Scores) -> tuple[Rung, Tenso
         ended_by={a.axis: n for a, n in zip(panel.axes, counts, strict=True) if n},
         faults=scores.faults(),
     )
-    return found, after
+    return found, before - after
 
 
 def ratio_interval(
@@ -96,10 +93,33 @@ def ratio_interval(
     return ratio, ratio - reach * error, ratio + reach * error
 
 
-def _by_id(scores: Scores, clean: Scores) -> Tensor:
-    """Usable shares of the stressed panel in the order of the clean one's scenarios."""
-    of = dict(
-        zip((s.id for s in scores.panel.scenarios), usable_shares(scores).tolist(), strict=True)
-    )
-    ids = [scenario.id for scenario in clean.panel.scenarios]
-    return torch.tensor([of.get(i, math.nan) for i in ids], dtype=torch.float64)
+def _pairs(scores: Scores, clean: Scores) -> tuple[Tensor, Tensor]:
+    """`[S]` twice: usable shares without and with the stress, of rows that have both.
+
+    On a longer horizon, what ended on the clean panel is expected to end at that step, and what
+    did not is expected to last for as long as it can be seen.
+    """
+    places = _places(scores, clean)
+    before, after = _by_seed(clean), _by_seed(scores)[places]
+    horizon = clean.panel.contract.horizon
+    if scores.panel.contract.horizon != horizon:
+        lasted = clean.horizon.censored.view_as(before) & (before == 1)
+        lasts = scores.horizon.censored.view(before.shape)[places]
+        before = before * horizon / scores.panel.contract.horizon
+        before = torch.where(lasted, torch.where(lasts, after, 1.0), before)
+    both = before.isfinite() & after.isfinite()
+    before, after = (x.masked_fill(~both, torch.nan).nanmean(1) for x in (before, after))
+    return before, after
+
+
+def _by_seed(scores: Scores) -> Tensor:
+    """`[S, K]` float64: usable horizon of each row as a share of the panel's; NaN where none."""
+    horizon = scores.horizon
+    share = horizon.steps.double() / scores.panel.contract.horizon
+    return share.masked_fill(~horizon.defined, torch.nan).view(len(scores.panel.scenarios), -1)
+
+
+def _places(scores: Scores, clean: Scores) -> list[int]:
+    """Where the clean panel's scenarios are in the stressed one, by id."""
+    place = {scenario.id: i for i, scenario in enumerate(scores.panel.scenarios)}
+    return [place[scenario.id] for scenario in clean.panel.scenarios]

@@ -31,7 +31,8 @@ def summarise_ladder(
     """How much of its usable horizon each model keeps on each rung.
 
     Scenarios are the unit, each with the mean over its seeds; they are paired between the clean and
-    the stressed panel by id. A row with a fault counts on neither side, and is counted.
+    the stressed panel by id. A row with a fault counts on neither side, and is counted. On a longer
+    horizon a rollout that failed on the clean panel is expected to fail at that step.
 
     Args:
         clean: scores of all models on the clean panel.
@@ -97,7 +98,7 @@ def _model_ladder(clean: Scores, rungs: Sequence[RungScores], role: str) -> Mode
     before = usable_shares(clean)
     whole = mean_interval(before)
     found: list[Rung] = []
-    shares: list[Tensor | None] = []
+    losses: list[Tensor | None] = []
     for rung in rungs:
         entry = Rung(
             stressor=rung.stressor,
@@ -107,13 +108,13 @@ def _model_ladder(clean: Scores, rungs: Sequence[RungScores], role: str) -> Mode
             changed=rung.changed,
             excluded=rung.excluded or rung.refused.get(clean.model),
         )
-        after = None
+        lost = None
         if entry.excluded is None:
             scores = next(s for s in rung.scores if s.model == clean.model)
-            entry, after = measure_rung(entry, scores, clean)
+            entry, lost = measure_rung(entry, scores, clean)
         found.append(entry)
-        shares.append(after)
-    found = judge_rungs(found, shares, before)
+        losses.append(lost)
+    found = judge_rungs(found, losses, before)
     first, why = first_break(found, float(whole.mean))
     return ModelLadder(
         role=role,
@@ -127,7 +128,7 @@ def _model_ladder(clean: Scores, rungs: Sequence[RungScores], role: str) -> Mode
         stressors={
             name: _summary(
                 [rung for rung in found if rung.stressor == name],
-                [s for r, s in zip(found, shares, strict=True) if r.stressor == name],
+                [x for r, x in zip(found, losses, strict=True) if r.stressor == name],
                 before,
             )
             for name in dict.fromkeys(rung.stressor for rung in rungs)
@@ -138,13 +139,13 @@ def _model_ladder(clean: Scores, rungs: Sequence[RungScores], role: str) -> Mode
 
 
 def _summary(
-    rungs: Sequence[Rung], shares: Sequence[Tensor | None], clean: Tensor
+    rungs: Sequence[Rung], losses: Sequence[Tensor | None], clean: Tensor
 ) -> StressorSummary:
     """Of one stressor's rungs."""
     kept = [rung.relative for rung in rungs if not math.isnan(rung.relative)]
-    known = [share for share in shares if share is not None]
-    # Page's test asks for a rise: of what is lost.
-    trend = page_test(-torch.stack([clean, *known], 1)).p_value if known else math.nan
+    known = [loss for loss in losses if loss is not None]
+    # Page's test asks for a rise: of what is lost, which is nothing on the clean panel.
+    trend = page_test(torch.stack([clean - clean, *known], 1)).p_value if known else math.nan
     return StressorSummary(
         auc=sum(kept) / len(kept) if kept else math.nan,
         breakpoint=next((rung.severity for rung in rungs if rung.broken), None),

@@ -20,21 +20,21 @@ _LEAST = 5  # pairs from which on a p-value below .05 is possible at all
 
 
 def judge_rungs(
-    rungs: Sequence[Rung], shares: Sequence[Tensor | None], clean: Tensor
+    rungs: Sequence[Rung], losses: Sequence[Tensor | None], clean: Tensor
 ) -> list[Rung]:
     """The rungs of one model with p-values and verdicts.
 
     Args:
         rungs: all of them, of all stressors: one family.
-        shares: usable shares `[S]` on each rung, None where it says nothing.
-        clean: those on the clean panel.
+        losses: usable share `[S]` that each rung costs, None where it says nothing.
+        clean: usable shares on the clean panel.
     """
-    places = [i for i, share in enumerate(shares) if share is not None]
+    places = [i for i, loss in enumerate(losses) if loss is not None]
     found = list(rungs)
     if not places:
         return found
-    lost = torch.stack([clean - share for share in shares if share is not None], 1)
-    if float(clean.nansum()) == 0:
+    lost = torch.stack([loss for loss in losses if loss is not None], 1)
+    if bool(clean.isfinite().any()) and float(clean.nansum()) == 0:
         for i in places:
             found[i] = replace(found[i], undecided="nothing to lose: no usable horizon when clean")
         return found
