@@ -30,8 +30,8 @@ class Rung:
         low: lower end of its 95 % interval over scenarios.
         high: upper end.
         relative: what is kept of the clean panel's usable share, ratio of means over the same
-            rows; 1 = all of it. On a longer horizon, relative to what the clean panel lets expect: a
-            rollout that failed fails at that step, another one lasts.
+            rows; 1 = all of it. On a longer horizon, relative to what the clean panel lets expect:
+            a rollout that failed fails at that step, another one lasts.
         relative_low: lower end of its interval (linearised ratio, Student's t over scenarios).
         relative_high: upper end.
         pairs: scenarios with a horizon on both panels.
