@@ -14,7 +14,8 @@ from wmscore.stats import joint_sign_flip_test, sign_flip_test
 __all__ = ["LEVEL", "first_break", "judge_rungs"]
 
 LEVEL = 0.05
-"""Chance that a model which no stress touches is said to break anywhere on its ladders."""
+"""Chance that a model which no stress touches is said to break anywhere on its ladders, where
+losses and gains are alike by chance (docs/stress-ladder.md)."""
 
 _LEAST = 5  # pairs from which on a p-value below .05 is possible at all
 
