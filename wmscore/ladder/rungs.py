@@ -13,7 +13,7 @@ from wmscore.ladder.result import Rung
 from wmscore.scores import Scores
 from wmscore.stats import mean_interval, student_quantile
 
-__all__ = ["RungScores", "measure_rung", "ratio_interval", "usable_shares"]
+__all__ = ["RungScores", "lost_on", "measure_rung", "ratio_interval", "told_rung", "usable_shares"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,29 +44,48 @@ def usable_shares(scores: Scores) -> Tensor:
     return _by_seed(scores).nanmean(1)
 
 
-def measure_rung(rung: Rung, scores: Scores, clean: Scores) -> tuple[Rung, Tensor]:
-    """The rung with what is measured on it, and what is lost `[S]`, scenarios as if clean."""
+def measure_rung(rung: Rung, scores: Scores, clean: Scores) -> Rung:
+    """The rung with what is seen on it: shares of each scenario, ends and faults."""
     panel, horizon = scores.panel, scores.horizon
     before, after = _pairs(scores, clean)
-    over = mean_interval(usable_shares(scores))
-    relative, low, high = ratio_interval(after, before)
     ended = horizon.defined & ~horizon.censored
     counts = torch.bincount(horizon.axis[ended], minlength=len(panel.axes)).tolist()
-    found = replace(
+    return replace(
         rung,
         panel=panel.fingerprint,
         horizon=panel.contract.horizon,
-        pairs=int((before.isfinite() & after.isfinite()).sum()),
+        before=tuple(before.tolist()),
+        after=tuple(after.tolist()),
+        ended_by={a.axis: n for a, n in zip(panel.axes, counts, strict=True) if n},
+        faults=scores.faults(),
+    )
+
+
+def told_rung(rung: Rung) -> Rung:
+    """The rung with the numbers that follow from its shares."""
+    if rung.excluded is not None:
+        return rung
+    before, after = (torch.tensor(x, dtype=torch.float64) for x in (rung.before, rung.after))
+    over = mean_interval(after)
+    relative, low, high = ratio_interval(after, before)
+    return replace(
+        rung,
+        pairs=int(after.isfinite().sum()),
         usable_share=float(over.mean),
         low=float(over.low),
         high=float(over.high),
         relative=relative,
         relative_low=low,
         relative_high=high,
-        ended_by={a.axis: n for a, n in zip(panel.axes, counts, strict=True) if n},
-        faults=scores.faults(),
     )
-    return found, before - after
+
+
+def lost_on(rung: Rung) -> Tensor | None:
+    """Usable share `[S]` that a rung costs, or None where it says nothing."""
+    if rung.excluded is not None:
+        return None
+    before, after = (torch.tensor(x, dtype=torch.float64) for x in (rung.before, rung.after))
+    return before - after
 
 
 def ratio_interval(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wmscore.ladder.result import Rung
+from wmscore.ladder.rungs import lost_on
 from wmscore.stats import joint_sign_flip_test, sign_flip_test
 
 __all__ = ["LEVEL", "first_break", "judge_rungs"]
@@ -20,16 +21,14 @@ losses and gains are alike by chance (docs/stress-ladder.md)."""
 _LEAST = 5  # pairs from which on a p-value below .05 is possible at all
 
 
-def judge_rungs(
-    rungs: Sequence[Rung], losses: Sequence[Tensor | None], clean: Tensor
-) -> list[Rung]:
+def judge_rungs(rungs: Sequence[Rung], clean: Tensor) -> list[Rung]:
     """The rungs of one model with p-values and verdicts.
 
     Args:
         rungs: all of them, of all stressors: one family.
-        losses: usable share `[S]` that each rung costs, None where it says nothing.
         clean: usable shares on the clean panel.
     """
+    losses = [lost_on(rung) for rung in rungs]
     places = [i for i, loss in enumerate(losses) if loss is not None]
     found = list(rungs)
     if not places:
