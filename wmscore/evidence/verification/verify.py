@@ -40,7 +40,8 @@ def verify_evidence(
     a file may write its hash anew, so then everything is made again from what it follows from, and
     compared value by value: horizons from the stored curves; tables, comparison, causes,
     postmortem, plots and report from the scores; ladders from the shares of their scenarios;
-    pictures from the traces; and the scores of every traced row from its frames, by a `Scorer`. Files, rows and columns that differ are named.
+    pictures from the traces; and the scores of every traced row from its frames, by a `Scorer`.
+    Files, rows and columns that differ are named.
 
     On the machine that wrote the folder, with the same versions, every byte must come out again;
     elsewhere numbers may differ by a relative 1e-6 (scores from frames by 1e-4) and pictures are
