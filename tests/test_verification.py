@@ -34,7 +34,7 @@ from wmscore.evidence.verification.listing import check_sums, list_files
 from wmscore.evidence.verification.rescoring import check_references, rescore
 from wmscore.files import sha256_file
 from wmscore.functional import usable_horizon
-from wmscore.ladder import RungScores, summarise_ladder
+from wmscore.ladder import RungScores, summarise_ladder, told_ladder
 from wmscore.replay import freeze_panel, render_truth, replay, replay_rows
 from wmscore.scorer import Scorer
 from wmscore.scores import Scores
@@ -285,6 +285,28 @@ def test_a_forged_comparison_is_found_in_the_traces(made: Made, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("without_plots")
+@pytest.mark.usefixtures("without_plots")
+def test_a_forged_verdict_of_a_ladder_is_found(made: Made, tmp_path: Path) -> None:
+    """Forged before anything is written, so that all files agree with it and with their hashes."""
+    name = "sprites"
+    model = made.ladder.models[name]
+    (rung,) = model.rungs
+    seen = replace(rung, excluded=None, before=(1.0, 1.0), after=(0.25, 0.5))
+    sound = told_ladder(
+        replace(made.ladder, models={**made.ladder.models, name: replace(model, rungs=(seen,))})
+    )
+    model = sound.models[name]
+    assert model.rungs[0].relative == 0.375
+    better = replace(model, rungs=(replace(model.rungs[0], relative=0.975),))
+    forged = replace(sound, models={**sound.models, name: better})
+    for ladder, expected in ((sound, 0), (forged, 1)):
+        folder = tmp_path / str(expected)
+        write_evidence(folder, made.results, made.fetch, roles=ROLES, ladder=ladder)
+        found = told(verify_evidence(folder), "stress.json")
+        assert len(found) == expected
+        assert all("models.sprites.rungs.0.relative: stored '0.975'" in x for x in found)
+
+
 def test_changed_scores_are_found(made: Made, copy: Path) -> None:
     path = copy / "scores" / "frozen.safetensors"
     scores = Scores.load(path)

@@ -165,8 +165,8 @@ def test_too_few_scenarios_have_no_verdict() -> None:
     assert "cannot be told" in model.why
 
 
-def test_a_longer_horizon_counts_by_its_share() -> None:
-    """A model that fails at step 4 of 8 keeps half of its share where it fails at step 4 of 16."""
+def test_a_longer_horizon_is_no_break_for_who_fails_at_the_same_step() -> None:
+    """A model that fails at step 4 of 8 and of 16 has half of the share, and has lost nothing."""
 
     class FailsAtFour(Nearsighted):
         name = "fails-at-four"
@@ -190,8 +190,9 @@ def test_a_longer_horizon_counts_by_its_share() -> None:
     assert model.clean["usable_share"] == pytest.approx(0.5)
     assert model.rungs[0].horizon == 16
     assert model.rungs[0].usable_share == pytest.approx(0.25)
-    assert model.rungs[0].relative == pytest.approx(0.5)
-    assert model.first_break == {"stressor": "horizon-extension", "severity": 2.0}
+    assert model.rungs[0].relative == pytest.approx(1)
+    assert model.rungs[0].broken is False
+    assert model.first_break is None
 
 
 def test_the_result_does_not_depend_on_the_batch() -> None:

@@ -213,3 +213,68 @@ def test_ratio_interval_covers() -> None:
     alone: Sequence[float] = ratio_interval(zero[:1] + 1, zero[:1] + 2)
     assert alone[0] == 0.5
     assert math.isnan(alone[1])
+
+
+def test_a_longer_horizon_breaks_nobody_who_fails_no_earlier() -> None:
+    """Failing at step 5 of 12 and of 24 alike is no effect of the longer horizon."""
+    panel = made_panel(scenarios=8, seeds=1)
+    early = all_at(panel, 5)
+    rungs = {
+        ("horizon-extension", 2.0): early,
+        ("horizon-extension", 4.0): all_at(panel, 3),
+        ("blur", 1.0): early,
+        ("blur", 2.0): all_at(panel, 1),
+    }
+    model = climbed(panel, early, rungs).models["made"]
+    assert [rung.broken for rung in model.rungs] == [False, True, False, True]
+    assert model.rungs[0].usable_share == pytest.approx(5 / 24)
+    assert [rung.relative for rung in model.rungs] == pytest.approx([1, 3 / 5, 1, 1 / 5])
+    assert model.first_break == {"stressor": "blur", "severity": 2.0}
+    still = climbed(panel, early, {("horizon-extension", s): early for s in (2.0, 4.0)})
+    assert still.models["made"].stressors["horizon-extension"].trend_p == 1
+
+
+def test_a_longer_horizon_breaks_who_holds_on_the_short_one_alone() -> None:
+    panel = made_panel(scenarios=8, seeds=1)
+    rungs = {("horizon-extension", 2.0): all_at(panel, 18), ("blur", 1.0): all_at(panel, 12)}
+    model = climbed(panel, all_at(panel, 12), rungs).models["made"]
+    assert model.rungs[0].relative == 18 / 24
+    assert model.first_break == {"stressor": "horizon-extension", "severity": 2.0}
+
+
+def test_a_longer_horizon_that_the_true_world_does_not_reach_costs_nothing() -> None:
+    """The true episode ends at step 16 of 24, and the model holds up to there."""
+    panel = made_panel(scenarios=8, seeds=1)
+    whole = all_at(panel, 12)
+    rungs = stressed(
+        panel, {("horizon-extension", 2.0): all_at(panel, 24)}, stops=all_at(panel, 16)
+    )
+    rung = summarise_ladder([made_scores(panel, whole)], rungs).models["made"].rungs[0]
+    assert rung.usable_share == pytest.approx(16 / 24)
+    assert rung.relative == 1
+    assert rung.broken is False
+
+
+def test_a_faulty_seed_counts_on_neither_side() -> None:
+    """Of a scenario, too: its other seed alone is compared."""
+    panel = made_panel(scenarios=8, seeds=2)
+    ends = torch.tensor([12, 2]).expand(8, 2)
+    fault = torch.zeros(8, 2, dtype=torch.uint8)
+    fault[:, 0] = int(Reason.NON_FINITE)
+    rungs = stressed(panel, {("blur", 1.0): ends}, fault=fault)
+    rung = summarise_ladder([made_scores(panel, ends)], rungs).models["made"].rungs[0]
+    assert rung.faults == {"non_finite": 8}
+    assert rung.pairs == 8
+    assert rung.relative == 1
+    assert rung.broken is False
+
+
+def test_a_clean_panel_full_of_faults_is_told_as_such() -> None:
+    panel = made_panel(scenarios=8, seeds=1)
+    fault = torch.full((8, 1), int(Reason.NON_FINITE), dtype=torch.uint8)
+    clean = made_scores(panel, all_at(panel, 12), fault=fault)
+    rungs = stressed(panel, {("blur", 1.0): all_at(panel, 6)})
+    model = summarise_ladder([clean], rungs).models["made"]
+    assert model.first_break is None
+    assert "nothing to lose" not in str(model.rungs[0].undecided)
+    assert "0 scenarios have a horizon on both panels" in model.why

@@ -208,6 +208,41 @@ def test_forgetting_scores_nothing() -> None:
     assert float(closure(onwards, true).score[-1]) < 0.2
 
 
+def noisy(frames: Tensor, seed: int, levels: int = 2) -> Tensor:
+    """With sensor noise of up to so many grey levels, which hides no return."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randint(-levels, levels + 1, frames.shape, generator=generator)
+    return (frames.long() + noise).clamp(0, 255).to(torch.uint8)
+
+
+def test_noise_of_the_reference_pays_for_nothing() -> None:
+    """Neither a model that never left, nor one that forgot, earns what the reference is off."""
+    faint = (128 + (rolled(THERE).float() - 128) / 3).round().to(torch.uint8)
+    true = noisy(faint, 0)
+    frozen = closure(noisy(faint[:1].expand_as(faint), 1), true)
+    back = frozen.reason == 0
+    assert int(back.sum()) >= 3
+    assert float(frozen.score[back].mean()) < 0.05
+    forgets = faint.clone()
+    forgets[5:] = (128 + (rolled([0] * 4, seed=9).float() - 128) / 3).round().to(torch.uint8)
+    assert float(closure(noisy(forgets, 2), true).score[back].mean()) < 0.05
+    assert float(closure(noisy(faint, 3), true).score[back].mean()) > 0.95
+    assert float(closure(faint, true).score[back].mean()) > 0.95  # without noise of its own
+
+
+def test_a_wrong_frame_in_between_earns_nothing() -> None:
+    """One pixel short at each return is as bad, however far it went in between."""
+    true = rolled(THERE)
+    short = rolled([0, 1, 2, 3, 4, 4, 3, 2, 1])
+    flash = short.clone()
+    flash[4] = 255 - flash[4]
+    spoiled = closure(flash, true)
+    back = spoiled.reason == 0
+    assert (spoiled.motion[back] > 2).all()
+    missed = spoiled.distance / F.returns_of(true).departure
+    torch.testing.assert_close(spoiled.score[back], (1 - missed[back]).clamp(min=0))
+
+
 def test_nothing_is_read_on_a_device() -> None:
     for dtype in (torch.uint8, torch.float32):
         frames = torch.empty(2, 5, 3, 12, 14, dtype=dtype, device="meta")

@@ -3,7 +3,7 @@
 from wmscore.ladder.result import Ladder, ModelLadder, Rung, StressorSummary
 from wmscore.ladder.rungs import RungScores
 from wmscore.ladder.running import run_ladder
-from wmscore.ladder.summary import summarise_ladder
+from wmscore.ladder.summary import summarise_ladder, told_ladder
 
 __all__ = [
     "Ladder",
@@ -13,4 +13,5 @@ __all__ = [
     "StressorSummary",
     "run_ladder",
     "summarise_ladder",
+    "told_ladder",
 ]

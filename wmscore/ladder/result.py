@@ -13,6 +13,7 @@ from wmscore.comparison.result import Number
 __all__ = ["Ladder", "ModelLadder", "Rung", "StressorSummary"]
 
 _STRICT = ConfigDict(extra="forbid")
+_OF_SCENARIOS = ("before", "after")  # no cells of a table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,8 @@ class Rung:
         low: lower end of its 95 % interval over scenarios.
         high: upper end.
         relative: what is kept of the clean panel's usable share, ratio of means over the same
-            scenarios; 1 = all of it. Of a longer horizon the share of that one counts.
+            rows; 1 = all of it. On a longer horizon, relative to what the clean panel lets expect:
+            a rollout that failed fails at that step, another one lasts.
         relative_low: lower end of its interval (linearised ratio, Student's t over scenarios).
         relative_high: upper end.
         pairs: scenarios with a horizon on both panels.
@@ -44,6 +46,9 @@ class Rung:
         ended_by: per axis, how many rows it ends.
         faults: rows that could not be judged, by kind.
         excluded: why the rung says nothing of this model, or None.
+        before: of each scenario of the clean panel, its usable share without the stress, of rows
+            that have a horizon on both panels; NaN where none has.
+        after: the same with it. The numbers of the rung follow from both.
     """
 
     __pydantic_config__ = _STRICT
@@ -69,6 +74,8 @@ class Rung:
     ended_by: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     excluded: str | None = None
+    before: tuple[Number, ...] = ()
+    after: tuple[Number, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +107,7 @@ class ModelLadder:
         role: "model", "truth", "ceiling" or "floor".
         clean: usable share on the clean panel with its interval, and the panel's horizon:
             `usable_share`, `low`, `high`, `horizon`.
+        shares: usable share of each of its scenarios; NaN where none.
         rungs: in the order in which they were climbed.
         stressors: summaries by name.
         first_break: `stressor` and `severity` of the stress that breaks it first, or None. First is
@@ -112,6 +120,7 @@ class ModelLadder:
 
     role: str
     clean: dict[str, Number]
+    shares: tuple[Number, ...]
     rungs: tuple[Rung, ...]
     stressors: dict[str, StressorSummary]
     first_break: dict[str, str | float] | None
@@ -144,7 +153,7 @@ class Ladder:
         for name, model in self.models.items():
             for rung in model.rungs:
                 line: dict[str, Any] = {"model": name, "role": model.role}
-                for key in Rung.__dataclass_fields__:
+                for key in (k for k in Rung.__dataclass_fields__ if k not in _OF_SCENARIOS):
                     value = getattr(rung, key)
                     if isinstance(value, dict):
                         value = "; ".join(f"{k} {n}" for k, n in value.items())

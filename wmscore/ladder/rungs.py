@@ -13,7 +13,7 @@ from wmscore.ladder.result import Rung
 from wmscore.scores import Scores
 from wmscore.stats import mean_interval, student_quantile
 
-__all__ = ["RungScores", "measure_rung", "ratio_interval", "usable_shares"]
+__all__ = ["RungScores", "lost_on", "measure_rung", "ratio_interval", "told_rung", "usable_shares"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,35 +41,51 @@ class RungScores:
 
 def usable_shares(scores: Scores) -> Tensor:
     """`[S]` float64: usable horizon as a share of the panel's, mean over seeds; NaN where none."""
-    horizon = scores.horizon
-    share = horizon.steps.double() / scores.panel.contract.horizon
-    share = share.masked_fill(~horizon.defined, torch.nan)
-    return share.view(len(scores.panel.scenarios), -1).nanmean(1)
+    return _by_seed(scores).nanmean(1)
 
 
-def measure_rung(rung: Rung, scores: Scores, clean: Scores) -> tuple[Rung, Tensor]:
-    """The rung with what is measured on it, and the usable shares `[S]`, scenarios as if clean."""
+def measure_rung(rung: Rung, scores: Scores, clean: Scores) -> Rung:
+    """The rung with what is seen on it: shares of each scenario, ends and faults."""
     panel, horizon = scores.panel, scores.horizon
-    before, after = usable_shares(clean), _by_id(scores, clean)
-    over = mean_interval(after)
-    relative, low, high = ratio_interval(after, before)
+    before, after = _pairs(scores, clean)
     ended = horizon.defined & ~horizon.censored
     counts = torch.bincount(horizon.axis[ended], minlength=len(panel.axes)).tolist()
-    found = replace(
+    return replace(
         rung,
         panel=panel.fingerprint,
         horizon=panel.contract.horizon,
-        pairs=int((before.isfinite() & after.isfinite()).sum()),
+        before=tuple(before.tolist()),
+        after=tuple(after.tolist()),
+        ended_by={a.axis: n for a, n in zip(panel.axes, counts, strict=True) if n},
+        faults=scores.faults(),
+    )
+
+
+def told_rung(rung: Rung) -> Rung:
+    """The rung with the numbers that follow from its shares."""
+    if rung.excluded is not None:
+        return rung
+    before, after = (torch.tensor(x, dtype=torch.float64) for x in (rung.before, rung.after))
+    over = mean_interval(after)
+    relative, low, high = ratio_interval(after, before)
+    return replace(
+        rung,
+        pairs=int(after.isfinite().sum()),
         usable_share=float(over.mean),
         low=float(over.low),
         high=float(over.high),
         relative=relative,
         relative_low=low,
         relative_high=high,
-        ended_by={a.axis: n for a, n in zip(panel.axes, counts, strict=True) if n},
-        faults=scores.faults(),
     )
-    return found, after
+
+
+def lost_on(rung: Rung) -> Tensor | None:
+    """Usable share `[S]` that a rung costs, or None where it says nothing."""
+    if rung.excluded is not None:
+        return None
+    before, after = (torch.tensor(x, dtype=torch.float64) for x in (rung.before, rung.after))
+    return before - after
 
 
 def ratio_interval(
@@ -96,10 +112,33 @@ def ratio_interval(
     return ratio, ratio - reach * error, ratio + reach * error
 
 
-def _by_id(scores: Scores, clean: Scores) -> Tensor:
-    """Usable shares of the stressed panel in the order of the clean one's scenarios."""
-    of = dict(
-        zip((s.id for s in scores.panel.scenarios), usable_shares(scores).tolist(), strict=True)
-    )
-    ids = [scenario.id for scenario in clean.panel.scenarios]
-    return torch.tensor([of.get(i, math.nan) for i in ids], dtype=torch.float64)
+def _pairs(scores: Scores, clean: Scores) -> tuple[Tensor, Tensor]:
+    """`[S]` twice: usable shares without and with the stress, of rows that have both.
+
+    On a longer horizon, what ended on the clean panel is expected to end at that step, and what
+    did not is expected to last for as long as it can be seen.
+    """
+    places = _places(scores, clean)
+    before, after = _by_seed(clean), _by_seed(scores)[places]
+    horizon = clean.panel.contract.horizon
+    if scores.panel.contract.horizon != horizon:
+        lasted = clean.horizon.censored.view_as(before) & (before == 1)
+        lasts = scores.horizon.censored.view(before.shape)[places]
+        before = before * horizon / scores.panel.contract.horizon
+        before = torch.where(lasted, torch.where(lasts, after, 1.0), before)
+    both = before.isfinite() & after.isfinite()
+    before, after = (x.masked_fill(~both, torch.nan).nanmean(1) for x in (before, after))
+    return before, after
+
+
+def _by_seed(scores: Scores) -> Tensor:
+    """`[S, K]` float64: usable horizon of each row as a share of the panel's; NaN where none."""
+    horizon = scores.horizon
+    share = horizon.steps.double() / scores.panel.contract.horizon
+    return share.masked_fill(~horizon.defined, torch.nan).view(len(scores.panel.scenarios), -1)
+
+
+def _places(scores: Scores, clean: Scores) -> list[int]:
+    """Where the clean panel's scenarios are in the stressed one, by id."""
+    place = {scenario.id: i for i, scenario in enumerate(scores.panel.scenarios)}
+    return [place[scenario.id] for scenario in clean.panel.scenarios]

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from wmscore.ladder.result import Ladder, ModelLadder, Rung, StressorSummary
-from wmscore.ladder.rungs import RungScores, measure_rung, usable_shares
+from wmscore.ladder.rungs import RungScores, lost_on, measure_rung, told_rung, usable_shares
 from wmscore.ladder.trend import page_test
 from wmscore.ladder.verdict import first_break, judge_rungs
 from wmscore.scores import Scores
 from wmscore.stats import mean_interval
 
-__all__ = ["summarise_ladder"]
+__all__ = ["summarise_ladder", "told_ladder"]
 
 _ROLES = ("ceiling", "floor", "model", "truth")
 
@@ -31,7 +31,8 @@ def summarise_ladder(
     """How much of its usable horizon each model keeps on each rung.
 
     Scenarios are the unit, each with the mean over its seeds; they are paired between the clean and
-    the stressed panel by id. A row with a fault counts on neither side, and is counted.
+    the stressed panel by id. A row with a fault counts on neither side, and is counted. On a longer
+    horizon a rollout that failed on the clean panel is expected to fail at that step.
 
     Args:
         clean: scores of all models on the clean panel.
@@ -62,17 +63,23 @@ def summarise_ladder(
             )
         last[rung.stressor] = rung.severity
         _check_rung(rung, names, panel.fingerprint)
-    baseline = next((name for name in names if anchors.get(name) == "floor"), None)
-    models = {s.model: _model_ladder(s, rungs, anchors.get(s.model, "model")) for s in clean}
-    if baseline is not None:
-        models = {n: _relative_to(model, models[baseline]) for n, model in models.items()}
-    return Ladder(
+    seen = Ladder(
         panel=panel.fingerprint,
         scenarios=len(panel.scenarios),
         seed=seed,
-        baseline=baseline,
-        models=models,
+        baseline=next((name for name in names if anchors.get(name) == "floor"), None),
+        models={s.model: _seen(s, rungs, anchors.get(s.model, "model")) for s in clean},
     )
+    return told_ladder(seen)
+
+
+def told_ladder(ladder: Ladder) -> Ladder:
+    """The ladder with all numbers and verdicts that follow from the shares of its scenarios."""
+    models = {name: _told(model) for name, model in ladder.models.items()}
+    if ladder.baseline is not None:
+        floor = models[ladder.baseline]
+        models = {name: _relative_to(model, floor) for name, model in models.items()}
+    return replace(ladder, models=models)
 
 
 def _check_rung(rung: RungScores, names: Sequence[str], fingerprint: str) -> None:
@@ -93,11 +100,9 @@ def _check_rung(rung: RungScores, names: Sequence[str], fingerprint: str) -> Non
             )
 
 
-def _model_ladder(clean: Scores, rungs: Sequence[RungScores], role: str) -> ModelLadder:
-    before = usable_shares(clean)
-    whole = mean_interval(before)
+def _seen(clean: Scores, rungs: Sequence[RungScores], role: str) -> ModelLadder:
+    """What is seen of one model, without what follows from it."""
     found: list[Rung] = []
-    shares: list[Tensor | None] = []
     for rung in rungs:
         entry = Rung(
             stressor=rung.stressor,
@@ -107,44 +112,50 @@ def _model_ladder(clean: Scores, rungs: Sequence[RungScores], role: str) -> Mode
             changed=rung.changed,
             excluded=rung.excluded or rung.refused.get(clean.model),
         )
-        after = None
         if entry.excluded is None:
             scores = next(s for s in rung.scores if s.model == clean.model)
-            entry, after = measure_rung(entry, scores, clean)
+            entry = measure_rung(entry, scores, clean)
         found.append(entry)
-        shares.append(after)
-    found = judge_rungs(found, shares, before)
-    first, why = first_break(found, float(whole.mean))
     return ModelLadder(
         role=role,
+        clean={"horizon": float(clean.panel.contract.horizon)},
+        shares=tuple(usable_shares(clean).tolist()),
+        rungs=tuple(found),
+        stressors={},
+        first_break=None,
+        why="",
+    )
+
+
+def _told(model: ModelLadder) -> ModelLadder:
+    before = torch.tensor(model.shares, dtype=torch.float64)
+    whole = mean_interval(before)
+    found = judge_rungs([told_rung(rung) for rung in model.rungs], before)
+    first, why = first_break(found, float(whole.mean))
+    return replace(
+        model,
         clean={
             "usable_share": float(whole.mean),
             "low": float(whole.low),
             "high": float(whole.high),
-            "horizon": float(clean.panel.contract.horizon),
+            "horizon": model.clean["horizon"],
         },
         rungs=tuple(found),
         stressors={
-            name: _summary(
-                [rung for rung in found if rung.stressor == name],
-                [s for r, s in zip(found, shares, strict=True) if r.stressor == name],
-                before,
-            )
-            for name in dict.fromkeys(rung.stressor for rung in rungs)
+            name: _summary([rung for rung in found if rung.stressor == name], before)
+            for name in dict.fromkeys(rung.stressor for rung in found)
         },
         first_break=first,
         why=why,
     )
 
 
-def _summary(
-    rungs: Sequence[Rung], shares: Sequence[Tensor | None], clean: Tensor
-) -> StressorSummary:
+def _summary(rungs: Sequence[Rung], clean: Tensor) -> StressorSummary:
     """Of one stressor's rungs."""
     kept = [rung.relative for rung in rungs if not math.isnan(rung.relative)]
-    known = [share for share in shares if share is not None]
-    # Page's test asks for a rise: of what is lost.
-    trend = page_test(-torch.stack([clean, *known], 1)).p_value if known else math.nan
+    known = [lost for rung in rungs if (lost := lost_on(rung)) is not None]
+    # Page's test asks for a rise: of what is lost, which is nothing on the clean panel.
+    trend = page_test(torch.stack([clean - clean, *known], 1)).p_value if known else math.nan
     return StressorSummary(
         auc=sum(kept) / len(kept) if kept else math.nan,
         breakpoint=next((rung.severity for rung in rungs if rung.broken), None),

@@ -9,32 +9,32 @@ import torch
 from torch import Tensor
 
 from wmscore.ladder.result import Rung
+from wmscore.ladder.rungs import lost_on
 from wmscore.stats import joint_sign_flip_test, sign_flip_test
 
 __all__ = ["LEVEL", "first_break", "judge_rungs"]
 
 LEVEL = 0.05
-"""Chance that a model which no stress touches is said to break anywhere on its ladders."""
+"""Chance that a model which no stress touches is said to break anywhere on its ladders, where
+losses and gains are alike by chance (docs/stress-ladder.md)."""
 
 _LEAST = 5  # pairs from which on a p-value below .05 is possible at all
 
 
-def judge_rungs(
-    rungs: Sequence[Rung], shares: Sequence[Tensor | None], clean: Tensor
-) -> list[Rung]:
+def judge_rungs(rungs: Sequence[Rung], clean: Tensor) -> list[Rung]:
     """The rungs of one model with p-values and verdicts.
 
     Args:
         rungs: all of them, of all stressors: one family.
-        shares: usable shares `[S]` on each rung, None where it says nothing.
-        clean: those on the clean panel.
+        clean: usable shares on the clean panel.
     """
-    places = [i for i, share in enumerate(shares) if share is not None]
+    losses = [lost_on(rung) for rung in rungs]
+    places = [i for i, loss in enumerate(losses) if loss is not None]
     found = list(rungs)
     if not places:
         return found
-    lost = torch.stack([clean - share for share in shares if share is not None], 1)
-    if float(clean.nansum()) == 0:
+    lost = torch.stack([loss for loss in losses if loss is not None], 1)
+    if bool(clean.isfinite().any()) and float(clean.nansum()) == 0:
         for i in places:
             found[i] = replace(found[i], undecided="nothing to lose: no usable horizon when clean")
         return found

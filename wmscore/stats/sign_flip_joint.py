@@ -58,7 +58,9 @@ def joint_sign_flip_test(
     over all :math:`2^S` patterns for up to 16 scenarios, else over random ones, the observed one
     among them. The denominator does not change with the signs. Of one question it is
     `sign_flip_test` with the alternative "greater". The chance that any true null among the M is
-    rejected is at most the level.
+    rejected is at most the level if the differences of the true ones are symmetric about 0
+    together; each alone is not enough. Skewed values that are all compared with one other, as in
+    ``x[:, :1] - x[:, 1:]``, are not, and are rejected more often (docs/stress-ladder.md).
 
     Args:
         differences: ``[S, M]``, floating point. NaN and infinite values are missing pairs.

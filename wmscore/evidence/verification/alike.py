@@ -15,7 +15,7 @@ from typing import Any
 from wmscore.evidence.verification.findings import shown
 from wmscore.extras import require
 
-__all__ = ["SLACK", "differences"]
+__all__ = ["SLACK", "differences", "value_differences"]
 
 SLACK = 1e-6
 """Relative difference of numbers that another machine may make."""
@@ -82,7 +82,12 @@ def _line(cells: list[str] | None) -> str:
 
 
 def _json(old: bytes, new: bytes, exact: bool) -> Iterator[str]:
-    yield from _values(json.loads(_text(old)), json.loads(_text(new)), "", exact)
+    yield from value_differences(json.loads(_text(old)), json.loads(_text(new)), exact=exact)
+
+
+def value_differences(old: Any, new: Any, *, exact: bool) -> Iterator[str]:
+    """What differs between stored and recomputed plain data, one sentence for each value."""
+    yield from _values(old, new, "", exact)
 
 
 def _values(old: Any, new: Any, where: str, exact: bool) -> Iterator[str]:

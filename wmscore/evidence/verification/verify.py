@@ -14,12 +14,13 @@ from wmscore.evidence.environment import same_machine
 from wmscore.evidence.stress import read_stress
 from wmscore.evidence.tracefile import KeptTrace, read_trace
 from wmscore.evidence.traces import choose_traces
+from wmscore.evidence.verification.alike import value_differences
 from wmscore.evidence.verification.findings import Findings, Verification, shown
 from wmscore.evidence.verification.listing import check_sums, list_files
 from wmscore.evidence.verification.recomputing import check_derived, check_horizons, check_report
 from wmscore.evidence.verification.rescoring import check_references, rescore
 from wmscore.files import safe_name
-from wmscore.ladder import Ladder
+from wmscore.ladder import Ladder, told_ladder
 from wmscore.scores import Scores
 from wmscore.worlds import WorldModel
 
@@ -38,8 +39,9 @@ def verify_evidence(
     First the hashes of all files: one that was changed, lost or added is a problem. Whoever changes
     a file may write its hash anew, so then everything is made again from what it follows from, and
     compared value by value: horizons from the stored curves; tables, comparison, causes,
-    postmortem, plots and report from the scores; pictures from the traces; and the scores of every
-    traced row from its frames, by a `Scorer`. Files, rows and columns that differ are named.
+    postmortem, plots and report from the scores; ladders from the shares of their scenarios;
+    pictures from the traces; and the scores of every traced row from its frames, by a `Scorer`.
+    Files, rows and columns that differ are named.
 
     On the machine that wrote the folder, with the same versions, every byte must come out again;
     elsewhere numbers may differ by a relative 1e-6 (scores from frames by 1e-4) and pictures are
@@ -99,7 +101,7 @@ def _verify(
     for name, found in stored.items():
         if found.trace not in traces or name != f"traces/{found.trace.name}.safetensors":
             findings.add(name, ["not the trace that the scores lead to: another row, step or why"])
-    ladder = _ladder(folder, files, findings)
+    ladder = _ladder(folder, files, findings, exact=exact)
     check_derived(
         folder,
         files,
@@ -222,11 +224,19 @@ def _traces(
     return found
 
 
-def _ladder(folder: Path, files: Mapping[str, os.stat_result], findings: Findings) -> Ladder | None:
+def _ladder(
+    folder: Path, files: Mapping[str, os.stat_result], findings: Findings, *, exact: bool
+) -> Ladder | None:
+    """The ladder, its numbers and verdicts held against the shares that they follow from."""
     if "stress.json" not in files:
         return None
+    ladder = read_stress(folder)
+    if ladder is None:
+        return None
     findings.unchecked.append(
-        "stress.json: rollouts on stressed panels are not in the folder; what follows from its "
-        "numbers was made again"
+        "stress.json: rollouts on stressed panels are not in the folder; what follows from the "
+        "usable share of each scenario was made again"
     )
-    return read_stress(folder)
+    told = told_ladder(ladder)
+    findings.add("stress.json", value_differences(ladder.to_json(), told.to_json(), exact=exact))
+    return ladder

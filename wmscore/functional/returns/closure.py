@@ -27,7 +27,7 @@ class Closure(NamedTuple):
     Attributes:
         score: float64 in [0, 1], 1 = left as far and came back as the reference does, 0 = never
             left, or came back to something as strange as what it left for. NaN at steps that are no
-            returns.
+            returns. See `loop_closure`.
         distance: float64 in [0, 1], mean absolute difference of the frame and the earlier frame of
             the same rollout, in data ranges; lower is better. Along a there-and-back script it is
             the palindrome curve.
@@ -65,14 +65,16 @@ def loop_closure(
     pixels that are back in the reference, with d the mean absolute difference, D = (d(m, k) +
     d(k, t)) / 2 of the rollout and D* of the reference,
 
-    .. math:: s_t = \Big[ 1 - \frac{[d_{mt} - d^*_{mt}]_+ + [D^* - D]_+}{\max(D, D^*)} \Big]_+ .
+    .. math:: s_t = \Big[ \frac{\min(D, D^*) - d_{mt}}{D^* - d^*_{mt}} \Big]_0^1 ,
 
-    1 for the reference itself. A frozen rollout comes back perfectly, and scores exactly 0, since
-    it never left; one that leaves half as far and comes back scores 1/2; one whose last frame is as
-    far from where it began as from where it was scores 0, as frames that have nothing to do with
-    each other do, and so does what is further still. World Stability is :math:`d_{mt} / D`. Sums
-    of absolute differences grow with the area of what moves by itself, not with the root of it, so
-    that a passer-by costs what he covers.
+    the way that is closed again, as a share of what the reference closes. 1 for the reference
+    itself. A frozen rollout comes back perfectly, and scores exactly 0, since it never left; one
+    that leaves half as far and comes back scores 1/2; one whose last frame is as far from where it
+    began as from where it was scores 0, as frames that have nothing to do with each other do, and
+    so does what is further still. Leaving further than the reference earns nothing, and noise is in
+    all four distances, so that neither the rollout's nor the reference's looks like a departure.
+    World Stability is :math:`d_{mt} / D`. Sums of absolute differences grow with the area of what
+    moves by itself, not with the root of it, so that a passer-by costs what he covers.
 
     Args:
         preds: ``[..., T+1, C, H, W]``, rollouts, the given frame first.
@@ -113,12 +115,11 @@ def loop_closure(
         radius=radius,
     )
     gap, way, true_gap, true_way, registered = (found / scale).view(5, *lead, steps).unbind()
-    none = returns.to < 0
+    none = (returns.to < 0) | (true_way <= true_gap)  # the second with other levels only
     reason = torch.where(none, int(Reason.NO_RETURN), 0)
     broken = ~none & ~(gap.isfinite() & way.isfinite())
     reason = torch.where(broken, int(Reason.NON_FINITE), reason).to(torch.uint8)
-    error = (gap - true_gap).clamp_min(0) + (true_way - way).clamp_min(0)
-    score = (1 - error / torch.maximum(way, true_way)).clamp_min(0)
+    score = ((torch.minimum(way, true_way) - gap) / (true_way - true_gap)).clamp(0, 1)
     unknown = reason != 0
     still = ~unknown & (way == 0)
     stability_reason = torch.where(still, int(Reason.NO_MOTION), reason.long()).to(torch.uint8)

@@ -27,7 +27,8 @@ RETURN_LEVELS = 4 / 255
 """A pixel is back where no channel differs by more, in data ranges."""
 
 LEAST_DEPARTURE = 0.01
-"""Least mean absolute difference, in data ranges, that counts as having left: 2.5 grey levels."""
+"""By how much further the frame in between is than the return is off, at least, as a mean absolute
+difference in data ranges: 2.5 grey levels."""
 
 
 class Returns(NamedTuple):
@@ -37,8 +38,8 @@ class Returns(NamedTuple):
         to: int64, the earlier frame (0 = the given one) that is shown again; -1 where none is.
         far: int64, the frame of furthest departure in between; -1 likewise.
         share: float64 in [0, 1], share of what had changed that is back; NaN where none is.
-        departure: float64 in [0, 1], mean distance of that frame from both, where the picture is
-            back, in data ranges; NaN where none is.
+        departure: float64 in [0, 1], mean distance of that frame from both, less their own, where
+            the picture is back, in data ranges; NaN where none is.
         reason: uint8, NO_RETURN where the step is no return.
     """
 
@@ -64,7 +65,7 @@ def returns_of(
     m if of the pixels that differ from m in k or in t at least a share :math:`\rho` is back in t
     (no channel differs by more than some levels), and if, over all pixels that are back,
 
-    .. math:: \tfrac12 \, (d_{mk} + d_{kt}) \ge \eta .
+    .. math:: \tfrac12 \, (d_{mk} + d_{kt}) - d_{mt} \ge \eta .
 
     Of several m the one with the largest share counts, of equals the earliest. Nothing is declared:
     scripts that go there and back, loops and chance revisits are found alike. Where a wall or
@@ -173,7 +174,8 @@ def _shares(
         changed = counted(left | ~mask)
         back[place] = counted(left & mask) / changed.clamp_min(1).double()
         way = masked_distance(start, middle, mask) + masked_distance(middle, end, mask)
-        away[place] = way.nan_to_num(0.0, posinf=0.0) / 2
+        gap = masked_distance(start, end, mask)
+        away[place] = (way / 2 - gap).nan_to_num(0.0, posinf=0.0)
     nothing = ~between.flatten()
     back, away = (x.masked_fill_(nothing, torch.nan).view(far.shape) for x in (back, away))
     return back, away
