@@ -284,6 +284,22 @@ def test_every_line_is_told_apart_and_named(browser: Any, tmp_path: Path) -> Non
                 page.mouse.move(2, 2)
 
 
+def test_the_readers_own_colours_leave_those_that_mean_something(
+    browser: Any, demo_report: Path
+) -> None:
+    ground = "[...document.querySelectorAll('%s')].map(e => getComputedStyle(e).backgroundColor)"
+    for scheme in ("light", "dark"):
+        with opened(browser, demo_report, scheme=scheme) as found:
+            for query in (".ended .key", "#summary .grid .heat", ".swatch:not(.anchor)"):
+                before = found.run(ground % query)
+                found.page.emulate_media(forced_colors="active")
+                assert len(set(before)) > 1, query
+                assert found.run(ground % query) == before, query
+                found.page.emulate_media(forced_colors="none")
+            found.page.emulate_media(forced_colors="active")
+            assert found.run(CONTRAST)["low"] == []
+
+
 def test_tables_of_usual_width_need_no_scrolling(browser: Any, demo_report: Path) -> None:
     with opened(browser, demo_report) as found:
         wide = "e => e.scrollWidth - e.clientWidth"
