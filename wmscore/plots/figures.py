@@ -80,7 +80,8 @@ def add_note(figure: Any, text: str) -> None:
 def rows_of(panel: Panel) -> str:
     """The size of a panel in words."""
     scenarios, seeds = len(panel.scenarios), len(panel.seeds)
-    return f"{scenarios * seeds} rows ({scenarios} scenarios x {seeds} seeds)"
+    seeded = f"{seeds} seed" + ("s" if seeds > 1 else "")
+    return f"{scenarios * seeds} rows ({scenarios} scenarios x {seeded})"
 
 
 def add_legend(figure: Any, plots: Sequence[Any], *, columns: int | None = None) -> None:
