@@ -11,7 +11,9 @@ from tests.made_scores import made_panel, made_scores
 from tests.panels import sprite_panel
 from wmscore import plots
 from wmscore.functional import Reason
+from wmscore.functional.identity_state import IdentityState
 from wmscore.ladder import RungScores, summarise_ladder
+from wmscore.plots.events import _LOOKS as LOOKS
 from wmscore.plots.lines import line_styles
 from wmscore.replay import freeze_panel, render_truth, replay, replay_rows
 from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED
@@ -93,6 +95,8 @@ def test_models_are_coloured_anchors_dashed_and_companions_like_their_model() ->
         (other,) = (n for n in names if n.startswith(name + " "))
         assert styles[other]["color"] == styles[name]["color"]
         assert styles[other]["linestyle"] != styles[name]["linestyle"]
+    both = line_styles(["a", "a" + TEACHER_FORCED, "a" + RECONSTRUCTION])
+    assert len({str(style["linestyle"]) for style in both.values()}) == 3
     many = line_styles([f"m{i}" for i in range(20)])
     looks = {(style["color"], style["marker"]) for style in many.values()}
     assert len(looks) == 20
@@ -121,7 +125,10 @@ def test_drift_is_the_median_and_gaps_stay_gaps() -> None:
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[0] == "truth"
     assert labels[-1] == "threshold"
-    assert set(labels) == {scores.model for scores in results} | {"threshold"}
+    judged = {scores.model for scores in results} - {"frozen"}
+    assert set(labels) == judged | {"frozen (floor)", "threshold"}
+    assert "median" in figure.get_suptitle()
+    assert "4 rows (2 scenarios x 2 seeds)" in figure.get_suptitle()
 
 
 def test_survival_is_the_share_still_usable() -> None:
@@ -129,8 +136,13 @@ def test_survival_is_the_share_still_usable() -> None:
     drawn = lines(figure)
     assert list(drawn["bad"].get_ydata()) == [1, 1, 0, 0, 0, 0, 0]  # type: ignore[attr-defined]
     assert list(drawn["truth"].get_ydata()) == [1] * 7  # type: ignore[attr-defined]
+    # Step t takes up the place from t - 1 to t, so that a curve drops at the horizon.
+    assert {line.get_drawstyle() for line in drawn.values()} == {"steps-pre"}  # type: ignore[attr-defined]
     names = [text.get_text() for text in figure.axes[1].get_yticklabels()]
     assert names[0] == "truth"
+    assert "bad" + TEACHER_FORCED not in names  # no rollout, no horizon
+    assert {*drawn} == {"truth", "good", "bad", "frozen (floor)"}
+    assert "95 %" in figure.get_suptitle()
     widths = {bar.get_width() for bar in figure.axes[1].patches}
     assert widths == {0.0, 1.0}
 
@@ -197,6 +209,7 @@ def test_real_scores_have_measures_a_matrix_and_events(scored, tmp_path: Path) -
         for event in next(s for s in scored if s.model == "identity-swap").events()
         if event["event"] == "swap"
     ]
+    assert figure.axes[0].get_ylabel() == "scenario, seed"
     drawn = next(line for line in swap.lines if line.get_label() == "swap")
     assert sorted(drawn.get_xdata()) == sorted(expected)
     assert expected
@@ -261,3 +274,10 @@ def test_a_filmstrip_shows_both_sides(tmp_path: Path) -> None:
             plots.filmstrip(rollouts, **arguments)
     with pytest.raises(ValueError, match="expected a reference"):
         plots.filmstrip(rollouts.without_reference(), 1)
+
+
+def test_every_way_to_lose_an_identity_looks_its_own() -> None:
+    kinds = [state.name.lower() for state in IdentityState if state.is_break]
+    kinds.append(IdentityState.SPAWN.name.lower())
+    assert set(LOOKS) == set(kinds)
+    assert len({mark for mark, _ in LOOKS.values()}) == len({c for _, c in LOOKS.values()}) == 8

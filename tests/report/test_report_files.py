@@ -26,7 +26,7 @@ from wmscore.evidence.report.reading import read_evidence
 from wmscore.evidence.report.verdict import verdict
 from wmscore.files import sha256_file
 from wmscore.functional import Reason
-from wmscore.rollouts import TEACHER_FORCED
+from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED
 
 ROLES = {"truth": "truth", "frozen": "floor"}
 
@@ -111,7 +111,9 @@ def test_the_numbers_are_those_of_the_postmortem(folder: Path, page: Text) -> No
     text = (folder / "postmortem.md").read_text(encoding="utf-8")
     table = [line for line in text.splitlines() if line.startswith("| ")]
     rows = {cells[0]: cells for line in table[2:7] if (cells := line.strip("| ").split(" | "))}
-    for model in read_evidence(folder).models:
+    models = read_evidence(folder).rolled
+    assert list(rows)[:4] == [model.name for model in models]
+    for model in models:
         cells = rows[model.name]
         found = model.horizon
         assert cells[2].split(" ")[0] == f"{found.mean:.1f}"
@@ -138,7 +140,39 @@ def test_companions_are_no_models_under_test(folder: Path) -> None:
     found = read_evidence(folder)
     assert [m.name for m in found.judged] == ["one", "other"]
     assert found.models[-1].role == "one-step"
-    assert found.looks["one" + TEACHER_FORCED] == "c0 companion"
+    assert found.looks["one" + TEACHER_FORCED] == "c0 companion one-step"
+
+
+def test_companions_have_no_horizon_and_need_no_labels(tmp_path: Path) -> None:
+    """What starts anew from true frames does not last, and label maps are not asked of it."""
+    panel = made_panel(scenarios=2, seeds=2, horizon=6)
+    lost, short = torch.full((2, 2), int(Reason.NO_LABELS), dtype=torch.uint8), Reason.SHORT
+    some = lost.clone()
+    some[0, 0] = int(short)
+    ends = torch.full((2, 2), 3)
+    results = [
+        made_scores(panel, ends, model="one"),
+        made_scores(panel, ends, model="one" + TEACHER_FORCED, fault=lost),
+        made_scores(panel, ends, model="one" + RECONSTRUCTION, fault=some),
+    ]
+    folder = folder_of(tmp_path / "e", results)
+    text = (folder / "postmortem.md").read_text(encoding="utf-8")
+    assert not [line for line in text.splitlines() if line.startswith("| one (")]
+    assert "no_labels" not in text.split("## Not defined")[0]
+    assert "lacks" not in text
+    assert (
+        "`one (teacher-forced)`, `one (reconstruction)` (evaluation fault: short x1). They" in text
+    )
+    found = Text(write_report(folder).read_text(encoding="utf-8"))
+    assert "1 row of 1 model could not be evaluated" in found.text
+    for name, fields in (("Summary of all models", 1), ("Rollouts ended by each axis", 1)):
+        part = found.text.split(name)[1].split("Median usable")[0].split("Drift by axis")[0]
+        assert part.count("one ") >= fields
+        assert "teacher-forced" not in part
+    # Alone they are all that there is to show.
+    alone = folder_of(tmp_path / "alone", results[1:2])
+    assert "| one (teacher-forced) |" in (alone / "postmortem.md").read_text(encoding="utf-8")
+    assert "one (teacher-forced)" in Text(write_report(alone).read_text(encoding="utf-8")).text
 
 
 def test_faults_are_told(page: Text) -> None:
@@ -146,15 +180,33 @@ def test_faults_are_told(page: Text) -> None:
     assert Reason.SHORT.description in page.text
 
 
-def test_curves_of_the_page_are_those_of_the_files(folder: Path) -> None:
+def test_curves_of_the_page_are_those_of_the_files(folder: Path, page: Text) -> None:
     text = (folder / "report.html").read_text(encoding="utf-8")
     blocks = re.findall(r'<script type="application/json" class="data">(.*?)</script>', text)
     survival = read_evidence(folder).survival
     first = json.loads(blocks[0])
-    rolled_out = {name for name in survival if not name.endswith(TEACHER_FORCED)}
-    assert {line["name"] for line in first["lines"]} == rolled_out < set(survival)
+    rolled = {name for name in survival if not name.endswith(TEACHER_FORCED)}
+    assert {line["name"] for line in first["lines"]} == rolled
     for line in first["lines"]:
         assert line["y"] == pytest.approx(survival[line["name"]].middle, rel=1e-4)
+
+
+def test_the_area_under_a_curve_is_the_mean_horizon(folder: Path, page: Text) -> None:
+    assert "The area under a curve is the mean usable horizon." in page.text
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    figure = text.split("Share of rollouts still usable", 1)[1].split("</figure>")[0]
+    models = read_evidence(folder).rolled
+    paths = re.findall(r'<g class="series[^"]*" data-m="(\d+)">.*?d="([^"]*)" class="line"', figure)
+    assert len(paths) == len(models)
+    for key, path in paths:
+        area, at, level = 0.0, 0.0, 0.0
+        for kind, a, b in re.findall(r"([MVH])(-?[\d.]+) ?([\d.]+)?", path):
+            if kind == "H":
+                area += (float(a) - at) * level
+                at = float(a)
+            else:
+                level = 1 - float(b if kind == "M" else a) / 300
+        assert area * 12 / 1000 == pytest.approx(models[int(key)].horizon.mean, abs=0.02)
 
 
 def test_ladders_and_what_was_left_out(page: Text) -> None:
@@ -380,7 +432,7 @@ def test_causes_stand_in_their_cards(folder: Path, tmp_path: Path) -> None:
         "The evidence for it is weak",
         "For the responses are 2 steps late",
         "Against one-step predictions hold 0.98",
-        "Not known no reconstruction was given",
+        "Not measured no reconstruction was given",
         "What would settle it wmscore replay",
         "control ×5, none ×1",
     ):

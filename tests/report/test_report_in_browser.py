@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.made_scores import made_panel, made_scores
 from tests.report.folders import HOSTILE, folder_of
 from tests.report.pages import CLIPPED, CONTRAST, OVERLAPS, PHONE, WIDE, opened
 from wmscore.evidence import write_report
+from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED
 
 INK = "rgb(26, 27, 30)"
 KEPT = "localStorage.getItem('wmscore-theme')"
@@ -250,6 +252,58 @@ def test_legends_hide_models_everywhere(browser: Any, demo_report: Path) -> None
         assert chip.locator("bdi").inner_text() not in found.page.locator("#tip").inner_text()
         chip.click()
         assert found.run(lines) == before
+
+
+def test_every_line_is_told_apart_and_named(browser: Any, tmp_path: Path) -> None:
+    """Legends show each model's own line; of many lines, bands of judged models stay."""
+    panel = made_panel(scenarios=4, seeds=2, horizon=8)
+    names = ["truth", "ceiling", "frozen", "blind", "a", "b"]
+    names += [f"a{ending}" for ending in (TEACHER_FORCED, RECONSTRUCTION)]
+    results = [
+        made_scores(panel, torch.arange(8).reshape(4, 2) % (k + 2), model=name)
+        for k, name in enumerate(names)
+    ]
+    roles = {"truth": "truth", "ceiling": "ceiling", "frozen": "floor", "blind": "floor"}
+    path = write_report(folder_of(tmp_path / "e", results, roles=roles))
+    look = "e => { const s = getComputedStyle(e); return s.stroke + ' ' + s.strokeDasharray; }"
+    for scheme in ("light", "dark"):
+        with opened(browser, path, scheme=scheme) as found:
+            page = found.page
+            chips = page.locator("#drift .legend button").all()
+            assert sorted(c.locator("bdi").inner_text() for c in chips) == sorted(names)
+            looks = [c.locator(".line").evaluate(look) for c in chips]
+            assert len(set(looks)) == len(names)
+            for chip, own in zip(chips, looks, strict=True):
+                series = f"#drift .series[data-m='{chip.get_attribute('data-toggle')}']"
+                drawn = page.locator(series).first
+                assert drawn.locator(".line").evaluate(look) == own
+                shown = drawn.locator(".band").is_visible()
+                assert shown == (chip.locator("bdi").inner_text() in "ab")
+                chip.hover()
+                assert drawn.locator(".band").is_visible()
+                page.mouse.move(2, 2)
+
+
+def test_the_readers_own_colours_leave_those_that_mean_something(
+    browser: Any, demo_report: Path
+) -> None:
+    ground = "[...document.querySelectorAll('%s')].map(e => getComputedStyle(e).backgroundColor)"
+    for scheme in ("light", "dark"):
+        with opened(browser, demo_report, scheme=scheme) as found:
+            for query in (".ended .key", "#summary .grid .heat", ".swatch:not(.anchor)"):
+                before = found.run(ground % query)
+                found.page.emulate_media(forced_colors="active")
+                assert len(set(before)) > 1, query
+                assert found.run(ground % query) == before, query
+                found.page.emulate_media(forced_colors="none")
+            found.page.emulate_media(forced_colors="active")
+            assert found.run(CONTRAST)["low"] == []
+
+
+def test_tables_of_usual_width_need_no_scrolling(browser: Any, demo_report: Path) -> None:
+    with opened(browser, demo_report) as found:
+        wide = "e => e.scrollWidth - e.clientWidth"
+        assert found.page.locator(".scroll:has(> .summary)").evaluate(wide) == 0
 
 
 def test_without_script_everything_can_be_read(browser: Any, demo_report: Path) -> None:

@@ -12,6 +12,7 @@ from wmscore.comparison import Report
 from wmscore.comparison.report import rolled_out
 from wmscore.evidence.accumulation import accumulation_lines
 from wmscore.evidence.causes import cause_lines, diagnose_all
+from wmscore.evidence.companions import companion_lines
 from wmscore.evidence.comparison import comparison_lines
 from wmscore.evidence.markdown import markdown_table
 from wmscore.evidence.shape import shape_lines
@@ -52,6 +53,7 @@ def postmortem(
         ladder: how they stand up to stress, where that was measured.
     """
     panel = results[0].panel
+    shown = rolled_out(results) or list(results)
     anchors = [(roles[scores.model], scores) for scores in results if scores.model in roles]
     lines = [f"# Postmortem: {panel.name}", ""]
     lines += [
@@ -60,17 +62,18 @@ def postmortem(
             f"{panel.contract.horizon} steps. Panel fingerprint `{panel.fingerprint}`."
         ),
         "",
-        *markdown_table(*summary_table(results, roles)),
+        *markdown_table(*summary_table(shown, roles)),
         "",
-        *unmatched_rows(results),
+        *unmatched_rows(shown),
         (
             "Axis columns: median [quartiles] over rows of the mean score over defined steps, "
             "1 = perfect. Usable horizon per scenario (median over seeds):"
         ),
         "",
-        *markdown_table(*horizon_table(results)),
+        *markdown_table(*horizon_table(shown)),
+        *companion_lines(results),
     ]
-    head, body = action_table(results, roles)
+    head, body = action_table(shown, roles)
     if body:
         lines += ["", "Response to actions (see `actions.json`):", "", *markdown_table(head, body)]
     text = [*unjudged(panel), *conversion_lines(results), *codec_lines(results)]

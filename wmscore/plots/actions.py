@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from wmscore.comparison.horizons import ranked
-from wmscore.plots.figures import make_figure
+from wmscore.plots.figures import add_note, make_figure
 from wmscore.scores import Scores
 
 __all__ = ["response_matrix_plot"]
@@ -63,6 +63,11 @@ def response_matrix_plot(results: Sequence[Scores], roles: Mapping[str, str] | N
     bar = figure.colorbar(image, ax=plots, shrink=0.7, pad=0.02, ticks=[-1, 0, 1])
     bar.ax.set_yticklabels(["opposite", "none", "same"])
     bar.outline.set_visible(False)
+    note = (
+        "effect: cosine of each action's generated effect with each true one, both against no "
+        "action; recovered: share of steps that a probe takes for that action. X: undefined."
+    )
+    add_note(figure, note)
     return figure
 
 

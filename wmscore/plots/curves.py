@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wmscore.comparison.horizons import ranked
-from wmscore.plots.figures import add_legend, make_figure
-from wmscore.plots.lines import line_styles
+from wmscore.plots.figures import add_legend, add_note, make_figure, rows_of
+from wmscore.plots.lines import line_name, line_styles
 from wmscore.plots.quartiles import quartiles
 from wmscore.scores import Curve, Scores
 
@@ -29,6 +29,7 @@ _SHOWN = (
     "sharpness_gradient_ratio",
     "change",
 )
+_NOTE = "Lines: median of the values that are defined at a step, of {}; bands: quartiles."
 
 
 def drift_plot(results: Sequence[Scores], roles: Mapping[str, str] | None = None) -> Any:
@@ -55,13 +56,14 @@ def drift_plot(results: Sequence[Scores], roles: Mapping[str, str] | None = None
     for spec, plot in zip(specs, plots, strict=True):
         plot.axhspan(-0.02, spec.threshold, color="0.96", zorder=0)
         for scores in models:
-            _draw(
-                plot, scores.axes[spec.axis], styles[scores.model], scores.model, models=len(models)
-            )
+            name = line_name(scores.model, roles)
+            curve = scores.axes[spec.axis]
+            _draw(plot, curve, styles[scores.model], name, models=len(models))
         plot.axhline(spec.threshold, color="0.25", linewidth=0.9, label="threshold")
         plot.set(title=spec.axis.replace("_", " "), xlabel="step", ylim=(-0.02, 1.02))
         plot.set_xlim(0, last + 1)
     plots[0].set_ylabel("score, 1 = perfect")
+    add_note(figure, _NOTE.format(rows_of(results[0].panel)))
     add_legend(figure, plots)
     return figure
 
@@ -97,9 +99,11 @@ def measures_plot(
     for name, plot in zip(names, plots, strict=True):
         for scores in models:
             curve = scores.measures[name]
-            _draw(plot, curve, styles[scores.model], scores.model, models=len(models))
+            label = line_name(scores.model, roles)
+            _draw(plot, curve, styles[scores.model], label, models=len(models))
         title = name.replace("_", " ")
         plot.set(title=title, xlabel="step", ylabel="" if curve.unit == "1" else curve.unit)
+    add_note(figure, _NOTE.format(rows_of(results[0].panel)))
     add_legend(figure, plots)
     return figure
 

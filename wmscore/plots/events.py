@@ -6,20 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wmscore.comparison.horizons import ranked
-from wmscore.plots.figures import add_legend, make_figure
+from wmscore.plots.figures import add_legend, add_note, make_figure
 from wmscore.scores import Scores
 
 __all__ = ["events_plot"]
 
-# Kind of event -> mark and colour; others are grey dots. In the legend in this order.
+# Kind of event -> mark and colour. In the legend in this order.
 _LOOKS = {
     "swap": ("o", "#D55E00"),
     "vanish": ("X", "#0072B2"),
     "merge": ("s", "#CC79A7"),
     "split": ("D", "#009E73"),
-    "misplace": ("v", "#E69F00"),
     "spawn": ("^", "#56B4E9"),
+    "duplicate": ("P", "#332288"),
+    "reentry": ("<", "#882255"),
+    "morph": ("v", "#E69F00"),
 }
+_OTHER = (".", "0.4")
 
 
 def events_plot(results: Sequence[Scores], roles: Mapping[str, str] | None = None) -> Any:
@@ -47,7 +50,7 @@ def events_plot(results: Sequence[Scores], roles: Mapping[str, str] | None = Non
     figure, plots = make_figure(len(found), columns=min(len(found), 3), size=(4.6, high))
     for i, ((scores, events), plot) in enumerate(zip(found, plots, strict=True)):
         for kind in [*_LOOKS, *sorted({str(e["event"]) for e in events} - set(_LOOKS))]:
-            mark, colour = _LOOKS.get(kind, (".", "0.4"))
+            mark, colour = _LOOKS.get(kind, _OTHER)
             some = [event for event in events if event["event"] == kind]
             places = [rows.index(int(event["row"])) for event in some]
             first = [int(event["first_step"]) for event in some]
@@ -60,5 +63,11 @@ def events_plot(results: Sequence[Scores], roles: Mapping[str, str] | None = Non
         plot.set_ylim(len(rows) - 0.4, -0.6)
         small = 8 if len(rows) <= 40 else 5
         plot.set_yticks(range(len(rows)), names if i % 3 == 0 else [], fontsize=small)
+    for plot in plots[::3]:
+        plot.set_ylabel("scenario, seed")
+    add_note(
+        figure,
+        "Marks: first step of an event; bars: until its last. Rows without any are left out.",
+    )
     add_legend(figure, plots)
     return figure

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from wmscore.extras import require
 from wmscore.files import atomic_file
+from wmscore.manifest import Panel
 
-__all__ = ["add_legend", "make_figure", "save_plot", "tidy"]
+__all__ = ["add_legend", "add_note", "make_figure", "rows_of", "save_plot", "tidy"]
 
 _DPI = 110
 # No date, version or random name inside: the same data give the same bytes.
@@ -67,6 +69,19 @@ def tidy(plot: Any) -> None:
     plot.set_axisbelow(True)
     plot.tick_params(labelsize=8.5)
     plot.title.set_fontsize(10.5)
+
+
+def add_note(figure: Any, text: str) -> None:
+    """One line above the figure: what is drawn, over how many rows."""
+    longest = int(figure.get_figwidth() * 15)
+    figure.suptitle(textwrap.fill(text, longest), fontsize=9, color="0.35")
+
+
+def rows_of(panel: Panel) -> str:
+    """The size of a panel in words."""
+    scenarios, seeds = len(panel.scenarios), len(panel.seeds)
+    seeded = f"{seeds} seed" + ("s" if seeds > 1 else "")
+    return f"{scenarios * seeds} rows ({scenarios} scenarios x {seeded})"
 
 
 def add_legend(figure: Any, plots: Sequence[Any], *, columns: int | None = None) -> None:

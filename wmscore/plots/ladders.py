@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wmscore.plots.figures import add_legend, make_figure
-from wmscore.plots.lines import line_styles
+from wmscore.plots.figures import add_legend, add_note, make_figure
+from wmscore.plots.lines import line_name, line_styles
 
 __all__ = ["ladder_plot"]
 
@@ -46,13 +46,23 @@ def ladder_plot(ladder: Any) -> Any:
         place = {0.0: 0, **{severity: i for i, severity in enumerate(severities, 1)}}
         for i, (name, model) in enumerate(models.items()):
             shift = (i - (len(models) - 1) / 2) * min(0.07, 0.5 / len(models))
-            _draw(plot, model, _of(model, stressor), place, shift, styles[name], name)
+            _draw(
+                plot,
+                model,
+                _of(model, stressor),
+                place,
+                shift,
+                styles[name],
+                line_name(name, roles),
+            )
         plot.set_xticks(list(place.values()), ["clean", *(f"{s:g}" for s in severities)])
         plot.set(title=stressor.replace("-", " "), xlabel=unit)
         plot.set(ylim=(-0.04, 1.04), xlim=(-0.4, len(severities) + 0.4))
     for plot in plots[:: min(len(stressors), 4)]:
         plot.set_ylabel("usable share of the horizon")
     plots[0].plot([], [], "o", label="worse beyond chance", markersize=9, **_RING)
+    note = "Usable share of each rung's horizon, mean; whiskers: 95 % intervals over scenarios."
+    add_note(figure, note)
     add_legend(figure, plots)
     return figure
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED
 
-__all__ = ["line_styles"]
+__all__ = ["line_name", "line_styles"]
 
 # Told apart by people who do not see red or green (Okabe and Ito, Color Universal Design, 2008),
 # without the yellow that is not seen on white; in an order that keeps neighbours apart.
@@ -19,6 +19,14 @@ _ANCHORS: dict[str, tuple[tuple[str, Any], ...]] = {
     "ceiling": (("0.35", (0, (3, 1.5))), ("0.35", (0, (3, 1.5, 1, 1.5)))),
     "floor": (("0.5", (0, (1, 1))), ("0.62", (0, (4, 3))), ("0.62", (0, (1, 3)))),
 }
+# Of one-step predictions, and of reconstructions.
+_COMPANIONS = ((1, 1.5), (5, 1.5, 1, 1.5))
+
+
+def line_name(name: str, roles: Mapping[str, str] | None = None) -> str:
+    """A model's name in a legend, with its role where it is an anchor."""
+    role = (roles or {}).get(name, name)
+    return name if role in (name, "model") else f"{name} ({role})"
 
 
 def line_styles(
@@ -27,8 +35,8 @@ def line_styles(
     """Arguments of matplotlib's `plot` for each model.
 
     Models that are judged get a colour each, after six of them with another mark on the line;
-    anchors are dashed and grey, black for the truth. Companions (one-step predictions,
-    reconstructions) have their model's colour, thin and dotted.
+    anchors are dashed and grey, black for the truth. Companions have their model's colour, thin:
+    one-step predictions dotted, reconstructions dashed and dotted.
 
     Args:
         names: the models, in the order in which they get colours.
@@ -41,7 +49,8 @@ def line_styles(
         role = (roles or {}).get(name, "model")
         if _base(name) in styles:
             own = styles[_base(name)]
-            styles[name] = own | {"linestyle": (0, (1, 1.5)), "linewidth": 1.2, "marker": ""}
+            dashes = _COMPANIONS[name.endswith(RECONSTRUCTION)]
+            styles[name] = own | {"linestyle": (0, dashes), "linewidth": 1.2, "marker": ""}
         elif role in _ANCHORS:
             looks = _ANCHORS[role]
             colour, dashes = looks[anchors.get(role, 0) % len(looks)]

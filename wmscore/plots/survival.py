@@ -10,8 +10,8 @@ from torch.nn.functional import pad
 
 from wmscore.comparison.horizons import ended_shares, horizon_tables, ranked, usable_curve
 from wmscore.comparison.report import rolled_out
-from wmscore.plots.figures import make_figure, tidy
-from wmscore.plots.lines import line_styles
+from wmscore.plots.figures import add_note, make_figure, rows_of, tidy
+from wmscore.plots.lines import line_name, line_styles
 from wmscore.scores import Scores
 
 __all__ = ["survival_plot"]
@@ -32,8 +32,8 @@ def survival_plot(results: Sequence[Scores], roles: Mapping[str, str] | None = N
     """Share of rollouts still usable at each step, and what ended the others.
 
     Bands: 95 % at each step over scenarios. Anchors (models with a role) are dashed and grey. The
-    area under a curve beyond frame 0 is the model's mean horizon. One-step predictions and
-    reconstructions are left out beside rollouts: they are asked another question.
+    area under a curve is the model's mean horizon: step t takes up the place from t - 1 to t.
+    One-step predictions and reconstructions have none and are left out.
 
     Args:
         results: scores of all models on one panel.
@@ -55,18 +55,19 @@ def survival_plot(results: Sequence[Scores], roles: Mapping[str, str] | None = N
         style = styles[scores.model]
         points = pad(usable_curve(horizon_tables(scores)), (1, 0), value=1.0)  # frame 0 is given
         usable, low, top = points.tolist()
-        plot.step(steps, usable, where="mid", label=scores.model, **style)
+        plot.step(steps, usable, where="pre", label=line_name(scores.model, roles), **style)
         band = {
-            "step": "mid",
+            "step": "pre",
             "color": style["color"],
             "alpha": 0.1 * min(1.0, 6 / len(models)),
             "linewidth": 0,
         }
         plot.fill_between(steps, low, top, **band)
     plot.set(title="usable horizon", xlabel="step", ylabel="share of rollouts still usable")
-    plot.set(xlim=(0, last + 1), ylim=(-0.02, 1.02))
+    plot.set(xlim=(-0.01 * last, last + 1), ylim=(-0.02, 1.02))
     _draw_ends(bars, models, [spec.axis for spec in axes])
     plot.legend(**_LEGEND)
+    add_note(figure, f"{rows_of(results[0].panel)}; bands: 95 % at each step, over scenarios.")
     return figure
 
 
@@ -88,4 +89,4 @@ def _draw_ends(bars: Any, models: Sequence[Scores], axes: Sequence[str]) -> None
     tidy(bars)
     bars.grid(visible=False)
     bars.set(title="what ends it", xlabel="share of rollouts", xlim=(0, 1))
-    bars.legend(**_LEGEND)
+    bars.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=9)

@@ -17,7 +17,7 @@ _MOST = 16  # actions in a matrix
 
 def actions(evidence: Evidence) -> Html:
     """Section: one table of all models, a matrix for each judged one, and effects per action."""
-    known = [m for m in evidence.models if m.actions is not None or m.deaf]
+    known = [m for m in evidence.rolled if m.actions is not None or m.deaf]
     if not known:
         asked = any(spec.axis == "action_response" for spec in evidence.panel.axes)
         why = (
@@ -110,7 +110,8 @@ def _matrices(evidence: Evidence, models: list[Model]) -> Html | None:
         h(
             "p",
             "Rows: the action that was commanded. Columns: the one that a probe reads off the "
-            "frames. A model that follows its commands looks like the truth.",
+            "frames, in percent of the steps with that command (blank: under 0.5). A model that "
+            "follows its commands looks like the truth.",
             class_="lead",
         ),
         h("div", *figures, class_="matrices"),
@@ -144,7 +145,7 @@ def _matrix(evidence: Evidence, model: Model) -> Html:
         h(
             "figcaption",
             h("h4", label(evidence.looks[model.name], model.name)),
-            h("p", f"score {number(data['recovery'].get('score'))}{cut}"),
+            h("p", f"recovered {number(data['recovery'].get('score'))}{cut}"),
         ),
         data_table(
             head,

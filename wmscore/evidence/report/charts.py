@@ -19,7 +19,7 @@ __all__ = ["Line", "Plot", "draw"]
 
 _WIDTH = 1000
 _TABLE_STEPS = 40  # of a curve in its table; longer ones are thinned, which the table says
-_MANY = 6  # with more lines their bands would be a fog
+_MANY = 6  # with more lines their bands would be a fog; judged models keep theirs longest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Plot:
         bottom: lowest y, by default of the lines.
         top: highest y.
         threshold: a line across, with its words.
-        steps: whether values hold up to the next place.
+        steps: whether a value holds since the place before, so that areas are sums.
         tall: whether it is the section's large plot.
         form: of values in tables.
         marked: per line key the indices of places that get a ring, with `marks` in the legend.
@@ -106,7 +106,8 @@ def draw(plot: Plot) -> Html:
             h("text", text, x=f"{at:.2%}", y=height + 18, text_anchor=anchor, class_="tick")
         )
     shapes: list[Html] = []
-    many = len(plot.lines) > _MANY
+    judged = [line for line in plot.lines if not _beside(line)]
+    crowd = "many" if len(judged) > _MANY else "several" if len(plot.lines) > _MANY else ""
     if plot.threshold is not None and low <= plot.threshold <= high:
         at = y(plot.threshold)
         back.append(h("line", x1="0", x2="100%", y1=_n(at), y2=_n(at), class_="threshold"))
@@ -155,16 +156,19 @@ def draw(plot: Plot) -> Html:
         aria_label=f"{plot.title}. {_summary(plot)} The numbers are in the table below.",
     )
     known = any(_known(v) for line in plot.lines for v in line.middle)
+    notes: list[object] = [plot.note] if plot.note else []
+    if crowd and any(line.low is not None for line in plot.lines):
+        notes.append(_CROWDS[crowd])
     empty = None if known else h("p", "No value is defined.", class_="empty")
     return h(
         "figure",
-        h("figcaption", h("h3", plot.title), h("p", plot.note) if plot.note else None),
+        h("figcaption", h("h3", plot.title), h("p", *notes) if notes else None),
         h(
             "div",
             svg,
             empty,
             data_block(_hover(plot, low, high)),
-            class_="plot" + (" tall" if plot.tall else "") + (" many" if many else ""),
+            class_="plot" + (" tall" if plot.tall else "") + (f" {crowd}" if crowd else ""),
             tabindex="0",
             role="group",
             aria_label=f"{plot.title}: plot. Left and right arrow keys read values.",
@@ -175,6 +179,15 @@ def draw(plot: Plot) -> Html:
 
 
 _FIXED = "non-scaling-stroke"
+_CROWDS = {
+    "many": " Each band shows when its name in the legend is pointed at.",
+    "several": " Bands of anchors and companions show when their name in the legend is pointed at.",
+}
+
+
+def _beside(line: Line) -> bool:
+    """Whether a line is there to compare judged models with."""
+    return not {"anchor", "companion"}.isdisjoint(line.look.split())
 
 
 def _known(value: float) -> bool:
@@ -233,7 +246,7 @@ def _path(values: Sequence[float], plot: Plot, x: Any, y: Any) -> str:
             alone = i + 1 == len(values) or not _known(values[i + 1])
             parts.append(f"M{here} {_n(y(value))}" + ("h0" if alone else ""))
         elif plot.steps:
-            parts.append(f"H{here}V{_n(y(value))}")
+            parts.append(f"V{_n(y(value))}H{here}")
         else:
             parts.append(f"L{here} {_n(y(value))}")
         pen = True
@@ -255,9 +268,9 @@ def _band(line: Line, plot: Plot, x: Any, y: Any) -> Html:
         back: list[tuple[float, float]] = []
         for i in piece:
             at = _WIDTH * x(plot.x[i])
-            if plot.steps and there:  # the value holds up to here
-                there.append((at, there[-1][1]))
-                back.append((at, back[-1][1]))
+            if plot.steps and there:  # the value holds since the place before
+                there.append((there[-1][0], y(high[i])))
+                back.append((back[-1][0], y(low[i])))
             there.append((at, y(high[i])))
             back.append((at, y(low[i])))
         points = there + back[::-1]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from wmscore.comparison.report import COMPANIONS
 from wmscore.evidence.report.charts import Line, Plot, draw
-from wmscore.evidence.report.markup import Html, h, join, label
+from wmscore.evidence.report.markup import Html, h, join, label, name_of, sample
 from wmscore.evidence.report.models import Model
 from wmscore.evidence.report.numbers import words
 from wmscore.evidence.report.reading import Evidence, StepCurve
@@ -30,11 +29,12 @@ _MOST = 12  # models; with more of them the raw measures are left to the CSV fil
 
 
 def legend(evidence: Evidence, models: list[Model]) -> Html:
-    """Buttons that hide and show each model in every chart."""
+    """Buttons that hide and show each model in every chart, each with the line that it has."""
     chips = [
         h(
             "button",
-            label(evidence.looks[m.name], m.name, None if m.judged else h("small", m.role)),
+            sample(evidence.looks[m.name]),
+            h("span", name_of(m.name), None if m.judged else h("small", m.role)),
             type="button",
             aria_pressed="true",
             data_toggle=evidence.key(m.name),
@@ -46,9 +46,7 @@ def legend(evidence: Evidence, models: list[Model]) -> Html:
 
 def survival(evidence: Evidence) -> Html:
     """Share of rollouts still usable at each step, and what ended the others."""
-    models = [m for m in evidence.models if m.name in evidence.survival]
-    # One-step predictions and reconstructions are asked another question.
-    models = [m for m in models if m.role not in COMPANIONS.values()] or models
+    models = [m for m in evidence.rolled if m.name in evidence.survival]
     if not models:
         return h("p", "survival.csv has no curves.", class_="empty")
     lines = [_line(evidence, m, evidence.survival[m.name]) for m in models]

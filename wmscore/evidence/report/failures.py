@@ -19,7 +19,7 @@ _NAME = 24  # letters up to which a line is a name, no sentence
 _SIGNALS = (
     ("for", "For"),
     ("against", "Against"),
-    ("missing", "Not known"),
+    ("missing", "Not measured"),
     ("settles", "What would settle it"),
 )
 

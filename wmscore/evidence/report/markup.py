@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["Html", "clean", "data_block", "h", "join", "label", "name_of", "raw"]
+__all__ = ["Html", "clean", "data_block", "h", "join", "label", "name_of", "raw", "sample"]
 
 _VOID = frozenset({"br", "col", "hr", "img", "input", "line", "link", "meta", "path", "rect"})
 # What no font shows, or what turns the text that follows around.
@@ -71,6 +71,12 @@ def label(look: str, name: object, *more: object) -> Html:
     """A model's name behind the mark that its lines have."""
     mark = h("span", class_=f"swatch {look}", aria_hidden="true")
     return h("span", mark, h("span", name_of(name), *more), class_="label")
+
+
+def sample(look: str) -> Html:
+    """A piece of a model's line, for legends."""
+    line = h("line", x1="1", x2="33", y1="6", y2="6", class_="line")
+    return h("svg", line, width="34", height="12", aria_hidden="true", class_=f"sample {look}")
 
 
 def data_block(data: Any) -> Html:

@@ -13,12 +13,14 @@ from wmscore.actions import action_records, action_summary, takes_no_actions
 from wmscore.attribution import FirstFailure, first_failure
 from wmscore.comparison.horizons import MeanHorizon, mean_horizon
 from wmscore.comparison.report import COMPANIONS, role_of
+from wmscore.evidence.companions import real_faults
 from wmscore.manifest import Panel
 from wmscore.scores import Scores
 
 __all__ = ["AxisCell", "Model", "look", "view"]
 
 _COLOURS = 8
+_DASHES = 3  # of anchors of one role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class Model:
         below: mean share of steps at which some gated axis is below.
         axes: per axis, or None where it has no value.
         ended: how many rows each axis ends.
-        faults: evaluation faults by kind.
+        faults: evaluation faults by kind; of a companion without missing label maps.
         messages: what the model said in rows that failed.
         undefined: per axis how many values are undefined, by reason.
         scenarios: per scenario the median horizon as text and the mean horizon, None = unknown.
@@ -83,6 +85,11 @@ class Model:
         return self.role == "model"
 
     @property
+    def companion(self) -> bool:
+        """Whether it is a one-step prediction or a reconstruction, which has no usable horizon."""
+        return self.base != self.name
+
+    @property
     def rank(self) -> tuple[float, float]:
         """Sorts as the tables of the folder do: longest mean horizon first, unknown as 0."""
         steps = sum(mean or 0.0 for _, mean in self.scenarios)
@@ -109,7 +116,7 @@ def view(scores: Scores, roles: Mapping[str, str]) -> Model:
         below=float(scores.failing_steps().nanmean()),
         axes={spec.axis: _axis_cell(scores, spec.axis, deaf) for spec in panel.axes},
         ended=dict(ends.most_common()),
-        faults=scores.faults(),
+        faults=real_faults(scores),
         messages=scores.messages,
         undefined={
             axis: found for axis, curve in scores.axes.items() if (found := curve.undefined())
@@ -126,17 +133,21 @@ def view(scores: Scores, roles: Mapping[str, str]) -> Model:
 def look(models: list[Model]) -> dict[str, str]:
     """The class that gives each model its line: a colour for each judged one, grey for anchors.
 
-    Companions have the colour of their model. After eight the colours come again, dashed.
+    Companions have the colour of their model. After eight the colours come again, dashed. Of
+    several anchors of one role each has dashes of its own.
     """
     classes: dict[str, str] = {}
+    anchors: Counter[str] = Counter()
     judged = [model for model in models if model.judged]
     for i, model in enumerate(judged):
         classes[model.name] = f"c{i % _COLOURS}" + (f" d{i // _COLOURS}" if i >= _COLOURS else "")
     for model in models:
         if model.role in COMPANIONS.values():
-            classes[model.name] = f"{classes.get(model.base, 'c0')} companion"
+            classes[model.name] = f"{classes.get(model.base, 'c0')} companion {model.role}"
         elif not model.judged:
-            classes[model.name] = f"anchor {model.role}"
+            more = f" n{anchors[model.role] % _DASHES}" if anchors[model.role] else ""
+            classes[model.name] = f"anchor {model.role}{more}"
+            anchors[model.role] += 1
     return classes
 
 

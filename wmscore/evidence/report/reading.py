@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from wmscore.comparison.report import COMPANIONS
 from wmscore.evidence.report.models import Model, look, view
 from wmscore.files import sha256_file
 from wmscore.manifest import Panel
@@ -80,6 +79,11 @@ class Evidence:
         """The models under test."""
         return [model for model in self.models if model.judged]
 
+    @property
+    def rolled(self) -> list[Model]:
+        """The models that have rollouts, so a usable horizon; all where there are none."""
+        return [model for model in self.models if not model.companion] or self.models
+
     def key(self, name: str) -> int:
         """Place of a model in the report."""
         return [model.name for model in self.models].index(name)
@@ -118,7 +122,7 @@ def read_evidence(folder: str | Path) -> Evidence:
         panel = scores.panel
         models.append(view(scores, roles))
     assert panel is not None
-    models.sort(key=lambda m: (m.role in COMPANIONS.values(), m.rank, m.name))
+    models.sort(key=lambda m: (m.companion, m.rank, m.name))
     listed = _json(folder, _SUMS, sizes) or {}
     sums = {n: (sha256_file(folder / n), s) for n, s in sizes.items() if n not in (REPORT, _SUMS)}
     return Evidence(

@@ -30,7 +30,7 @@ def summary(evidence: Evidence) -> Html:
     axes = [spec.axis for spec in panel.axes]
     head: list[object] = ["model", f"usable horizon of {steps}", "median"]
     head += ["never failed", "steps below", *(words(axis) for axis in axes), "ended by"]
-    body = [_row(evidence, model, axes) for model in evidence.models]
+    body = [_row(evidence, model, axes) for model in evidence.rolled]
     table = data_table(head, body, caption="Summary of all models", sortable=True, look="summary")
     return join(
         [
@@ -57,8 +57,8 @@ def _row(evidence: Evidence, model: Model, axes: Sequence[str]) -> list[object]:
     known = model.horizon.steps > 0
     role = None if model.judged else h("small", model.role)
     name = label(look, model.name, role)
-    ended = [f"{words(axis)} ×{n}" for axis, n in model.ended.items()]
-    ended += [f"fault: {words(kind)} ×{n}" for kind, n in model.faults.items()]
+    ended = [f"{words(axis)} ×{n}" for axis, n in model.ended.items()]
+    ended += [f"fault: {words(kind)} ×{n}" for kind, n in model.faults.items()]
     cause = cause_of(evidence, model) if model.judged and model.failure else None
     why = h("small", f"cause {words(cause)}") if cause else None
     return [
@@ -123,7 +123,7 @@ def _axis(cell: AxisCell | None, model: Model) -> Cell:
 
 def _scenarios(evidence: Evidence) -> Html:
     """Scenario x model, shaded by the share of the horizon that is usable."""
-    panel, models = evidence.panel, evidence.models
+    panel, models = evidence.panel, evidence.rolled
     last = panel.contract.horizon
     body: list[list[object]] = []
     for s, scenario in enumerate(panel.scenarios):

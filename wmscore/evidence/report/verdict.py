@@ -117,9 +117,13 @@ def _first(evidence: Evidence, best: Model) -> Html:
     if pair is not None:
         other, p = pair
         if p is not None and p < _SURE:
-            text += [", surely longer than ", name_of(other), f" (p = {p:.2g})"]
+            text += [", surely longer than ", name_of(other), f" (p = {p:.2g} after Holm)"]
         elif p is not None:
-            text += [", but that it is ahead of ", name_of(other), f" is not settled (p = {p:.2g})"]
+            text += [
+                ", but that it is ahead of ",
+                name_of(other),
+                f" is not settled (p = {p:.2g} after Holm)",
+            ]
         else:
             text += [", but whether it is ahead of ", name_of(other), " cannot be tested here"]
     elif not several:
