@@ -35,7 +35,7 @@ def check(
         typer.Option(
             "--panel",
             metavar="PANEL",
-            help="panel JSON, or 'sprites' or 'vizdoom'",
+            help="panel JSON, or 'sprites', 'returns' or 'vizdoom'",
             autocompletion=complete_panels,
         ),
     ] = "sprites",

@@ -43,7 +43,7 @@ def ingest(
         typer.Option(
             "--panel",
             metavar="PANEL",
-            help="panel JSON, or 'sprites' or 'vizdoom'",
+            help="panel JSON, or 'sprites', 'returns' or 'vizdoom'",
             autocompletion=complete_panels,
         ),
     ],

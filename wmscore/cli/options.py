@@ -31,7 +31,7 @@ PanelArgument = Annotated[
     str,
     typer.Argument(
         metavar="PANEL",
-        help="panel JSON, or 'sprites' or 'vizdoom'",
+        help="panel JSON, or 'sprites', 'returns' or 'vizdoom'",
         autocompletion=complete_panels,
         show_default=False,
     ),

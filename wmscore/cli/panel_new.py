@@ -34,8 +34,8 @@ def panel_new(
         typer.Option(
             "--from",
             metavar="PANEL",
-            help="begin with this one: 'sprites', 'vizdoom', a panel JSON, or a one-scenario "
-            "manifest",
+            help="begin with this one: 'sprites', 'returns', 'vizdoom', a panel JSON, or a "
+            "one-scenario manifest",
             autocompletion=complete_panels,
         ),
     ] = None,

@@ -36,7 +36,7 @@ def stress(
         str | None,
         typer.Argument(
             metavar="PANEL",
-            help="panel JSON, or 'sprites' or 'vizdoom'; --list does without",
+            help="panel JSON, or 'sprites', 'returns' or 'vizdoom'; --list does without",
             autocompletion=complete_panels,
         ),
     ] = None,
