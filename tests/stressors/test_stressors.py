@@ -77,6 +77,16 @@ def test_the_largest_severity_can_be_rendered_and_no_larger_one(clean, name, lar
         find(name).apply(clean[0], largest + 1)
 
 
+def test_a_panel_that_says_no_frame_size_leaves_the_limit_to_rendering(clean) -> None:
+    data = clean[0].model_dump()
+    data["contract"]["observation"] = None
+    for scenario in data["scenarios"]:
+        scenario["initial_frame_sha256"] = None
+    harder = find("blur").apply(Panel.from_dict(data), 1000)
+    with pytest.raises(ValueError, match=r"sigma.*expected a number in 0.05..32, got 1000"):
+        render_truth(harder, WORLD)
+
+
 def test_what_a_panel_has_no_room_for_is_said_before_the_first_rung(clean) -> None:
     with pytest.raises(ValueError, match=r"blur expects at most 32 .* the shorter side of 32x32"):
         run_ladder(clean[0], [Frozen()], WORLD, [find("blur")], severities={"blur": (2, 1e9)})

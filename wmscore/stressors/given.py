@@ -26,8 +26,10 @@ class GivenStressor(Stressor):
         return {"world": "given", "spoiled": self.spoiled, self.field: severity}
 
 
-def _shorter_side(panel: Panel) -> tuple[float, str]:
+def _shorter_side(panel: Panel) -> tuple[float, str] | None:
     seen = panel.contract.observation
+    if seen is None:
+        return None  # rendering finds out
     return min(seen.height, seen.width), f"the shorter side of {seen.height}x{seen.width} frames"
 
 
@@ -41,7 +43,7 @@ class CameraJitter(GivenStressor):
     name, unit, spoiled, field = "camera-jitter", "pixels", "shift", "pixels"
     severities, whole = (1, 2, 4, 8), True
 
-    def limit(self, panel: Panel) -> tuple[float, str]:
+    def limit(self, panel: Panel) -> tuple[float, str] | None:
         """The frame's shorter side."""
         return _shorter_side(panel)
 
@@ -68,7 +70,7 @@ class Blur(GivenStressor):
             raise ValueError(f"severity: {self.name} expects at least 0.05, got {number:g}")
         return number
 
-    def limit(self, panel: Panel) -> tuple[float, str]:
+    def limit(self, panel: Panel) -> tuple[float, str] | None:
         """The frame's shorter side: all is one colour by then."""
         return _shorter_side(panel)
 
