@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -225,9 +226,13 @@ def test_ctrl_c_is_one_word(capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job may ignore it
     try:
         assert main(words) == 130
+        found = capsys.readouterr()
+        assert (found.out, found.err) == ("", "wmscore stress: Interrupted.\n")
+        assert main([*words, "--json"]) == 130
     finally:
         signal.signal(signal.SIGINT, before)
-    assert capsys.readouterr().err == "wmscore stress: Interrupted.\n"
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["command"], error["message"]) == ("stress", "Interrupted.")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"]])

@@ -61,6 +61,19 @@ def test_of_a_packaged_one() -> None:
     assert new("--from", "sprites").fingerprint == whole.fingerprint  # nothing is changed unasked
 
 
+def test_a_measure_for_models_without_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    panel = new("--from", "sprites", "--measure", "identity_persistence=carried")
+    assert [axis.measure for axis in panel.axes] == ["haarpsi", "carried", "agreement"]
+    capsys.readouterr()
+    for wrong, said in (
+        ("identity=carried", "--measure: expected AXIS=MEASURE of"),
+        ("identity_persistence=carry", "identity_persistence has the measures"),
+    ):
+        words = ["panel", "new", "--from", "sprites", "--measure", wrong, "--out", "x.json"]
+        assert main(words) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_of_a_manifest_with_a_world() -> None:
     Path("manifest.json").write_text(json.dumps(MANIFEST))
     panel = new("--from", "manifest.json", "--world", "mine:world", "--name", "warehouse")

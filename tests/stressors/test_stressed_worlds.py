@@ -222,8 +222,9 @@ def test_a_scenario_is_spoiled_alike_and_another_otherwise(picture) -> None:
     ("how", "parameters", "message"),
     [
         ("melt", {}, "expected one of"),
-        ("blur", {}, "expected a number in 0.05..inf, got None"),
+        ("blur", {}, "expected a number in 0.05..44, got None"),
         ("blur", {"sigma": 0.0}, "sigma"),
+        ("blur", {"sigma": 1e9}, "sigma"),
         ("occlude", {"area": 1.5}, "0..1"),
         ("jpeg", {"quality": 0}, "1..100"),
     ],

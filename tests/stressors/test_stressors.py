@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.panels import NAMES, sprite_panel
+from wmscore.ladder import run_ladder
 from wmscore.manifest import Panel
 from wmscore.replay import freeze_panel, panel_items, render_truth, replay
 from wmscore.rollouts import Rollouts
@@ -60,10 +61,35 @@ def test_every_rung_is_a_panel_of_its_own(clean, stressor, severity) -> None:
 
 
 @pytest.mark.parametrize("stressor", all_stressors(), ids=lambda s: s.name)
-@pytest.mark.parametrize("severity", [0, -1, float("nan"), "2", True])
+@pytest.mark.parametrize("severity", [0, -1, float("nan"), float("inf"), 1e9, "2", True])
 def test_severities_are_checked(clean, stressor, severity) -> None:
     with pytest.raises(ValueError, match="severity"):
         stressor.apply(clean[0], severity)
+
+
+@pytest.mark.parametrize(
+    ("name", "largest"),
+    [("blur", 32), ("camera-jitter", 32), ("noise", 255), ("reset-jitter", 1000)],
+)
+def test_the_largest_severity_can_be_rendered_and_no_larger_one(clean, name, largest) -> None:
+    assert render_truth(find(name).apply(clean[0], largest), WORLD).frames.shape[0] == 6
+    with pytest.raises(ValueError, match=rf"severity: {name} expects .*at most {largest}"):
+        find(name).apply(clean[0], largest + 1)
+
+
+def test_a_panel_that_says_no_frame_size_leaves_the_limit_to_rendering(clean) -> None:
+    data = clean[0].model_dump()
+    data["contract"]["observation"] = None
+    for scenario in data["scenarios"]:
+        scenario["initial_frame_sha256"] = None
+    harder = find("blur").apply(Panel.from_dict(data), 1000)
+    with pytest.raises(ValueError, match=r"sigma.*expected a number in 0.05..32, got 1000"):
+        render_truth(harder, WORLD)
+
+
+def test_what_a_panel_has_no_room_for_is_said_before_the_first_rung(clean) -> None:
+    with pytest.raises(ValueError, match=r"blur expects at most 32 .* the shorter side of 32x32"):
+        run_ladder(clean[0], [Frozen()], WORLD, [find("blur")], severities={"blur": (2, 1e9)})
 
 
 @pytest.mark.parametrize("stressor", all_stressors(), ids=lambda s: s.name)

@@ -26,7 +26,7 @@ from wmscore.attribution.signals import (
     state_probe,
     threshold_signal,
 )
-from wmscore.attribution.stages import SETTLES, SHARPENS, STAGES, Cause
+from wmscore.attribution.stages import PRECEDED, SETTLES, SHARPENS, STAGES, Cause
 from wmscore.attribution.substitution import delivered_signal, misaligned_evaluation, on_rows
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Misalignment",
     "Normal",
     "Outcome",
+    "PRECEDED",
     "SETTLES",
     "SHARPENS",
     "STAGES",

@@ -12,7 +12,7 @@ from wmscore.attribution.assigning import Assignment, Normal, assign
 from wmscore.attribution.decision import CAUSES, Decision
 from wmscore.attribution.first import FirstFailure, first_failure
 from wmscore.attribution.signals import Signal
-from wmscore.attribution.stages import SETTLES, SHARPENS, STAGES, Cause
+from wmscore.attribution.stages import PRECEDED, SETTLES, SHARPENS, STAGES, Cause
 from wmscore.functional import Reason
 from wmscore.scores import Scores
 
@@ -99,9 +99,9 @@ def diagnose(
     settles: tuple[str, ...] = ()
     if cause == "undetermined":
         settles = tuple(
-            f"{stage}: {SETTLES[stage] if stage in missing else SHARPENS[stage]}"
+            f"{stage}: {text}"
             for stage in candidates
-            if stage in missing or stage in SHARPENS
+            if (text := _next(stage, found, row, missing)) is not None
         )
     return Diagnosis(
         model=scores.model,
@@ -123,6 +123,15 @@ def _row(scores: Scores, failure: FirstFailure | None, decision: Decision) -> in
         return failure.row
     told = (decision.cause > 0).nonzero()[:, 0]
     return int(told[0]) if len(told) else None
+
+
+def _next(stage: str, found: Assignment, row: int, missing: tuple[str, ...]) -> str | None:
+    """What would settle whether a candidate is to blame, or None where nothing more is known."""
+    if stage in missing:
+        return SETTLES[stage]
+    if stage in PRECEDED and bool(found.signals[stage].implicates[row]):
+        return PRECEDED[stage]
+    return SHARPENS.get(stage)
 
 
 def _nothing(scores: Scores, decision: Decision) -> Diagnosis:

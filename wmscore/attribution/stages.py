@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["SETTLES", "SHARPENS", "STAGES", "Cause"]
+__all__ = ["PRECEDED", "SETTLES", "SHARPENS", "STAGES", "Cause"]
 
 Cause = Literal[
     "none",
@@ -33,8 +33,9 @@ SETTLES: dict[str, str] = {
     "perception": "give the model `reconstruct(items, reference_frames, horizon)` (see "
     "wmscore.worlds.Reconstructing) and replay it with `--reconstruct`: does the error appear "
     "without dynamics?",
-    "control": "find the actions under which the true world would show these frames, with "
-    "`wmscore.replay.delivered_scripts(panel, world, rollouts)`: do they explain the failure?",
+    "control": "find the actions under which the true world would show these frames: "
+    "`wmscore.replay.examine(panel, model, world, truth)` does it, and whatever else the model "
+    "allows, in one call; `wmscore.replay.delivered_scripts(panel, world, rollouts)` it alone",
     "representation": "read the true state from the model's latents of the true frames, with "
     "`wmscore.attribution.state_probe(latents, state, groups)`: is what was lost in there?",
     "dynamics": "give the model `predict_next(items, reference_frames, horizon)` (see "
@@ -57,3 +58,11 @@ SHARPENS: dict[str, str] = {
     "not seen, or a memory that the true history hides; shorten the horizon or the context there",
 }
 """What to do next about a stage that was measured, and is neither implicated nor excluded."""
+
+PRECEDED: dict[str, str] = {
+    "perception": "the reconstruction fails, and yet other actions explain the rollout, which the "
+    "same decoder shows: make both anew, from one checkpoint on one panel",
+    "dynamics": "one step from the true history fails already, so do not look for errors that add "
+    "up; it is dynamics once the other candidates are excluded",
+}
+"""What to do next about a stage that is implicated, but not named."""

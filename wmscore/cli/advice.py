@@ -36,7 +36,8 @@ def advice(panel: Panel, model: WorldModel) -> list[str]:
             lines.append(
                 f"{who} the measure {spec.measure!r} needs object labels, which the model does not "
                 f'give, so that every row will be an evaluation fault (no_labels); "measure": '
-                f'"carried" does without them, "gate": false lets the axis end no horizon{how}.'
+                f'"carried" does without them (`wmscore panel new --from PANEL --measure '
+                f'{spec.axis}=carried`), "gate": false lets the axis end no horizon{how}.'
             )
         if spec.axis == "action_response" and able.actions == "none":
             lines.append(

@@ -139,6 +139,9 @@ def run(argv: Sequence[str]) -> int:
         _give_up_stdout()
         return 141
     except (KeyboardInterrupt, typer.Abort):
+        if "--json" in words:
+            error = {"kind": "KeyboardInterrupt", "message": "Interrupted."}
+            print(as_text({"error": {"command": _command.get(), **error}}), end="")
         _say("Interrupted.")
         return 130
     except Exception as error:

@@ -41,7 +41,7 @@ def read_panel(name: str) -> Panel:
             return Panel.load(path / "manifest.json")
         raise ValueError(f"panel: expected a JSON file, got the folder {name}")
     raise FileNotFoundError(
-        f"panel: {name}: no such file, and no packaged panel: {packaged_panels()}"
+        f"panel: expected a JSON file or one of {packaged_panels()}, got {name!r}: no such file"
     )
 
 

@@ -64,7 +64,7 @@ def run_ladder(
             a model refuses the clean panel, or has another name under stress.
     """
     chosen = all_stressors() if stressors is None else tuple(stressors)
-    ladders = _ladders(chosen, severities or {})
+    ladders = _ladders(panel, chosen, severities or {})
     if panel.stress is not None:
         raise ValueError(f"panel: expected a clean one, got one under {panel.stress.stressor}")
     if batch_size < 1:
@@ -86,9 +86,12 @@ def run_ladder(
 
 
 def _ladders(
-    stressors: Sequence[Stressor], severities: Mapping[str, Sequence[float]]
+    panel: Panel, stressors: Sequence[Stressor], severities: Mapping[str, Sequence[float]]
 ) -> dict[str, tuple[float, ...]]:
-    """The severities of each stressor; all mistakes show before the first rung."""
+    """The severities of each stressor; all mistakes show before the first rung.
+
+    A rung of a stressor's own ladder that this panel has no room for is no mistake: it is excluded.
+    """
     names = [stressor.name for stressor in stressors]
     if len(set(names)) < len(names):
         raise ValueError(f"stressors: expected each once, got {names}")
@@ -103,5 +106,7 @@ def _ladders(
             raise ValueError(
                 f"severities: expected rising severities of {stressor.name}, got {list(own)}"
             )
+        if stressor.name in severities:
+            stressor.check_limit(panel, own[-1])
         found[stressor.name] = own
     return found

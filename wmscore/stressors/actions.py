@@ -76,6 +76,10 @@ class ActuatorDelay(ScriptStressor):
 
     name, unit, severities, whole = "actuator-delay", "steps", (1, 2, 3, 4, 6), True
 
+    def limit(self, panel: Panel) -> tuple[float, str]:
+        """The horizon: nothing arrives then."""
+        return panel.contract.horizon, f"whose horizon is {panel.contract.horizon}"
+
     def rewriter(self, panel: Panel, severity: float) -> tuple[Rewrite, dict[str, Any]]:
         """No-op first, then what was commanded."""
         wait = [self._noop(panel.contract.actions)] * int(severity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class Stressor(ABC):
                 "stressors come one at a time, so give the clean panel"
             )
         severity = self.check_severity(severity)
+        self.check_limit(panel, severity)
         data = panel.model_dump()
         parameters = self.change(panel, data, severity, seed)
         if self.spoils_start:
@@ -86,9 +88,13 @@ class Stressor(ABC):
         """Change `data`, a dump of `panel`, and return the parameters of the stress."""
 
     def check_severity(self, severity: float) -> float:
-        """The severity as a number; raises ValueError where it is out of range."""
-        number = isinstance(severity, int | float) and not isinstance(severity, bool)
-        most = float("inf") if self.largest is None else self.largest
+        """The severity as a number; raises ValueError where it is out of range on any panel."""
+        number = (
+            isinstance(severity, int | float)
+            and not isinstance(severity, bool)
+            and math.isfinite(severity)
+        )
+        most = math.inf if self.largest is None else self.largest
         if not number or not 0 < severity <= most or (self.whole and severity != int(severity)):
             kind = "a whole number" if self.whole else "a number"
             upto = "" if self.largest is None else f" and at most {self.largest:g}"
@@ -97,6 +103,19 @@ class Stressor(ABC):
                 f"got {severity!r}. Severity 0 is the clean panel itself"
             )
         return float(severity)
+
+    def limit(self, panel: Panel) -> tuple[float, str] | None:
+        """The largest severity on this panel and what sets it, or None."""
+        return None
+
+    def check_limit(self, panel: Panel, severity: float) -> None:
+        """Raise ValueError where the severity is beyond what this panel has room for."""
+        limit = self.limit(panel)
+        if limit is not None and severity > limit[0]:
+            raise ValueError(
+                f"severity: {self.name} expects at most {limit[0]:g} ({self.unit}) on this panel, "
+                f"{limit[1]}; got {severity:g}"
+            )
 
 
 def script_random(seed: int, stressor: str, scenario: Scenario, script: str) -> random.Random:

@@ -26,12 +26,26 @@ class GivenStressor(Stressor):
         return {"world": "given", "spoiled": self.spoiled, self.field: severity}
 
 
+def _shorter_side(panel: Panel) -> tuple[float, str] | None:
+    seen = panel.contract.observation
+    if seen is None:
+        return None  # rendering finds out
+    return min(seen.height, seen.width), f"the shorter side of {seen.height}x{seen.width} frames"
+
+
 @dataclass(frozen=True)
 class CameraJitter(GivenStressor):
-    """The given frame is displaced, in a direction that is drawn by scenario."""
+    """The given frame is displaced, in a direction that is drawn by scenario.
+
+    By at most the frame's shorter side: nothing of it is left then.
+    """
 
     name, unit, spoiled, field = "camera-jitter", "pixels", "shift", "pixels"
     severities, whole = (1, 2, 4, 8), True
+
+    def limit(self, panel: Panel) -> tuple[float, str] | None:
+        """The frame's shorter side."""
+        return _shorter_side(panel)
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,7 @@ class Occlusion(GivenStressor):
 
 @dataclass(frozen=True)
 class Blur(GivenStressor):
-    """The given frame is out of focus."""
+    """The given frame is out of focus, by a sigma of at most its shorter side."""
 
     name, unit, spoiled, field = "blur", "pixels of sigma", "blur", "sigma"
     severities = (0.5, 1.0, 2.0, 3.0, 4.0)
@@ -56,13 +70,17 @@ class Blur(GivenStressor):
             raise ValueError(f"severity: {self.name} expects at least 0.05, got {number:g}")
         return number
 
+    def limit(self, panel: Panel) -> tuple[float, str] | None:
+        """The frame's shorter side: all is one colour by then."""
+        return _shorter_side(panel)
+
 
 @dataclass(frozen=True)
 class Noise(GivenStressor):
     """The given frame is noisy."""
 
     name, unit, spoiled, field = "noise", "grey levels of sigma", "noise", "sigma"
-    severities = (4, 8, 16, 32, 64)
+    severities, largest = (4, 8, 16, 32, 64), 255.0
 
 
 @dataclass(frozen=True)

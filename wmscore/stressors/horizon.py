@@ -20,6 +20,7 @@ class HorizonExtension(Stressor):
     """
 
     name, unit, severities, whole = "horizon-extension", "times the horizon", (2, 4), True
+    largest = 100.0
 
     def change(
         self, panel: Panel, data: dict[str, Any], severity: float, seed: int
@@ -34,7 +35,7 @@ class HorizonExtension(Stressor):
         return {}
 
     def check_severity(self, severity: float) -> float:
-        """At least twice."""
+        """At least twice, at most a hundred times."""
         number = super().check_severity(severity)
         if number < 2:
             raise ValueError(

@@ -65,7 +65,8 @@ class PromptParaphrase(PromptStressor):
                 choices = list(self.paraphrases.get(prompt, ()))
             if len(choices) < severity:
                 raise ValueError(
-                    f"paraphrases: expected {severity:g} of {prompt!r}, got {len(choices)}"
+                    f"severity: {self.name} has {len(choices)} paraphrases of {prompt!r}, got "
+                    f"{severity:g}"
                 )
             if choices[int(severity) - 1] == prompt:
                 raise ValueError(f"paraphrases: number {severity:g} of {prompt!r} is the prompt")

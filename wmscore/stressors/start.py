@@ -22,7 +22,7 @@ class ResetJitter(Stressor):
     """
 
     name, unit, severities, whole = "reset-jitter", "steps", (1, 2, 4, 8), True
-    spoils_start = True
+    spoils_start, largest = True, 1000.0
 
     def change(
         self, panel: Panel, data: dict[str, Any], severity: float, seed: int

@@ -69,7 +69,7 @@ def _occlude(frame: Tensor, item: Item, stress: Stress) -> Tensor:
 
 
 def _blur(frame: Tensor, item: Item, stress: Stress) -> Tensor:
-    sigma = parameter(stress, "sigma", 0.05)
+    sigma = parameter(stress, "sigma", 0.05, min(frame.shape[-2:]))
     reach = max(1, math.ceil(3 * sigma))
     x = torch.arange(-reach, reach + 1, dtype=torch.float64)
     kernel = torch.exp(-(x**2) / (2 * sigma**2))
