@@ -61,7 +61,7 @@ def test_the_theme_can_be_chosen(browser: Any, demo_report: Path) -> None:
         assert found.run(KEPT) == "dark"
         found.page.emulate_media(media="print")
         assert found.run(ground) == "rgb(255, 255, 255)"
-        # When a browser's storage reaches its next page is its own affair, so the page finds it filled.
+        # When storage reaches the next page is a browser's own affair: the page finds it filled.
         found.page.add_init_script("localStorage.setItem('wmscore-theme', 'light');")
         found.page.emulate_media(media="screen")
         found.page.reload()
