@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.panels import sprite_panel
 from wmscore.manifest import Panel
-from wmscore.stressors import PromptDistractor, PromptParaphrase, find
+from wmscore.stressors import PromptDistractor, PromptParaphrase, applicable, find
 
 STEPS = 400
 
@@ -156,3 +156,11 @@ def test_a_warmup_that_is_no_list_is_named() -> None:
     data["scenarios"][0]["reset"] = {**data["scenarios"][0]["reset"], "warmup": "left"}
     with pytest.raises(ValueError, match=r"reset\.warmup: reset-jitter needs a list"):
         find("reset-jitter").apply(Panel.from_dict(data), 1)
+
+
+def test_whether_a_stress_can_be_applied_is_asked_of_its_mildest_rung() -> None:
+    """Six steps late, nothing of four is left; one step late, three are."""
+    panel = moving(horizon=4)
+    assert applicable(panel)["actuator-delay"] is None
+    with pytest.raises(ValueError, match="become the same"):
+        find("actuator-delay").apply(panel, 6)
