@@ -10,7 +10,8 @@ import torch
 
 from tests.made_scores import made_panel, made_scores
 from tests.panels import sprite_panel
-from wmscore.ladder import RungScores, run_ladder, summarise_ladder
+from wmscore.evidence.stress import rung_cell
+from wmscore.ladder import Rung, RungScores, run_ladder, summarise_ladder
 from wmscore.ladder.rungs import ratio_interval
 from wmscore.manifest import Panel
 from wmscore.stressors import find
@@ -81,6 +82,17 @@ def test_a_rung_that_the_baseline_refuses_is_left_out_of_both_sums() -> None:
     found = summarise_ladder(clean, rungs, roles=roles).models
     assert found["made"].stressors["blur"].corruption_error == pytest.approx(0.75 / 1.75)
     assert found["frozen"].stressors["blur"].corruption_error == 1
+
+
+def test_a_cell_tells_broken_sound_unknown_and_nothing_to_lose_apart() -> None:
+    one = Rung(stressor="blur", severity=1.0, unit="px", index=1, relative=0.5)
+    assert rung_cell(replace(one, broken=True)) == "50% *"
+    assert rung_cell(replace(one, broken=False)) == "50%"
+    assert rung_cell(replace(one, undecided="3 scenarios have a horizon")) == "50% ?"
+    assert rung_cell(replace(one, excluded="no prompt")) == "-"
+    none = replace(one, relative=float("nan"))
+    assert rung_cell(none) == "n/a"
+    assert rung_cell(replace(none, undecided="nothing to lose: no horizon")) == "nothing to lose"
 
 
 class Still(SpriteWorld):
