@@ -99,6 +99,9 @@ def test_what_is_lost_after_the_failure_explains_nothing() -> None:
     assert bool(found.excludes[0])
     early = delivered_signal(plain, curve(*[0.6] * 10), outcome(), 0.7, patience=2)
     assert not bool(early.excludes[0] | early.implicates[0])
+    # What is lost afterwards does not count either: two sevenths are explained up to there.
+    partly = delivered_signal(plain, curve(*[0.5] * 7, *[0.3] * 3), outcome(), 0.7, patience=2)
+    assert not bool(partly.excludes[0] | partly.implicates[0])
     # A script that explains must be as good as without a fault, where that is known.
     good = curve(*[0.8] * 10)
     assert bool(delivered_signal(plain, good, outcome(), 0.7, patience=2).implicates)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,10 @@ def test_a_line_that_never_changes_has_a_range() -> None:
 
 
 def test_a_long_table_ends_with_the_last_place() -> None:
-    text = drawn([0.5] * 100)
+    text = drawn([0.5] * 101)
     places = re.findall(r'<th scope="row">(\d+)</th>', text)
-    assert (places[:2], places[-1]) == (["0", "3"], "99")
-    assert "1 in 3 of 100 places; all are in the CSV files." in text
+    assert (places[:2], places[-1]) == (["0", "3"], "100")
+    assert "1 in 3 of 101 places; all are in the CSV files." in text
 
 
 def test_a_ring_is_at_its_place() -> None:
@@ -108,7 +109,7 @@ def test_a_failure_shows_in_what_follows() -> None:
 
 def test_frames_of_floats_are_rounded_and_large_ones_say_that_they_are_smaller() -> None:
     whole = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
-    parts = pictures({"frames": whole / 255}, 1, 10**6)
+    parts = pictures({"frames": (whole - 0.3).clamp_min(0) / 255}, 1, 10**6)
     assert parts.generated == pictures({"frames": whole}, 1, 10**6).generated
     assert parts.note == ""
     large = torch.zeros(2, 3, 300, 500, dtype=torch.uint8)
@@ -122,18 +123,19 @@ def test_frames_of_floats_are_rounded_and_large_ones_say_that_they_are_smaller()
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     panel = made_panel(scenarios=8, seeds=1, horizon=12)
-    one = made_scores(panel, torch.full((8, 1), 9), model="one")
+    best = made_scores(panel, torch.full((8, 1), 9), model="two")
     fault = torch.zeros(8, 1, dtype=torch.uint8)
     fault[7] = int(Reason.SHORT)
-    two = made_scores(panel, torch.full((8, 1), 4), model="two", fault=fault)
+    other = made_scores(panel, torch.full((8, 1), 4), model="one", fault=fault)
     still = made_scores(panel, torch.full((8, 1), 12), model="still")
-    traces = [trace_of(two, 0, 5, "b"), trace_of(one, 0, 10, "a")]
+    traces = [trace_of(other, 0, 5, "b"), trace_of(best, 0, 10, "a")]
+    sent = torch.arange(12)[None] % 5
     return folder_of(
         tmp_path_factory.mktemp("parts") / "evidence",
-        [one, two, still],
+        [best, other, still],
         roles={"still": "ceiling"},
         traces=traces,
-        fetch=lambda model, s, seed: rollouts(panel, model, s, seed),
+        fetch=lambda model, s, seed: replace(rollouts(panel, model, s, seed), actions=sent),
     )
 
 
@@ -148,11 +150,12 @@ def test_traces_are_shown_as_models_are_ranked(page: str) -> None:
 
 
 def test_a_step_names_the_action_that_led_to_it(page: str) -> None:
-    """All actions of these rollouts are `left`, and none leads to the given frame."""
+    """No-op, left, right, up and down in turn; none leads to the given frame."""
     labels = re.findall(r'aria-label="Step (\d+)([^"]*)"', page)
     assert ("0", "") in labels
-    assert ("1", ", after left") in labels
-    assert ("10", ", after left, the failure") in labels
+    assert ("1", ", after noop") in labels
+    assert ("2", ", after left") in labels
+    assert ("10", ", after down, the failure") in labels
 
 
 def test_the_clip_plays_at_the_rate_of_the_panel(page: str) -> None:
@@ -171,13 +174,13 @@ def test_the_verdict_says_whether_the_first_is_ahead(folder: Path) -> None:
     def told(p: float | None) -> str:
         evidence = read_evidence(folder)
         assert evidence.comparison is not None
-        pairs = [{"better": "one", "worse": "two", "p_holm": p}]
+        pairs = [{"better": "two", "worse": "one", "p_holm": p}]
         evidence.comparison["ranking"] = {"pairs": pairs}
         return re.sub("<[^>]+>", "", verdict(evidence)[0]).replace("\xa0", " ")
 
-    assert "surely longer than two (p = 0.01)" in told(0.01)
-    assert "that it is ahead of two is not settled (p = 0.2)" in told(0.2)
-    assert "whether it is ahead of two cannot be tested here" in told(None)
+    assert "surely longer than one (p = 0.01)" in told(0.01)
+    assert "that it is ahead of one is not settled (p = 0.2)" in told(0.2)
+    assert "whether it is ahead of one cannot be tested here" in told(None)
 
 
 def test_an_undetermined_cause_is_told_as_such(folder: Path) -> None:
@@ -186,7 +189,7 @@ def test_an_undetermined_cause_is_told_as_such(folder: Path) -> None:
         ("undetermined", "the cause is undetermined by this evidence."),
         ("control", "the cause is control."),
     ):
-        data = {"models": {"one": {"cause": cause}}}
+        data = {"models": {"two": {"cause": cause}}}
         found = verdict(type(evidence)(**{**vars(evidence), "attribution": data}))
         assert words in re.sub("<[^>]+>", "", found[1])
     assert json.dumps(evidence.attribution) == "null"
