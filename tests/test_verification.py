@@ -199,6 +199,9 @@ def test_any_changed_pixel_of_a_trace_is_found_whatever_its_hash(made: Made) -> 
         value.view(-1)[-1] = 0.123
         changed = replace(stored, tensors={**stored.tensors, name: value})
         assert any(name in problem for problem in problems(changed))
+    more = {**stored.tensors, "curves.axes.taste": stored.tensors["curves.axes.perceptual_drift"]}
+    found = problems(replace(stored, tensors=more))
+    assert found == ["t: curves.axes.taste: not among the scores"]
     gone = {name: value for name, value in stored.tensors.items() if name != "branches.frames"}
     assert problems(replace(stored, tensors=gone))
 
@@ -319,6 +322,36 @@ def test_a_world_that_shows_something_else_is_found(made: Made) -> None:
 
     check_references(made.panel, stored, findings, Other(48, 48))
     assert findings.problems[0] == "t: reference of script 0 at step 3: 'sprites' shows another"
+
+
+def test_references_agree_with_each_other_with_the_panel_and_where_they_exist(made: Made) -> None:
+    stored = read_trace(made.trace)
+
+    def problems(world: SpriteWorld | None = None, **changes: torch.Tensor) -> list[str]:
+        changed = replace(stored, tensors={**stored.tensors, **changes})
+        kept = {
+            "one": KeptTrace(stored.trace, lambda: stored),
+            "two": KeptTrace(stored.trace, lambda: changed),
+        }
+        findings = Findings()
+        check_references(made.panel, kept, findings, world)
+        return findings.problems
+
+    assert problems() == problems(WORLD) == []
+    late = stored.tensors["reference"].clone()
+    late[-1, 0, 0, 0] ^= 1
+    assert problems(reference=late) == ["two: its reference of script 0 is not that of one"]
+    early = stored.tensors["reference"].clone()
+    early[0, 0, 0, 0] ^= 1
+    start = "two: its reference does not begin with the frame that the panel froze"
+    assert start in problems(reference=early)
+    # What the reference does not have cannot be another there.
+    there = stored.tensors["reference_valid"].clone()
+    there[-1] = False
+    assert not any(
+        "shows another" in p for p in problems(WORLD, reference=late, reference_valid=there)
+    )
+    assert any("shows another" in p for p in problems(WORLD, reference=late))
 
 
 # ---- other machines ----------------------------------------------------------------------
