@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.made_scores import made_panel, made_scores
-from tests.report.folders import folder_of, rollouts, trace_of
+from tests.report.folders import folder_of, ladder, rollouts, trace_of
 from wmscore.evidence import write_report
 from wmscore.evidence.report.charts import Line, Plot, draw
 from wmscore.evidence.report.frames import pictures
@@ -136,6 +136,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         roles={"still": "ceiling"},
         traces=traces,
         fetch=lambda model, s, seed: replace(rollouts(panel, model, s, seed), actions=sent),
+        extra={"stress.json": ladder(["two", "one"])},
     )
 
 
@@ -156,6 +157,12 @@ def test_a_step_names_the_action_that_led_to_it(page: str) -> None:
     assert ("1", ", after noop") in labels
     assert ("2", ", after left") in labels
     assert ("10", ", after down, the failure") in labels
+
+
+def test_rings_are_at_the_severity_that_breaks(page: str) -> None:
+    """Severity 2 behind "clean" and 1: of 1, 2 and 4 two thirds across, of 1 and 2 at the end."""
+    rings = re.findall(r'<path d="M([\d.]+) [^"]*" class="ring"', page)
+    assert sorted(rings) == ["1000", "1000", "666.7", "666.7"]
 
 
 def test_the_clip_plays_at_the_rate_of_the_panel(page: str) -> None:

@@ -74,6 +74,15 @@ def test_a_displacement_is_undone_in_each_direction_and_never_counts_more() -> N
     assert float(found.registered[-1]) <= float(found.distance[-1])
 
 
+def test_the_furthest_frame_is_far_from_both() -> None:
+    """Half of the picture is back: one frame is far from where it is now, not from where it was."""
+    halves = torch.tensor([[0, 0], [0.6, 0], [0.4, 0.5], [0, 1]], dtype=torch.float64)
+    found = F.returns_of(halves[:, None, None].expand(-1, 3, 2, -1))
+    assert found.to.tolist() == [-1, -1, 0]
+    assert int(found.far[-1]) == 2
+    assert float(found.departure[-1]) == pytest.approx(0.4)
+
+
 # ---- in the scorer --------------------------------------------------------------------------
 
 
