@@ -242,10 +242,17 @@ def test_a_ladder_is_drawn_from_its_result_and_from_its_json(tmp_path: Path) -> 
     (plot,) = figure.axes
     assert [t.get_text() for t in plot.get_xticklabels()] == ["clean", "1", "2", "4"]
     assert list(lines(figure)["bad"].get_ydata()[1:]) == [0.5, 0.25, 0.125]  # type: ignore[attr-defined]
+    at = lines(figure)["bad"].get_xdata()  # type: ignore[attr-defined]
+    assert [round(x) for x in at] == [0, 1, 2, 3]  # rungs, not severities
+    # Whiskers where both ends are known: of the clean panel and of the first rung.
+    assert {len(sticks.get_segments()) for sticks in plot.collections} == {2}
     rings = [
         line for line in plot.lines if line.get_fillstyle() == "none" and len(line.get_xdata())
     ]
     assert len(rings) == len(results)
+    for ring in rings:  # at the rung that breaks, and nowhere else
+        assert list(ring.get_ydata()) == [0.25]
+        assert [round(x) for x in ring.get_xdata()] == [2]
     plots.save_plot(figure, tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"expected a Ladder or stress\.json"):
         plots.ladder_plot({"models": 3})

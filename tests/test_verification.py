@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.made_scores import made_panel, made_scores
 from tests.panels import sprite_panel
 from wmscore import plots
 from wmscore.evidence import (
@@ -31,9 +32,10 @@ from wmscore.evidence.verification import verify as module
 from wmscore.evidence.verification.alike import differences
 from wmscore.evidence.verification.findings import Findings
 from wmscore.evidence.verification.listing import check_sums, list_files
+from wmscore.evidence.verification.recomputing import check_horizons
 from wmscore.evidence.verification.rescoring import check_references, rescore
 from wmscore.files import sha256_file
-from wmscore.functional import usable_horizon
+from wmscore.functional import Reason, usable_horizon
 from wmscore.ladder import RungScores, summarise_ladder, told_ladder
 from wmscore.replay import freeze_panel, render_truth, replay, replay_rows
 from wmscore.scorer import Scorer
@@ -199,6 +201,9 @@ def test_any_changed_pixel_of_a_trace_is_found_whatever_its_hash(made: Made) -> 
         value.view(-1)[-1] = 0.123
         changed = replace(stored, tensors={**stored.tensors, name: value})
         assert any(name in problem for problem in problems(changed))
+    more = {**stored.tensors, "curves.axes.taste": stored.tensors["curves.axes.perceptual_drift"]}
+    found = problems(replace(stored, tensors=more))
+    assert found == ["t: curves.axes.taste: not among the scores"]
     gone = {name: value for name, value in stored.tensors.items() if name != "branches.frames"}
     assert problems(replace(stored, tensors=gone))
 
@@ -341,6 +346,53 @@ def test_a_world_that_shows_something_else_is_found(made: Made) -> None:
 
     check_references(made.panel, stored, findings, Other(48, 48))
     assert findings.problems[0] == "t: reference of script 0 at step 3: 'sprites' shows another"
+
+
+def test_what_is_undefined_has_a_reason_and_what_has_one_is_undefined() -> None:
+    panel = made_panel(scenarios=2, seeds=1)
+
+    def problems(value: float, reason: int) -> list[str]:
+        scores = made_scores(panel, [[3], [12]])
+        curve = scores.axes["action_response"]
+        curve.values[1, 4], curve.reason[1, 4] = value, reason
+        findings = Findings()
+        check_horizons("scores/made", scores, findings, exact=True)
+        return [p for p in findings.problems if "reason" in p]
+
+    assert problems(0.95, 0) == problems(float("nan"), int(Reason.NO_BRANCH)) == []
+    place = "scores/made: action_response.reason of scenario 'scene-1', seed 0"
+    assert problems(0.95, int(Reason.NO_BRANCH)) == [f"{place}: stored True, recomputed False"]
+    assert problems(float("nan"), 0) == [f"{place}: stored False, recomputed True"]
+
+
+def test_references_agree_with_each_other_with_the_panel_and_where_they_exist(made: Made) -> None:
+    stored = read_trace(made.trace)
+
+    def problems(world: SpriteWorld | None = None, **changes: torch.Tensor) -> list[str]:
+        changed = replace(stored, tensors={**stored.tensors, **changes})
+        kept = {
+            "one": KeptTrace(stored.trace, lambda: stored),
+            "two": KeptTrace(stored.trace, lambda: changed),
+        }
+        findings = Findings()
+        check_references(made.panel, kept, findings, world)
+        return findings.problems
+
+    assert problems() == problems(WORLD) == []
+    late = stored.tensors["reference"].clone()
+    late[-1, 0, 0, 0] ^= 1
+    assert problems(reference=late) == ["two: its reference of script 0 is not that of one"]
+    early = stored.tensors["reference"].clone()
+    early[0, 0, 0, 0] ^= 1
+    start = "two: its reference does not begin with the frame that the panel froze"
+    assert start in problems(reference=early)
+    # What the reference does not have cannot be another there.
+    there = stored.tensors["reference_valid"].clone()
+    there[-1] = False
+    assert not any(
+        "shows another" in p for p in problems(WORLD, reference=late, reference_valid=there)
+    )
+    assert any("shows another" in p for p in problems(WORLD, reference=late))
 
 
 # ---- other machines ----------------------------------------------------------------------

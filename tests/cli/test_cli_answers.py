@@ -19,6 +19,7 @@ import typer
 from tests.document_blocks import blocks
 from tests.panels import sprite_panel
 from wmscore.cli import main
+from wmscore.cli.answers import as_text, printable
 from wmscore.cli.app import EXIT_CODES, build_app, read_command
 from wmscore.cli.commands import COMMANDS
 from wmscore.manifest import Panel
@@ -231,3 +232,8 @@ def test_a_ladder_makes_a_model_once(place: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_app_has_all_commands() -> None:
     group: Any = typer.main.get_command(build_app())
     assert set(group.commands) == {n.split()[0] for names in COMMANDS.values() for n in names}
+
+
+def test_bytes_that_are_no_utf8_are_kept_as_escapes() -> None:
+    assert printable("a\udcffb") == r"a\udcffb"
+    assert strict(as_text({"name": "a\udcffb"})) == {"name": "a\udcffb"}

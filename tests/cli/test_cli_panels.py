@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from wmscore import replay
 from wmscore.cli import main
 from wmscore.cli.panel_check import warnings_of
 from wmscore.manifest import Panel
@@ -131,6 +133,19 @@ def test_a_reset_that_forgets_nothing_is_found(capsys: pytest.CaptureFixture[str
     assert main(["check", "world", "--panel", "new.json", "--resets", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["resets"]
     assert (found["kind"], found["leaks"]) == (["bit-exact", "bit-exact"], False)
+
+
+@pytest.mark.parametrize(("leaks", "code"), [(True, 1), (False, 0), (None, 0)])
+def test_a_leak_alone_is_a_no(
+    leaks: bool | None, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a model that keeps every promise."""
+    check = replay.check_resets
+    monkeypatch.setattr(
+        replay, "check_resets", lambda *a, **b: replace(check(*a, **b), leaks=leaks)
+    )
+    new("--from", "sprites", "--seeds", "1", "--horizon", "4", "--scenarios", "2")
+    assert main(["check", "world", "--panel", "new.json", "--resets", "--json"]) == code
 
 
 def test_plain_torch_loads_no_kernels() -> None:

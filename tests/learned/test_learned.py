@@ -131,6 +131,10 @@ def test_models_of_another_world_are_refused(panel: Panel) -> None:
     data["contract"]["observation"] = {"height": 32, "width": 32, "fps": 10.0}
     with pytest.raises(ValueError, match="trained at"):
         packaged_models(Panel.from_dict(data))
+    turned = panel.model_dump(mode="json", exclude_none=True)
+    turned["contract"]["actions"]["names"].reverse()
+    with pytest.raises(ValueError, match="were trained with"):
+        packaged_models(Panel.from_dict(turned))
 
 
 def test_the_linear_latent_is_in_the_rollouts(panel: Panel) -> None:

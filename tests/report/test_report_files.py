@@ -282,11 +282,11 @@ def test_broken_files_are_named(
     folder: Path, tmp_path: Path, name: str, content: bytes, error: str
 ) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "e"))
-    before = (copy / "report.html").read_bytes() if (copy / "report.html").exists() else None
+    before = write_report(copy).read_bytes()
     (copy / name).write_bytes(content)
     with pytest.raises(ValueError, match=error):
         write_report(copy)
-    assert before is None or (copy / "report.html").read_bytes() == before
+    assert (copy / "report.html").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,9 @@ def test_it_keeps_its_level_and_has_power() -> None:
         p.append(energy_test(x[:8], x[8:], draws=199, seed=i).p_value)
     assert 0.03 < sum(v <= 0.05 for v in p) / len(p) < 0.075
     x = torch.randn(16, 5, generator=generator, dtype=torch.float64)
-    assert energy_test(x[:8], x[8:] + 3, draws=199).p_value < 0.01
+    # Never 0: what was seen is one of the ways to deal the labels out.
+    assert energy_test(x[:8], x[8:] + 3, draws=199).p_value == 1 / 200
+    assert len({energy_test(x[:8], x[8:], draws=199, seed=i).p_value for i in range(8)}) > 1
     wide = energy_test(x[:8], x[8:] * 9, draws=199)  # no shift, another spread
     assert wide.p_value < 0.05
 

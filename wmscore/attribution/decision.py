@@ -105,14 +105,12 @@ def decide(
     blamed = torch.zeros_like(clear)  # some stage so far is implicated
     for stage in STAGES[1:5]:
         signal = have[stage]
-        hit = signal.implicates & (clear | (open_rows & ~blamed if signal.direct else clear))
+        hit = signal.implicates & (open_rows & ~blamed if signal.direct else clear)
         # Direct evidence against a later stage contradicts a verdict of perception.
         if stage == "perception":
             hit &= ~have["control"].implicates
         name(stage, hit)
         clear &= signal.excludes
         blamed |= signal.implicates
-        open_rows &= ~hit
-        clear &= ~hit
     name("evaluation", have["evaluation"].implicates)
     return Decision(cause=cause, candidates=candidates, weak=weak)

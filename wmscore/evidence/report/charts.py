@@ -324,9 +324,7 @@ def _numbers(plot: Plot) -> Html:
     for i in chosen:
         place = plot.x_names[i] if plot.x_names else plain(plot.x[i])
         body.append([place, *(_cell(line, i, plot.form) for line in plot.lines)])
-    note = (
-        f" Every {every}th of {len(plot.x)} places; all are in the CSV files." if every > 1 else ""
-    )
+    note = f" 1 in {every} of {len(plot.x)} places; all are in the CSV files." if every > 1 else ""
     caption = f"{plot.title}: value [band] by {plot.x_label}.{note}"
     head: list[object] = [plot.x_label, *(name_of(line.name) for line in plot.lines)]
     return h(

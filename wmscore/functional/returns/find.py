@@ -146,7 +146,7 @@ def _furthest(known: Tensor) -> tuple[Tensor, Tensor]:
         inside = (order > order[:, None]) & (order < t)
         middle = nearer.masked_fill(~inside | nearer.isnan(), -1.0).max(2)
         far.append(middle.indices)
-        between.append((middle.values >= 0) & ~known[:, t].isnan())
+        between.append(middle.values >= 0)
     return torch.stack(far, 1), torch.stack(between, 1)
 
 
