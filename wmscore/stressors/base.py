@@ -28,6 +28,7 @@ class Stressor(ABC):
         largest: largest severity there is, or None.
         whole: severities are whole numbers.
         spoils_start: the given frame is another one.
+        only_words: nothing changes but prompts.
     """
 
     name: ClassVar[str]
@@ -36,6 +37,7 @@ class Stressor(ABC):
     largest: ClassVar[float | None] = None
     whole: ClassVar[bool] = False
     spoils_start: ClassVar[bool] = False
+    only_words: ClassVar[bool] = False
 
     def apply(self, panel: Panel, severity: float, *, seed: int = 0) -> Panel:
         """The harder panel.
