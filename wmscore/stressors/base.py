@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -90,7 +91,7 @@ class Stressor(ABC):
     def check_severity(self, severity: float) -> float:
         """The severity as a number; raises ValueError where it is out of range."""
         number = isinstance(severity, int | float) and not isinstance(severity, bool)
-        most = float("inf") if self.largest is None else self.largest
+        most = sys.float_info.max if self.largest is None else self.largest
         if not number or not 0 < severity <= most or (self.whole and severity != int(severity)):
             kind = "a whole number" if self.whole else "a number"
             upto = "" if self.largest is None else f" and at most {self.largest:g}"
