@@ -40,7 +40,8 @@ def page_test(values: Tensor) -> PageTest:
         \mathrm{Var} L = \frac{k (k + 1)}{12} \sum_s \sum_j (r_{sj} - \bar r)^2
 
     with mid-ranks r within a scenario. For up to 6 rungs and 100 scenarios the p-value is exact,
-    conditional on ties: the distribution of L over all orders of each scenario's ranks, convolved over scenarios.
+    conditional on ties: the distribution of L over all orders of each scenario's ranks, convolved
+    over scenarios.
 
     Args:
         values: ``[S, k]``, floating point; a scenario with NaN is left out.
