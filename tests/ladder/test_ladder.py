@@ -326,7 +326,7 @@ def test_a_model_keeps_its_name() -> None:
         made.append(model)
         return [model]
 
-    with pytest.raises(ValueError, match="models: expected \\['picky-0'\\] under blur too"):
+    with pytest.raises(ValueError, match=r"models: expected \['picky-0'\] under blur 0\.5 too"):
         run_ladder(panel_of(1), renamed, WORLD, [find("blur")])
 
 

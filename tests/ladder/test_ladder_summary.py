@@ -15,6 +15,7 @@ from wmscore.evidence.stress import stress_lines
 from wmscore.functional import Reason
 from wmscore.ladder import Ladder, RungScores, summarise_ladder
 from wmscore.ladder.rungs import ratio_interval, usable_shares
+from wmscore.ladder.trend import page_test
 from wmscore.manifest import Panel
 from wmscore.stressors import find
 
@@ -278,3 +279,12 @@ def test_a_clean_panel_full_of_faults_is_told_as_such() -> None:
     assert model.first_break is None
     assert "nothing to lose" not in str(model.rungs[0].undecided)
     assert "0 scenarios have a horizon on both panels" in model.why
+
+
+def test_a_trend_over_many_scenarios_is_told_by_the_normal_approximation() -> None:
+    values = torch.rand(101, 5, generator=torch.Generator().manual_seed(0))
+    values[:, 4] += 0.1
+    few, many = page_test(values[:100]), page_test(values)
+    assert (few.exact, many.exact) == (True, False)
+    assert 0.001 < few.p_value < 0.2
+    assert abs(few.p_value - many.p_value) < 0.03

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from wmscore.cli.complete import (
     complete_panels,
     complete_stressors,
 )
-from wmscore.cli.models import ANCHORS, find_model, read_options
+from wmscore.cli.models import ANCHORS, find_model, made_by, read_options
 from wmscore.cli.options import PANEL, BatchSize, Device, JsonFlag, Settings
 from wmscore.cli.output import console, print_sentences, print_table
 from wmscore.cli.progress import Ticker
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["stress"]
 
-_FILES = {"stress.csv", "stress.json", "stress.png", "stress.svg"}
+_RUNGS = "rungs"  # finished ones, until all are
+_FILES = {"stress.csv", "stress.json", "stress.png", "stress.svg", _RUNGS}
 
 
 def stress(
@@ -91,7 +93,8 @@ def stress(
 
     Replays and scores the models on the panel, and again under one stress after the other, each at
     rising severity. Breaking means: less usable horizon than on the clean panel, beyond chance over
-    scenarios. The true world is that of the panel's contract, under the same stress.
+    scenarios. The true world is that of the panel's contract, under the same stress. With --out,
+    the same command again goes on where an interrupted one ended.
 
     Exit codes: 0 done, whatever breaks; 3 no rung could be judged; 2 wrong usage.
     """
@@ -148,6 +151,8 @@ def stress(
             batch_size=batch_size,
             seed=seed,
             progress=tell,
+            folder=Path(out) / _RUNGS if out else None,
+            made_by="; ".join(made_by(name, options) for name in names),
         )
     if out:
         _write(Path(out), ladder)
@@ -221,6 +226,7 @@ def _write(folder: Path, ladder: Ladder) -> None:
     if plot is not None:
         for suffix in ("png", "svg"):
             save_plot(plot, folder / f"stress.{suffix}")
+    shutil.rmtree(folder / _RUNGS)
 
 
 def _show(ladder: Ladder, out: str | None) -> None:

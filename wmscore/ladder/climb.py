@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from wmscore.files import sha256_tensor
+from wmscore.ladder.kept import Found, KeptRungs
 from wmscore.ladder.rungs import RungScores
 from wmscore.manifest import Panel
 from wmscore.replay import render_scenarios, replay_rows
@@ -24,6 +25,8 @@ Progress = Callable[[str, int, int], None]
 
 UNCHANGED = "changes nothing here: the true world shows the same, and so do prompts and scripts"
 
+DEAF = "reads no prompt (Capabilities.reads_prompt), so that other words change nothing for it"
+
 _REFUSALS = (ValueError, NotImplementedError)
 
 
@@ -36,6 +39,8 @@ class Climb:
         scorer: makes the scorer of a panel.
         batch_size: panel rows per call of a model.
         progress: called with (what is running, scenarios done, scenarios in all).
+        roles: of anchors; filled when the models are made.
+        keep: makes the folder of finished rungs, given the models' names; None keeps none.
     """
 
     def __init__(
@@ -46,10 +51,14 @@ class Climb:
         scorer: Callable[[Panel], Scorer],
         batch_size: int,
         progress: Progress | None,
+        roles: Mapping[str, str],
+        keep: Callable[[list[str]], KeptRungs] | None = None,
     ) -> None:
         """Take what `run_ladder` is given."""
         self._models, self._world, self._scorer = models, world, scorer
-        self._batch_size, self._progress = batch_size, progress
+        self._batch_size, self._progress, self._keep = batch_size, progress, keep
+        self._roles = roles
+        self._kept: KeptRungs | None = None
         self._names: list[str] = []
         self._shown: list[str] = []
 
@@ -63,46 +72,77 @@ class Climb:
         self._names = [model.name for model in models]
         if not models or len(set(self._names)) < len(self._names):
             raise ValueError(f"models: expected each name once, got {self._names}")
-        scores, refused, self._shown = self._score(
-            "clean panel", panel, models, _Truth(panel, self._world)
-        )
-        for name, error in refused.items():
-            raise ValueError(f"models: {name!r} refuses the clean panel: {error}") from error
-        return scores
+        if self._keep is not None:
+            self._kept = self._keep(self._names)
+        found = self._known("clean panel", panel)
+        if found is None:
+            found = self._score("clean panel", panel, models, _Truth(panel, self._world))
+            for name, error in found.refused.items():
+                raise ValueError(f"models: {name!r} refuses the clean panel: {error}")
+            self._store(panel, found)
+        self._shown = found.shown
+        return found.scores
 
     def stressed(self, clean: Panel, stressor: Stressor, rung: RungScores, seed: int) -> RungScores:
         """The rung with scores of all models, or with the reason why it says nothing."""
+        try:
+            panel = stressor.apply(clean, rung.severity, seed=seed)
+        except _REFUSALS as error:
+            return replace(rung, excluded=str(error))
+        what = f"{stressor.name} {rung.severity:g}"
+        found = self._known(what, panel)
+        if found is None:
+            found = self._climbed(what, panel, stressor)
+            self._store(panel, found)
+        pairs = zip(found.shown, self._shown, strict=True) if found.shown else ()
+        return replace(
+            rung,
+            scores=found.scores,
+            excluded=found.excluded,
+            refused=found.refused,
+            changed=sum(a != b for a, b in pairs) if found.shown else None,
+        )
+
+    def _climbed(self, what: str, panel: Panel, stressor: Stressor) -> Found:
+        """What is found on a stressed panel."""
         world = None
         try:
             try:
-                panel = stressor.apply(clean, rung.severity, seed=seed)
                 world = stressed_world(self._world, panel)
                 models = self._made(world)
                 truth = _Truth(panel, world)
                 # Most rungs show in their first scenarios that they change something.
                 if not any(self._changes(truth, some) for some in self._chunks(panel)):
-                    return replace(rung, excluded=UNCHANGED, changed=0)
+                    return Found(excluded=UNCHANGED, shown=self._shown)
             except _REFUSALS as error:
-                return replace(rung, excluded=str(error))
+                return Found(excluded=str(error))
             names = [model.name for model in models]
             if names != self._names:
-                raise ValueError(
-                    f"models: expected {self._names} under {stressor.name} too, got {names}"
-                )
-            what = f"{stressor.name} {rung.severity:g}"
+                raise ValueError(f"models: expected {self._names} under {what} too, got {names}")
+            deaf = self._deaf(models) if stressor.only_words else {}
             try:
-                scores, refused, shown = self._score(what, panel, models, truth)
+                return self._score(what, panel, models, truth, deaf)
             except _WorldRefusesError as error:
-                return replace(rung, excluded=str(error))
+                return Found(excluded=str(error))
         finally:
             if isinstance(world, StressedWorld) and world is not self._world:
                 world.close_own()
-        return replace(
-            rung,
-            scores=scores,
-            refused={name: str(error) for name, error in refused.items()},
-            changed=sum(a != b for a, b in zip(shown, self._shown, strict=True)),
-        )
+
+    def _deaf(self, models: Sequence[WorldModel]) -> dict[str, str]:
+        """Judged models that no prompt reaches; anchors have none by nature."""
+        judged = (m for m in models if self._roles.get(m.name, "model") == "model")
+        return {m.name: DEAF for m in judged if not m.capabilities.reads_prompt}
+
+    def _known(self, what: str, panel: Panel) -> Found | None:
+        """What an earlier run has kept of a panel."""
+        found = None if self._kept is None else self._kept.find(panel)
+        if found is not None and self._progress is not None:
+            self._progress(what, len(panel.scenarios), len(panel.scenarios))
+        return found
+
+    def _store(self, panel: Panel, found: Found) -> None:
+        if self._kept is not None:
+            self._kept.keep(panel, found)
 
     def _made(self, world: WorldModel) -> list[WorldModel]:
         return list(self._models(world) if callable(self._models) else self._models)
@@ -117,11 +157,16 @@ class Climb:
         return truth.digests(some) != self._shown[some.start : some.stop]
 
     def _score(
-        self, what: str, panel: Panel, models: Sequence[WorldModel], truth: _Truth
-    ) -> tuple[list[Scores], dict[str, Exception], list[str]]:
-        """Scores, the models that refuse and why, and a digest of what each scenario shows."""
+        self,
+        what: str,
+        panel: Panel,
+        models: Sequence[WorldModel],
+        truth: _Truth,
+        deaf: Mapping[str, str] | None = None,
+    ) -> Found:
+        """Scores of the models, but for `deaf` ones; who refuses and why; digests of scenarios."""
         scorers = {model.name: self._scorer(panel) for model in models}
-        refused: dict[str, Exception] = {}
+        refused = dict(deaf or {})
         digests: list[str] = []
         for some in self._chunks(panel):
             digests += truth.digests(some)
@@ -135,13 +180,13 @@ class Climb:
                     try:
                         rollouts = replay_rows(panel, model, shown, part)
                     except _REFUSALS as error:
-                        refused[model.name] = error
+                        refused[model.name] = str(error)
                     else:
                         scorers[model.name].update(rollouts)
             if self._progress is not None:
                 self._progress(what, some.stop, len(panel.scenarios))
         scores = [s.compute() for name, s in scorers.items() if name not in refused]
-        return scores, refused, digests
+        return Found(scores=scores, refused=refused, shown=digests)
 
 
 class _WorldRefusesError(ValueError):

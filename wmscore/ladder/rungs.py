@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -107,9 +108,15 @@ def ratio_interval(
     if len(x) < 2:
         return ratio, math.nan, math.nan
     error = float((y - ratio * x).std() / (x.mean() * len(x) ** 0.5))
-    freedom = torch.tensor(len(x) - 1, dtype=torch.float64)
-    reach = float(student_quantile(torch.tensor((1 + level) / 2, dtype=torch.float64), freedom))
+    reach = _quantile((1 + level) / 2, len(x) - 1)
     return ratio, ratio - reach * error, ratio + reach * error
+
+
+@cache  # the same on all rungs, and dearer than the rest
+def _quantile(probability: float, freedom: int) -> float:
+    """Of Student's t."""
+    p, n = (torch.tensor(value, dtype=torch.float64) for value in (probability, freedom))
+    return float(student_quantile(p, n))
 
 
 def _pairs(scores: Scores, clean: Scores) -> tuple[Tensor, Tensor]:

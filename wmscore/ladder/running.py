@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from wmscore import __version__
 from wmscore.ladder.climb import Climb, Models, Progress
+from wmscore.ladder.kept import KeptRungs
 from wmscore.ladder.result import Ladder
 from wmscore.ladder.rungs import RungScores
 from wmscore.ladder.summary import summarise_ladder
@@ -33,6 +36,8 @@ def run_ladder(
     seed: int = 0,
     scorer: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    folder: str | Path | None = None,
+    made_by: str | None = None,
 ) -> Ladder:
     """Replay and score every model on the clean panel and on every rung of every ladder.
 
@@ -57,11 +62,17 @@ def run_ladder(
         seed: of what stressors draw.
         scorer: further arguments of `Scorer`.
         progress: called with (what is running, scenarios done, scenarios in all).
+        folder: keeps finished rungs. Whenever a run ends, also by a kill, the same call again asks
+            for nothing that is finished, and gives the ladder that an uninterrupted run gives. It
+            is the caller who knows that models and `scorer` are the same.
+        made_by: what distinguishes these models from others of their names, say a checkpoint and
+            its options; a folder that was begun with another text is refused.
 
     Raises:
         ValueError: the panel is stressed already, a stressor comes twice, a severity is out of
             range or no more than the last, or `severities` names a stressor that is not climbed;
-            a model refuses the clean panel, or has another name under stress.
+            a model refuses the clean panel, or has another name under stress; `folder` holds
+            another ladder.
     """
     chosen = all_stressors() if stressors is None else tuple(stressors)
     ladders = _ladders(panel, chosen, severities or {})
@@ -69,12 +80,28 @@ def run_ladder(
         raise ValueError(f"panel: expected a clean one, got one under {panel.stress.stressor}")
     if batch_size < 1:
         raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+
+    def keep(names: list[str]) -> KeptRungs:
+        about = {
+            "panel": panel.fingerprint,
+            "models": names,
+            "made_by": made_by,
+            "device": str(device),
+            "scorer": sorted(scorer or {}),
+            "wmscore": __version__,
+            "torch": torch.__version__,
+        }
+        assert folder is not None
+        return KeptRungs(folder, about)
+
     climb = Climb(
         models,
         world,
         scorer=lambda harder: Scorer(harder, device=device, **(scorer or {})),
         batch_size=batch_size,
         progress=progress,
+        roles={} if roles is None else roles,  # not `or`: it is filled later
+        keep=None if folder is None else keep,
     )
     clean = climb.clean(panel)
     rungs = []

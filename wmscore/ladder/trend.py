@@ -13,6 +13,7 @@ from torch import Tensor
 __all__ = ["PageTest", "page_test"]
 
 _MOST_EXACT = 6  # rungs: 720 orders
+_MOST_SCENARIOS = 100  # convolutions cost the square of their number
 
 
 class PageTest(NamedTuple):
@@ -38,8 +39,9 @@ def page_test(values: Tensor) -> PageTest:
         E L = \frac{S k (k + 1)^2}{4}, \quad
         \mathrm{Var} L = \frac{k (k + 1)}{12} \sum_s \sum_j (r_{sj} - \bar r)^2
 
-    with mid-ranks r within a scenario. For up to 6 rungs the p-value is exact, conditional on ties:
-    the distribution of L over all orders of each scenario's ranks, convolved over scenarios.
+    with mid-ranks r within a scenario. For up to 6 rungs and 100 scenarios the p-value is exact,
+    conditional on ties: the distribution of L over all orders of each scenario's ranks, convolved
+    over scenarios.
 
     Args:
         values: ``[S, k]``, floating point; a scenario with NaN is left out.
@@ -68,7 +70,7 @@ def page_test(values: Tensor) -> PageTest:
     ranks = below + (ties + 1) / 2
     number = torch.arange(1, rungs + 1, dtype=torch.float64)
     statistic = float((ranks * number).sum())
-    if rungs <= _MOST_EXACT:
+    if rungs <= _MOST_EXACT and scenarios <= _MOST_SCENARIOS:
         # Ranks are halves: twice the statistic is whole.
         chance = torch.ones(1, dtype=torch.float64)
         for row in (2 * ranks).long().tolist():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import random
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -29,6 +29,7 @@ class Stressor(ABC):
         largest: largest severity there is, or None.
         whole: severities are whole numbers.
         spoils_start: the given frame is another one.
+        only_words: nothing changes but prompts.
     """
 
     name: ClassVar[str]
@@ -37,6 +38,7 @@ class Stressor(ABC):
     largest: ClassVar[float | None] = None
     whole: ClassVar[bool] = False
     spoils_start: ClassVar[bool] = False
+    only_words: ClassVar[bool] = False
 
     def apply(self, panel: Panel, severity: float, *, seed: int = 0) -> Panel:
         """The harder panel.
@@ -89,12 +91,8 @@ class Stressor(ABC):
 
     def check_severity(self, severity: float) -> float:
         """The severity as a number; raises ValueError where it is out of range on any panel."""
-        number = (
-            isinstance(severity, int | float)
-            and not isinstance(severity, bool)
-            and math.isfinite(severity)
-        )
-        most = math.inf if self.largest is None else self.largest
+        number = isinstance(severity, int | float) and not isinstance(severity, bool)
+        most = sys.float_info.max if self.largest is None else self.largest
         if not number or not 0 < severity <= most or (self.whole and severity != int(severity)):
             kind = "a whole number" if self.whole else "a number"
             upto = "" if self.largest is None else f" and at most {self.largest:g}"

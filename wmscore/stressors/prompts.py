@@ -30,7 +30,7 @@ DISTRACTORS = (
 class PromptStressor(Stressor):
     """Changes the prompt of every scenario; what the world shows stays."""
 
-    whole = True
+    whole, only_words = True, True
 
     def _prompts(self, panel: Panel) -> list[str]:
         without = [s.id for s in panel.scenarios if not s.prompt]

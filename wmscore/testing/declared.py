@@ -36,6 +36,8 @@ def check_capabilities(promises: Capabilities, items: Sequence[Item]) -> Contrac
     rates = {item.fps for item in items if item.fps is not None} - {promises.fps}
     if rates:
         told.append(f"fps {promises.fps:g}, asked for {', '.join(f'{r:g}' for r in rates)}")
+    if promises.reads_prompt:
+        told.append("reads the prompt")
     if not promises.starts_from_frame:
         told.append("does not go on from the given frame")
     exact = "" if promises.actions_exact else ", known only roughly"

@@ -87,6 +87,7 @@ class ChunkModel:
         seedable: bool = True,
         prefix_causal: bool | None = None,
         batch_invariant: bool | None = None,
+        reads_prompt: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         """Wrap `generate`.
@@ -111,6 +112,7 @@ class ChunkModel:
             prefix_causal: by default true only of whole chunks without actions: frames of a chunk
                 may depend on all its actions, and on its length.
             batch_invariant: by default true where rows are generated one at a time.
+            reads_prompt: `generate` looks at `chunk.prompts`.
             device: where frames are kept and generators draw. CPU generators give a model the same
                 noise on every device.
         """
@@ -140,6 +142,7 @@ class ChunkModel:
             batch_invariant=rule.rows == 1 if batch_invariant is None else batch_invariant,
             frames_per_call=None if rule.frames is None else rule.new_frames(size, rule.frames),
             context_frames=rule.contexts[-1],
+            reads_prompt=reads_prompt,
             fps=fps,
             frame_size=frame_size,
         )

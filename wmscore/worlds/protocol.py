@@ -40,6 +40,8 @@ class Capabilities:
         context_frames: frames that it looks back on.
         starts_from_frame: it goes on from the given frame; False where it is told a prompt only, so
             that what follows the given frame shows another place.
+        reads_prompt: `Item.prompt` reaches it. Prompt stressors say nothing of a model that reads
+            none, and are not climbed with it.
         labels: rollouts carry object labels.
         fps: frames per second.
         frame_size: (height, width).
@@ -56,6 +58,7 @@ class Capabilities:
     frames_per_call: int | None = None
     context_frames: int = 1
     starts_from_frame: bool = True
+    reads_prompt: bool = False
     labels: bool = False
     fps: float
     frame_size: tuple[int, int]

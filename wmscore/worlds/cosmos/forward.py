@@ -104,6 +104,7 @@ class Cosmos3Model(ChunkModel):
             action_names=action_names,
             action_units=action_units,
             converter=converter,
+            reads_prompt="prompt" not in self._call,
         )
 
     def _generate_frames(self, chunk: Chunk) -> Tensor:

@@ -57,6 +57,7 @@ class DiffusersModel(ChunkModel):
         arguments: Callable[[Chunk], Mapping[str, Any]] | None = None,
         deterministic: bool = True,
         batch_invariant: bool | None = None,
+        reads_prompt: bool | None = None,
         name: str | None = None,
     ) -> None:
         """Wrap `pipe`.
@@ -94,6 +95,8 @@ class DiffusersModel(ChunkModel):
                 of the call, to which only `call` is added.
             deterministic: see `Capabilities`.
             batch_invariant: see `ChunkModel`.
+            reads_prompt: see `Capabilities`; by default whether the pipeline takes a prompt that
+                `call` does not fix, and false with `arguments` of your own.
             name: by default the class of the pipeline.
 
         Raises:
@@ -155,7 +158,16 @@ class DiffusersModel(ChunkModel):
             converter=converter,
             deterministic=deterministic,
             batch_invariant=batch_invariant,
+            reads_prompt=(
+                arguments is None and self._takes_prompts if reads_prompt is None else reads_prompt
+            ),
         )
+
+    @property
+    def _takes_prompts(self) -> bool:
+        """The pipeline takes a text that `call` does not fix, encoded or not."""
+        prompt = self.inputs.prompt
+        return prompt is not None and not {prompt, self.inputs.prompt_embeds} & {*self._call}
 
     def arguments(self, chunk: Chunk) -> dict[str, Any]:
         """The arguments of one call of the pipeline."""
@@ -175,7 +187,7 @@ class DiffusersModel(ChunkModel):
             found[inputs.generator] = generators[0] if rows == 1 else generators
         if inputs.output_type is not None:
             found[inputs.output_type] = "pt"
-        if inputs.prompt is not None and not {inputs.prompt, inputs.prompt_embeds} & {*self._call}:
+        if inputs.prompt is not None and self._takes_prompts:
             prompts = [self._prompt if p is None else p for p in chunk.prompts]
             self._check_prompts(chunk, prompts)
             if None not in prompts:

@@ -94,6 +94,7 @@ class Oasis3Service:
             batch_invariant=False,
             frames_per_call=_CHUNK,
             starts_from_frame=False,
+            reads_prompt=True,
             fps=fps,
             frame_size=frame_size,
         )

@@ -106,6 +106,7 @@ class VideosService:
             prefix_causal=False,
             batch_invariant=False,
             starts_from_frame=image,
+            reads_prompt="prompt" not in self.fields,
             fps=fps,
             frame_size=frame_size,
         )
