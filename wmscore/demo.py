@@ -165,7 +165,14 @@ def run_demo(
             return reconstruct_rows(panel, model, truth, row).with_reference(truth)
         return replay_rows(panel, models[name], truth, row)
 
-    traces = write_evidence(out, results, fetch, roles=ROLES, ladder=ladder)
+    traces = write_evidence(
+        out,
+        results,
+        fetch,
+        roles=ROLES,
+        ladder=ladder,
+        progress=lambda done, total: report("evidence", done, total),
+    )
     return results, traces, ladder
 
 

@@ -102,6 +102,7 @@ def test_evaluation_and_planning_are_told_apart(lines) -> None:
     panel, truth = prepared(study_panel(700, 20, lines["rollout"]))
     clean = Evidence(panel, truth, StagedSprites(48, 48))
     control = told(clean)
+    seen: dict[str, int] = {}
     for record_ in (
         *evaluation_cases(clean, lines, control),
         *planning_cases(clean, lines, control),
@@ -109,6 +110,10 @@ def test_evaluation_and_planning_are_told_apart(lines) -> None:
         if record_["withheld"] == WITHHELD[0]:
             wrong = {k: n for k, n in record_["causes"].items() if k != record_["stage"]}
             assert sum(n for k, n in wrong.items() if k != "none") <= 1, record_
+            right = record_["causes"].get(record_["stage"], 0)
+            seen[record_["stage"]] = seen.get(record_["stage"], 0) + right
+    assert seen.keys() == {"evaluation", "planning"}
+    assert min(seen.values()) >= 20, seen  # of 20 rows in each of several cases
 
 
 @pytest.mark.parametrize(

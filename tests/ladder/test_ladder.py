@@ -23,6 +23,7 @@ from wmscore.scorer import Scorer
 from wmscore.stressors import find
 from wmscore.testing import DelayedActions, Faulty
 from wmscore.worlds import Frozen, WorldModel
+from wmscore.worlds.lighting import Light
 from wmscore.worlds.sprites import SpriteWorld
 
 WORLD = SpriteWorld(height=32, width=32)
@@ -352,6 +353,23 @@ def test_worlds_made_for_a_rung_are_closed() -> None:
         severities={"under-exposure": (1, 2)},
     )
     assert world.closed == ["lit", "lit"]
+
+
+def test_ladders_leave_to_a_world_the_light_that_it_draws_itself() -> None:
+    asked: list[Light] = []
+
+    class Lit(SpriteWorld):
+        own_light = ("exposure",)
+
+        def relit(self, light: Light) -> SpriteWorld:
+            asked.append(light)
+            return super().relit(light)
+
+    chosen = [find("under-exposure"), find("warm-light"), find("shadow", rendered="frames")]
+    severities = {"under-exposure": (1,), "warm-light": (1,), "shadow": (0.5,)}
+    ladder = run_ladder(panel_of(1), [WORLD], Lit(32, 32), chosen, severities=severities)
+    assert [(light.exposure, light.warmth, light.shadow) for light in asked] == [(-1, 0, 0)]
+    assert [rung.excluded for rung in ladder.models[WORLD.name].rungs] == [None] * 3
 
 
 def test_progress_tells_each_rung() -> None:

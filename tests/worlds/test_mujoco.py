@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from wmscore.stressors import find
 from wmscore.testing import check_world_model
 from wmscore.worlds import Item
 from wmscore.worlds.lighting import Light
@@ -248,6 +249,11 @@ def test_another_light_is_drawn_by_the_simulator() -> None:
         assert torch.equal(plain.rollout(items, 3).frames, before.frames)  # it has not changed
         with pytest.raises(ValueError, match="shadow"):
             plain.relit(Light(shadow=0.5))
+        chosen = {
+            name: find(name).suited(plain) for name in ("under-exposure", "warm-light", "shadow")
+        }
+        assert [c.rendered for c in chosen.values()] == ["simulator", "simulator", None]  # type: ignore[attr-defined]
+        assert find("warm-light", rendered="frames").suited(plain).rendered == "frames"  # type: ignore[attr-defined]
     assert torch.equal(before.labels, dim.labels)
     change = (warm.frames.double() - before.frames.double()).mean((0, 1, 3, 4))
     assert float(change[0]) >= 0

@@ -13,7 +13,14 @@ from wmscore.replay import freeze_panel, render_truth, replay, replay_teacher_fo
 from wmscore.rollouts import Rollouts
 from wmscore.testing import check_world_model, sprite_items
 from wmscore.timeline import ByName, ByTable
-from wmscore.worlds import Capabilities, Item, SpriteWorld, TeacherForced, WindowModel
+from wmscore.worlds import (
+    Capabilities,
+    Item,
+    Reconstructing,
+    SpriteWorld,
+    TeacherForced,
+    WindowModel,
+)
 from wmscore.worlds.pixels import float_frames, rounded_frames
 
 SIZE, K = 32, 3
@@ -193,6 +200,31 @@ def test_latents_stay_latents() -> None:
     truth = rolled.frames + torch.arange(5, dtype=torch.uint8)[:, None, None, None]
     model.predict_next(items, truth, 4)
     assert [c[0, :, 0].tolist() for c in seen][-1] == [52.0, 54.0]  # encoded true frames
+
+
+def test_an_encoder_and_a_decoder_show_what_they_make_of_true_frames() -> None:
+    half = {
+        "encode": lambda frames: frames.double() / 2,
+        "decode": lambda z: (z.floor() * 2).to(torch.uint8),  # even levels only
+    }
+    able = replace(ABLE, context_frames=1)
+
+    def still(context: Tensor, actions: Tensor, generators: object) -> Tensor:
+        return context[:, -1]
+
+    model = WindowModel(still, name="even", capabilities=able, **half)
+    items = plain_items([[1] * 4, [2] * 4])
+    truth = model.rollout(items, 4).frames + torch.arange(5, dtype=torch.uint8)[:, None, None, None]
+    assert isinstance(model, Reconstructing)
+    shown = model.reconstruct(items, truth, 4)
+    assert shown.model == "even"
+    assert torch.equal(shown.frames[:, 0], truth[:, 0])  # as given, also where it is odd
+    assert torch.equal(shown.frames[:, 1:], truth[:, 1:] // 2 * 2)
+    with pytest.raises(ValueError, match="expected 6 frames for 5 steps, got 5"):
+        model.reconstruct(items, truth, 5)
+    for name in half:
+        part = WindowModel(still, name="part", capabilities=able, **{name: half[name]})
+        assert not isinstance(part, Reconstructing)
 
 
 def test_rows_have_noise_of_their_own() -> None:

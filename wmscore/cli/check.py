@@ -109,7 +109,9 @@ def check(
         "resets": None if found is None else found.to_json(),
         "advice": notes,
     }
-    return Answer(document, show, int(bool(broken or (found is not None and found.leaks))))
+    if broken or (found is not None and found.leaks):
+        return Answer(document, show, 1)
+    return Answer(document, show, 3 if found is not None and found.leaks is None else 0)
 
 
 def _document(report: ContractReport, broken: list[str]) -> dict[str, Any]:

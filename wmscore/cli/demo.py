@@ -42,7 +42,7 @@ def demo(
 
     check_device(device)
     start = time.perf_counter()
-    with Ticker() as ticker:
+    with Ticker(evidence="parts") as ticker:
         results, traces, ladder = run_demo(
             out,
             panel=Panel.packaged(panel) if panel else demo_panel(),

@@ -19,9 +19,9 @@ class Ticker:
     Time left is told from what this run has done: what was there before it counts for nothing.
     """
 
-    def __init__(self, unit: str = "rows") -> None:
-        """Count in `unit`."""
-        self.unit = unit
+    def __init__(self, unit: str = "rows", **units: str) -> None:
+        """Count in `unit`, or a task in a unit of its own."""
+        self.unit, self._units = unit, units
         self._bar = progress_bar() if console().is_terminal else None
         self._tasks: dict[str, Any] = {}
         self._starts: dict[str, float] = {}
@@ -43,8 +43,9 @@ class Ticker:
         self._told = now
         spent = now - self._starts[name]
         left = time_left(done - self._firsts[name], total - done, spent)
+        unit = self._units.get(name, self.unit)
         tail = f", {left} left" if left and done < total else ""
-        print(f"{name}: {done} of {total} {self.unit}, {_clock(spent)}{tail}", flush=True)
+        print(f"{name}: {done} of {total} {unit}, {_clock(spent)}{tail}", flush=True)
 
     def __enter__(self) -> Self:
         """Show the bar."""

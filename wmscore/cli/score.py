@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from wmscore.cli.options import (
     LpipsTrunk,
 )
 from wmscore.cli.output import console, print_results, print_sentences
+from wmscore.cli.progress import Ticker
 from wmscore.cli.reading import check_device, import_from_here, read_panel
 from wmscore.cli.results import results_document
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from wmscore.ladder import Ladder
     from wmscore.recordings import Recording
+    from wmscore.scores import Scores
 
 __all__ = ["score"]
 
@@ -124,26 +126,34 @@ def score(
             "inverse_dynamics": inverse_dynamics,
         },
     )
-    best = None
-    if oracle:
-        best = score_recording(
-            Recording(oracle, wanted), codec_floor=False, device=device, **networks
+    with Ticker(evidence="parts") as ticker:
+
+        def scored(recording: Recording, name: str, **options: Any) -> Scores:
+            return score_recording(
+                recording,
+                device=device,
+                progress=lambda done, total: ticker.report(name, done, total),
+                **networks,
+                **options,
+            )
+
+        best = None
+        if oracle:
+            best = scored(Recording(oracle, wanted), "oracle", codec_floor=False)
+        results = [
+            scored(recording, recording.model, codec_floor=not no_codec_floor, oracle=best)
+            for recording in recordings
+        ]
+        by_model = {s.model: r for s, r in zip(results, recordings, strict=True)}
+        roles = {r.model: r.role for r in recordings if r.role != "model"}
+        write_evidence(
+            out,
+            results,
+            lambda name, s, seed: by_model[name].row(s, seed),
+            roles=roles,
+            ladder=ladder,
+            progress=lambda done, total: ticker.report("evidence", done, total),
         )
-    results = [
-        score_recording(
-            recording, codec_floor=not no_codec_floor, device=device, oracle=best, **networks
-        )
-        for recording in recordings
-    ]
-    by_model = {s.model: r for s, r in zip(results, recordings, strict=True)}
-    roles = {r.model: r.role for r in recordings if r.role != "model"}
-    write_evidence(
-        out,
-        results,
-        lambda name, s, seed: by_model[name].row(s, seed),
-        roles=roles,
-        ladder=ladder,
-    )
     lost = [line for recording in recordings for line in recording.summary()]
 
     def show() -> None:

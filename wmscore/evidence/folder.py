@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from wmscore.attribution import Diagnosis
@@ -28,6 +28,7 @@ def write_evidence(
     roles: Mapping[str, str] | None = None,
     ladder: Ladder | None = None,
     diagnoses: Sequence[Diagnosis] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Trace]:
     """Write the evidence of a comparison, replacing an older folder only when complete.
 
@@ -49,6 +50,8 @@ def write_evidence(
         roles: model name -> "truth", "ceiling" or "floor" for the models that are anchors.
         ladder: how the models stand up to stress, where that was measured.
         diagnoses: causes of the judged models' failures; found from `results` where not given.
+        progress: called with (parts done, parts in all): each trace, the tables with the plots, and
+            the report.
 
     Returns:
         The traces that were kept.
@@ -63,13 +66,22 @@ def write_evidence(
     traces = choose_traces(results, anchors=list(anchors))
     by_model = {scores.model: scores for scores in results}
     found = diagnose_all(results, anchors) if diagnoses is None else list(diagnoses)
+    parts = len(traces) + 2
+
+    def tell(done: int) -> None:
+        if progress is not None:
+            progress(done, parts)
+
+    tell(0)
     with atomic_folder(folder) as draft:
         for scores in results:
             scores.save(draft / "scores" / f"{safe_name(scores.model)}.safetensors")
-        for trace in traces:
+        for i, trace in enumerate(traces, 1):
             write_trace(draft / "traces", trace, by_model[trace.model], fetch)
+            tell(i)
         write_derived(draft, results, roles=anchors, traces=traces, diagnoses=found, ladder=ladder)
         origin = "found" if diagnoses is None else "given"
+        tell(parts - 1)
         write_json(draft / "environment.json", environment(results, anchors, origin))
         files = sorted(path for path in draft.rglob("*") if path.is_file())
         write_json(
@@ -77,6 +89,7 @@ def write_evidence(
             {path.relative_to(draft).as_posix(): sha256_file(path) for path in files},
         )
         write_report(draft)
+    tell(parts)
     return traces
 
 

@@ -86,7 +86,7 @@ class Climb:
     def stressed(self, clean: Panel, stressor: Stressor, rung: RungScores, seed: int) -> RungScores:
         """The rung with scores of all models, or with the reason why it says nothing."""
         try:
-            panel = stressor.apply(clean, rung.severity, seed=seed)
+            panel = stressor.suited(self._world).apply(clean, rung.severity, seed=seed)
         except _REFUSALS as error:
             return replace(rung, excluded=str(error))
         what = f"{stressor.name} {rung.severity:g}"

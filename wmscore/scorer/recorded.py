@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -46,7 +46,13 @@ class RecordedRows(Protocol):
         ...
 
 
-def score_recording(recording: RecordedRows, *, codec_floor: bool = True, **scorer: Any) -> Scores:
+def score_recording(
+    recording: RecordedRows,
+    *,
+    codec_floor: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+    **scorer: Any,
+) -> Scores:
     """Score what `record` wrote; every kind of model goes this one way.
 
     Of a judged model whose capabilities say that it takes no actions the response is n/a (see
@@ -56,6 +62,7 @@ def score_recording(recording: RecordedRows, *, codec_floor: bool = True, **scor
     Args:
         recording: a `wmscore.recordings.Recording`.
         codec_floor: score the truth behind the codec of lossy clips too.
+        progress: called with (rows scored, rows of the panel), first with 0.
         scorer: arguments of `Scorer`.
 
     Example:
@@ -64,8 +71,14 @@ def score_recording(recording: RecordedRows, *, codec_floor: bool = True, **scor
     actions = recording.about.facts.get("capabilities", {}).get("actions")
     takes_actions = actions != "none" or recording.role != "model"
     judge = Scorer(recording.panel, takes_actions=takes_actions, **scorer)
+    done, rows = 0, len(recording.panel.scenarios) * len(recording.panel.seeds)
+    if progress is not None:
+        progress(0, rows)
     for rollouts in recording:
         judge.update(rollouts)
+        if progress is not None:
+            done += int((rollouts.branch == 0).sum())
+            progress(done, rows)
     judge.add_faults(recording.faults, model=recording.model)
     scores = judge.compute()
     if losses := recording.about.facts.get("conversion_losses"):

@@ -83,6 +83,10 @@ class Stressor(ABC):
         except ValueError as error:
             raise ValueError(f"{self.name} {severity:g}: {error}") from None
 
+    def suited(self, world: object) -> Stressor:
+        """The same stressor, as `world` can show it best."""
+        return self
+
     @abstractmethod
     def change(
         self, panel: Panel, data: dict[str, Any], severity: float, seed: int

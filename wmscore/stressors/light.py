@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from wmscore.manifest import Panel
@@ -21,8 +21,9 @@ class LightStressor(Stressor):
     Attributes:
         rendered: "simulator" by a world that can be lit otherwise (`relit`, which `SpriteWorld`
             and, but for shadows, `MujocoWorld` have); "frames" as a function of every rendered
-            frame. By default by the simulator where that is another picture: the shadow of the
-            world "sprites", which lies on its ground.
+            frame. By default by the simulator where that is another picture, which a world says
+            (`own_light`) to `suited`. A panel alone says it of the shadow of the world "sprites",
+            which lies on its ground.
     """
 
     spoils_start = True
@@ -34,6 +35,12 @@ class LightStressor(Stressor):
         """Check who renders."""
         if self.rendered not in (None, "simulator", "frames"):
             raise ValueError(f"rendered: expected 'simulator' or 'frames', got {self.rendered!r}")
+
+    def suited(self, world: object) -> LightStressor:
+        """Rendered by the simulator where nothing else was asked for and `world` has such light."""
+        if self.rendered is None and self.field in getattr(world, "own_light", ()):
+            return replace(self, rendered="simulator")
+        return self
 
     def change(
         self, panel: Panel, data: dict[str, Any], severity: float, seed: int

@@ -66,7 +66,11 @@ class Light:
 
 @runtime_checkable
 class Relightable(WorldModel, Protocol):
-    """A world that can be rendered under another light, such as `SpriteWorld`."""
+    """A world that can be rendered under another light, such as `SpriteWorld`.
+
+    Its `own_light`, where it has one, names the fields of `Light` that it draws otherwise than as a
+    function of the frames: stressors then leave them to it.
+    """
 
     def relit(self, light: Light) -> WorldModel:
         """The same world under `light`: what happens in it stays.

@@ -13,7 +13,7 @@ import sys
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -53,6 +53,8 @@ class MujocoWorld(Closing):
         >>> world = MujocoWorld("arm.xml", camera="front", frame_skip=10)  # doctest: +SKIP
         >>> rollouts = world.rollout(items, horizon=32)  # doctest: +SKIP
     """
+
+    own_light: ClassVar[tuple[str, ...]] = ("exposure", "warmth")
 
     def __init__(
         self,

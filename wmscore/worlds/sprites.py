@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -199,6 +200,7 @@ class SpriteWorld(StepModel):
     """
 
     stepper: SpriteStepper
+    own_light: ClassVar[tuple[str, ...]] = ("shadow",)
 
     def __init__(
         self,

@@ -76,7 +76,8 @@ class WindowModel:
     - "short": the context is shorter at first, for models that take any length up to K.
 
     `continue_from` begins after a true history instead. It is a `TeacherForced` model:
-    `predict_next` slides the same window over the true frames.
+    `predict_next` slides the same window over the true frames. With `encode` and `decode` it is a
+    `Reconstructing` one too.
 
     Example:
         >>> from wmscore.testing import sprite_items
@@ -139,6 +140,8 @@ class WindowModel:
         self.past_actions = past_actions
         self.device = torch.device(device)
         self._predict, self._encode, self._decode = predict, encode, decode
+        if encode is not None and decode is not None:  # `Reconstructing`, and only then
+            self.reconstruct = self._reconstructed
         self._intake = ActionIntake(self.capabilities, converter, f"model {name!r}")
 
     @property
@@ -186,6 +189,36 @@ class WindowModel:
             )
         return self._drive(items, history, horizon, field="history")
 
+    def _reconstructed(
+        self, items: Sequence[Item], reference_frames: Tensor, horizon: int
+    ) -> Rollouts:
+        """Encode and decode each true frame by itself.
+
+        Raises:
+            ValueError: fewer true frames than steps, or of another size, or the model decodes what
+                is no frame.
+        """
+        if reference_frames.shape[1] <= horizon:
+            raise ValueError(
+                f"reference_frames: expected {horizon + 1} frames for {horizon} steps, got "
+                f"{reference_frames.shape[1]}"
+            )
+        self._check_frames(items, reference_frames, "reference_frames")
+        known = reference_frames[:, : horizon + 1].to(self.device)
+        frames: Tensor | None = None
+        with torch.no_grad():
+            for t in range(1, horizon + 1):
+                shown = self._shown(self._states(known[:, t]), items, t)
+                if frames is None:
+                    frames = self._begin(known[:, :1], horizon, shown)
+                frames[:, t] = shown
+        assert frames is not None
+        return self._answer(items, frames)
+
+    def _answer(self, items: Sequence[Item], frames: Tensor) -> Rollouts:
+        actions = stack_actions(items, frames.shape[1] - 1).to(frames.device)
+        return Rollouts(frames=frames, actions=actions, model=self.name, **item_keys(items))
+
     def _drive(
         self,
         items: Sequence[Item],
@@ -223,12 +256,7 @@ class WindowModel:
                 elif t < known_steps:
                     window.append(self._states(known[:, t + 1]))
         assert frames is not None
-        return Rollouts(
-            frames=frames,
-            actions=stack_actions(items, horizon).to(frames.device),
-            model=self.name,
-            **item_keys(items),
-        )
+        return self._answer(items, frames)
 
     # ---- frames --------------------------------------------------------------------------
 

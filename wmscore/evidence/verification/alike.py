@@ -145,5 +145,6 @@ def _same(old: str, new: str, exact: bool) -> bool:
         return False
     pairs = zip(_NUMBER.findall(old), _NUMBER.findall(new), strict=True)
     return all(
-        math.isclose(float(one), float(other), rel_tol=SLACK, abs_tol=SLACK) for one, other in pairs
+        one == other or math.isclose(float(one), float(other), rel_tol=SLACK, abs_tol=SLACK)
+        for one, other in pairs
     )
