@@ -34,11 +34,13 @@ from wmscore.evidence import (
     unmatched_rows,
     write_evidence,
 )
+from wmscore.evidence.columns import describe
 from wmscore.evidence.horizons import mean_horizon_cell
 from wmscore.files import sha256_file
 from wmscore.functional import Reason, drift_shape
 from wmscore.manifest import Panel
 from wmscore.rollouts import RECONSTRUCTION, TEACHER_FORCED
+from wmscore.scorer.measures import _MEASURES
 from wmscore.scores import Scores
 from wmscore.stats import mean_interval
 
@@ -73,6 +75,31 @@ def test_every_table_ends_its_lines_alike(demo):
     tables = {path.name: path.read_bytes() for path in out.glob("*.csv")}
     assert tables.keys() >= {"metrics.csv", "curves.csv", "survival.csv", "stress.csv"}
     assert [name for name, raw in tables.items() if b"\r" in raw] == []
+
+
+def test_every_column_of_the_metric_table_is_explained(demo):
+    out, _ = demo
+    with (out / "metrics.csv").open() as file:
+        names = next(csv.reader(file))
+    with (out / "columns.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["column"] for line in lines] == names
+    assert [line["column"] for line in lines if not line["meaning"]] == []
+    assert {line["better"] for line in lines} == {"higher", "lower", ""}
+    told = {line["column"]: line for line in lines}
+    assert told["psnr_mean"]["unit"] == "dB"
+    assert told["perceptual_drift_area"]["better"] == "lower"
+    assert told["action_response_mean_score"]["meaning"].endswith("the score of action response")
+
+
+def test_every_measure_has_a_meaning():
+    panel = made_panel()
+    unexplained = [name for name in _MEASURES if not describe(f"{name}_mean", panel).meaning]
+    assert unexplained == ["skill", "similarity"]  # of those there are variants only
+    assert describe("skill_haarpsi_mean", panel).meaning.endswith("re-run of the true world")
+    assert describe("similarity_lag_mean", panel).unit == "1"
+    assert describe("ms_ssim_3_mean", panel).meaning.endswith("counts")
+    assert describe("something_mean", panel) == ("something_mean", "", "", "")
 
 
 def test_the_metric_table_says_how_a_drift_goes(demo):

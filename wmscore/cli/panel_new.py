@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -82,6 +83,15 @@ def panel_new(
             help="half of each script, then its inverse; adds the axis reset_consistency",
         ),
     ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--measure",
+            metavar="AXIS=MEASURE...",
+            help="judge an axis by another measure, say identity_persistence=carried for models "
+            "without object labels",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="of what is drawn")] = 0,
     as_json: JsonFlag = False,
 ) -> Answer:
@@ -101,8 +111,9 @@ def panel_new(
         ("--horizon", horizon),
         ("--branches", branches),
     ):
-        if count is not None and count < (0 if option == "--branches" else 1):
-            raise ValueError(f"{option}: expected at least 1, got {count}")
+        least = 0 if option == "--branches" else 1
+        if count is not None and count < least:
+            raise ValueError(f"{option}: expected at least {least}, got {count}")
     if source is None:
         assert world is not None
         panel = _of_world(
@@ -122,6 +133,7 @@ def panel_new(
     data["name"] = name or data["name"]
     if seeds is not None or source is None:
         data["seeds"] = list(range(seeds or 4))
+    _measured(data["axes"], measure or [])
     panel = Panel.from_dict(data)
     if there_and_back:
         panel = _returning(panel, there_and_back)
@@ -137,6 +149,16 @@ def panel_new(
         print(f"Panel: {out}, fingerprint {panel.fingerprint[:12]}")
 
     return Answer(document, show)
+
+
+def _measured(axes: Sequence[dict[str, Any]], given: list[str]) -> None:
+    """Change the measures of axes."""
+    by_name = {axis["axis"]: axis for axis in axes}
+    for text in given:
+        name, sign, measure = text.partition("=")
+        if not sign or name not in by_name:
+            raise ValueError(f"--measure: expected AXIS=MEASURE of {list(by_name)}, got {text!r}")
+        by_name[name]["measure"] = measure
 
 
 def _of_panel(

@@ -32,8 +32,8 @@ def write_evidence(
 ) -> list[Trace]:
     """Write the evidence of a comparison, replacing an older folder only when complete.
 
-    `manifest.json`, `seeds.json`, `metrics.csv` and `metrics.parquet`, `events.csv` (where objects
-    were judged), `actions.csv` and `actions.json` (where the response to actions was),
+    `manifest.json`, `seeds.json`, `metrics.csv` and `metrics.parquet` (whose columns
+    `columns.csv` explains), `events.csv` (where objects were judged), `actions.csv` and `actions.json` (where the response to actions was),
     `curves.csv`, `survival.csv`, `comparison.json` (ranking and pairs), `attribution.json`
     (causes), `stress.csv` and `stress.json` (with a ladder), plots as PNG and SVG (`curves`,
     `measures`, `survival`, `actions`, `events`, `stress`; those with nothing to show are not

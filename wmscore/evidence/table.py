@@ -12,6 +12,7 @@ import torch
 from wmscore.actions import action_summary, takes_no_actions
 from wmscore.comparison.horizons import ranked
 from wmscore.comparison.report import role_of, rolled_out
+from wmscore.evidence.columns import write_columns
 from wmscore.evidence.horizons import mean_horizon_cell
 from wmscore.evidence.parquet import write_parquet
 from wmscore.files import write_csv
@@ -46,9 +47,10 @@ def metric_lines(results: Sequence[Scores]) -> tuple[list[str], list[dict[str, A
 
 
 def write_metrics(folder: Path, results: Sequence[Scores]) -> None:
-    """Write `metrics.csv` and `metrics.parquet`: the same lines, typed in the second."""
+    """Write `metrics.csv`, `metrics.parquet` (the same, typed), and what the columns mean."""
     columns, lines = metric_lines(results)
     write_csv(folder / "metrics.csv", columns, lines)
+    write_columns(folder / "columns.csv", columns, results[0].panel)
     about = {"panel": results[0].panel.fingerprint}
     write_parquet(folder / "metrics.parquet", columns, lines, about)
 
