@@ -96,7 +96,7 @@ def test_every_measure_has_a_meaning():
     panel = made_panel()
     unexplained = [name for name in _MEASURES if not describe(f"{name}_mean", panel).meaning]
     assert unexplained == ["skill", "similarity"]  # of those there are variants only
-    assert describe("skill_haarpsi_mean", panel).meaning.endswith("re-run of the true world")
+    assert describe("skill_haarpsi_mean", panel).meaning.endswith("re-run of the true world (1)")
     assert describe("similarity_lag_mean", panel).unit == "1"
     assert describe("ms_ssim_3_mean", panel).meaning.endswith("counts")
     assert describe("something_mean", panel) == ("something_mean", "", "", "")

@@ -149,7 +149,7 @@ _MEASURE = {
     "world_stability": "distance at the return over that on the way (arXiv:2503.08122)",
 }
 
-_SKILL = "mean over its defined steps of {}, 0 = as the frozen baseline, 1 = as a re-run of the true world"
+_SKILL = "mean of {} between the frozen baseline (0) and a re-run of the true world (1)"
 
 _BETTER = {True: "higher", False: "lower", None: ""}
 

@@ -33,12 +33,13 @@ def write_evidence(
     """Write the evidence of a comparison, replacing an older folder only when complete.
 
     `manifest.json`, `seeds.json`, `metrics.csv` and `metrics.parquet` (whose columns
-    `columns.csv` explains), `events.csv` (where objects were judged), `actions.csv` and `actions.json` (where the response to actions was),
-    `curves.csv`, `survival.csv`, `comparison.json` (ranking and pairs), `attribution.json`
-    (causes), `stress.csv` and `stress.json` (with a ladder), plots as PNG and SVG (`curves`,
-    `measures`, `survival`, `actions`, `events`, `stress`; those with nothing to show are not
-    there), `scores/<model>.safetensors`, at least two `traces/`, `postmortem.md`,
-    `environment.json`, `checksums.json` over all, and `report.html`, the page to open.
+    `columns.csv` explains), `events.csv` (where objects were judged), `actions.csv` and
+    `actions.json` (where the response to actions was), `curves.csv`, `survival.csv`,
+    `comparison.json` (ranking and pairs), `attribution.json` (causes), `stress.csv` and
+    `stress.json` (with a ladder), plots as PNG and SVG (`curves`, `measures`, `survival`,
+    `actions`, `events`, `stress`; those with nothing to show are not there),
+    `scores/<model>.safetensors`, at least two `traces/`, `postmortem.md`, `environment.json`,
+    `checksums.json` over all, and `report.html`, the page to open.
 
     `verify_evidence` recomputes all of it from scores and traces.
 
