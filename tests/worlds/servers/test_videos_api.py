@@ -208,12 +208,12 @@ def test_another_rate_is_resampled_only_if_asked(server, ask, items):
 def test_a_failed_job_and_a_stuck_one(server, ask, items):
     server.status = {"scene 0.0": "failed", "scene 1.1": "in_progress", "scene 1.0": "expired"}
     with pytest.raises(RowsFailedError) as caught:
-        ask(timeout=0.5).rollout(items, HORIZON)
+        ask(timeout=3.0).rollout(items, HORIZON)
     rows = caught.value.rows
     assert sorted(rows) == [0, 2, 3]
     assert "got failed (moderation_blocked: not this one)" in str(rows[0])
     assert "expected status completed, got expired" in str(rows[2])
-    assert "is in_progress at 50 %: no answer within the timeout of 0.5 s" in str(rows[3])
+    assert "is in_progress at 50 %: no answer within the timeout of 3 s" in str(rows[3])
     assert server.asked["POST /v1/videos scene 0.0"] == 1  # a failure is not tried again
 
 
