@@ -80,5 +80,8 @@ def test_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     assert list(found) == documented_keys("demo")
     assert Path(found["report"]).is_file()
     assert found["panel"]["fingerprint"] == small.fingerprint
-    assert {model["role"] for model in found["models"]} == {"truth", "ceiling", "floor", "model"}
+    assert {model["role"] for model in found["models"]} == {
+        *("truth", "ceiling", "floor", "model"),
+        *("one-step", "reconstruction"),
+    }
     assert found["ladder"]["models"]

@@ -114,7 +114,8 @@ def test_what_is_asked_is_a_change_though_the_world_shows_the_same(
         scenario["prompt"] = "some sprites"
     panel, world = Panel.from_dict(data), Still(16, 16)
     stressors, severities = [find(name)], {name: (severity,)}
-    found = run_ladder(panel, [world], world, stressors, severities=severities, seed=3)
+    roles = {"sprites": "truth"}  # an anchor, whom nobody asks whether it reads prompts
+    found = run_ladder(panel, [world], world, stressors, severities=severities, roles=roles, seed=3)
     (told,) = found.models["sprites"].rungs
     assert (told.excluded, told.changed) == (None, 2)
     assert told.panel == find(name).apply(panel, severity, seed=3).fingerprint

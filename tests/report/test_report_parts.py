@@ -185,8 +185,8 @@ def test_the_verdict_says_whether_the_first_is_ahead(folder: Path) -> None:
         evidence.comparison["ranking"] = {"pairs": pairs}
         return re.sub("<[^>]+>", "", verdict(evidence)[0]).replace("\xa0", " ")
 
-    assert "surely longer than one (p = 0.01)" in told(0.01)
-    assert "that it is ahead of one is not settled (p = 0.2)" in told(0.2)
+    assert "surely longer than one (p = 0.01 after Holm)" in told(0.01)
+    assert "that it is ahead of one is not settled (p = 0.2 after Holm)" in told(0.2)
     assert "whether it is ahead of one cannot be tested here" in told(None)
 
 

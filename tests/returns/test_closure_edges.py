@@ -31,10 +31,10 @@ def closed(preds: Tensor, target: Tensor, **options: float) -> F.Closure:
     return F.loop_closure(preds, target, F.returns_of(target), **options)  # type: ignore[arg-type]
 
 
-def test_going_further_is_no_loss_by_itself_and_a_gap_counts_by_the_way() -> None:
+def test_going_further_is_no_loss_and_earns_nothing() -> None:
     """There .4 and back to .1: the gap is .1, the way (.4 + .3) / 2, that of the reference .2."""
     found = closed(flat(0, 0.4, 0.1), flat(0, 0.2, 0))
-    assert float(found.score[-1]) == pytest.approx(1 - 0.1 / 0.35)
+    assert float(found.score[-1]) == pytest.approx((0.2 - 0.1) / 0.2)
     assert float(found.stability[-1]) == pytest.approx(0.1 / 0.35)
     assert float(found.motion[-1]) == pytest.approx(0.35 / 0.2)
     assert float(closed(flat(0, 0.4, 0), flat(0, 0.2, 0)).score[-1]) == 1

@@ -135,7 +135,7 @@ def test_paraphrases_of_ones_own_are_other_words() -> None:
     assert own.apply(panel, 1).scenarios[0].prompt == "a few sprites"
     with pytest.raises(ValueError, match="number 2 of 'some sprites' is the prompt"):
         own.apply(panel, 2)
-    with pytest.raises(ValueError, match="expected 3 of 'some sprites', got 2"):
+    with pytest.raises(ValueError, match="has 2 paraphrases of 'some sprites', got 3"):
         own.apply(panel, 3)
 
 
@@ -159,8 +159,8 @@ def test_a_warmup_that_is_no_list_is_named() -> None:
 
 
 def test_whether_a_stress_can_be_applied_is_asked_of_its_mildest_rung() -> None:
-    """Six steps late, nothing of four is left; one step late, three are."""
+    """Four steps late, nothing of four is left; one step late, three are."""
     panel = moving(horizon=4)
     assert applicable(panel)["actuator-delay"] is None
     with pytest.raises(ValueError, match="become the same"):
-        find("actuator-delay").apply(panel, 6)
+        find("actuator-delay").apply(panel, 4)

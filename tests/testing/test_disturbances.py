@@ -229,7 +229,7 @@ def test_bad_disturbances(items: list[Item]) -> None:
             make()
     with pytest.raises(ValueError, match="disturbances: expected at least one"):
         Disturbed(WORLD)
-    with pytest.raises(ValueError, match="JPEG needs 3 channels, got 1"):
+    with pytest.raises(ValueError, match=r"JPEG needs \[F, 3, H, W\], got \[1, 1, 8, 8\]"):
         Jpeg(50).change(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))
 
 
