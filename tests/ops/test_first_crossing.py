@@ -299,7 +299,7 @@ def test_long_curves(device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [DTYPES[0], DTYPES[-1]], ids=str)
 def test_opcheck(dtype, device):
     for some in options((2, 3, 7), dtype)[3:5]:
         arguments = to(case((2, 3, 7), dtype) | some, device)

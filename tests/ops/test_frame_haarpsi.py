@@ -274,7 +274,7 @@ def test_offsets_within_a_frame_exceed_2_to_the_31():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [DTYPES[0], DTYPES[-1]], ids=str)
 def test_opcheck(dtype, device):
     for layout in ("contiguous", "channels_last", "columns_first"):
         pair = [LAYOUTS[layout](x).to(device) for x in random_pair((2, 3, 9, 11), dtype)]

@@ -344,7 +344,7 @@ def test_more_than_2_to_the_31_pixels_in_a_plane():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [DTYPES[0], DTYPES[-1]], ids=str)
 def test_opcheck(dtype, device):
     for layout in ("contiguous", "channels_last", "columns_first"):
         pair = [LAYOUTS[layout](random_frames((2, 3, 9, 11), dtype)).to(device) for _ in range(2)]

@@ -314,7 +314,7 @@ def test_more_than_2_to_the_31_elements_in_a_batch(device):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [DTYPES[0], DTYPES[-1]], ids=str)
 def test_opcheck(dtype, kind, device):
     for layout in ("contiguous", "channels_last", "columns_first"):
         arguments = to(case((2, 3, 9, 11), dtype, kind), device)

@@ -357,7 +357,7 @@ def test_only_what_needs_a_gradient_gets_one():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [DTYPES[0], DTYPES[-1]], ids=str)
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's
 def test_opcheck(dtype, device):
     pair = [x.to(device) for x in random_pair((2, 3, 24, 25), dtype)]

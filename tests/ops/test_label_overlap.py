@@ -344,7 +344,7 @@ def test_more_than_2_to_the_31_labels(device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [DTYPES[0], DTYPES[-1]], ids=str)
 def test_opcheck(dtype, device):
     for index in (False, True):
         for layout in ("contiguous", "columns_first"):

@@ -231,7 +231,7 @@ def test_more_than_2_to_the_31_labels(device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [DTYPES[0], DTYPES[-1]], ids=str)
 def test_opcheck(dtype, device):
     labels = case((2, 2, 7, 11), dtype).to(device)
     valid = torch.tensor([[True, False], [True, True]], device=device)

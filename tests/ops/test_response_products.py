@@ -454,7 +454,7 @@ def test_is_captured_by_a_graph():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [DTYPES[0], DTYPES[-1]], ids=str)
 def test_opcheck(dtype, device):
     for layout in ("contiguous", "channels_last", "window"):
         for absent, reach in ((False, 0), (True, 1)):
