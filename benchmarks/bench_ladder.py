@@ -9,7 +9,16 @@ from functools import partial
 
 import numpy as np
 import torch
-from timing import Row, arguments, environment, measure, table, thread_counts, write_jsonl
+from timing import (
+    Row,
+    arguments,
+    beside_ours,
+    environment,
+    measure,
+    table,
+    thread_counts,
+    write_jsonl,
+)
 from torch import Tensor
 
 from wmscore.ladder.rungs import ratio_interval
@@ -135,12 +144,8 @@ def bench(scenarios: int, rungs: int, device: str, rounds: int) -> list[Row]:
         timed = measure(
             providers, device=device, rounds=rounds, bytes_read=8 * lost.numel(), items=rungs
         )
-        rate = timed[0]["items_per_second"]
         about = {"benchmark": "ladder", "what": what, "size": f"{scenarios} x {rungs}"}
-        found += [
-            about | row | {"times_wmscore": rate / row["items_per_second"]} | environment(device)
-            for row in timed
-        ]
+        found += beside_ours(timed, about, device)
     return found
 
 

@@ -8,7 +8,16 @@ from functools import partial
 import numpy as np
 import torch
 from frames import frame_pairs
-from timing import Row, arguments, environment, measure, table, thread_counts, write_jsonl
+from timing import (
+    Row,
+    arguments,
+    beside_ours,
+    environment,
+    measure,
+    table,
+    thread_counts,
+    write_jsonl,
+)
 from torch import Tensor
 
 from wmscore.functional import loop_closure, returns_of
@@ -105,12 +114,8 @@ def bench(rows: int, steps: int, height: int, width: int, device: str, rounds: i
         timed = measure(
             providers, device=device, rounds=rounds, bytes_read=true.numel(), items=rows * steps
         )
-        rate = timed[0]["items_per_second"]
         about = {"benchmark": "returns", "what": what, "size": f"{rows} x {steps} x {height}^2"}
-        found += [
-            about | row | {"times_wmscore": rate / row["items_per_second"]} | environment(device)
-            for row in timed
-        ]
+        found += beside_ours(timed, about, device)
     return found
 
 

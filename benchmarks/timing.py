@@ -15,7 +15,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,15 @@ def thread_counts(options: argparse.Namespace) -> Iterator[int]:
         torch.set_num_threads(threads)
         yield threads
     torch.set_num_threads(options.threads[0])
+
+
+def beside_ours(rows: Sequence[Row], about: Row, device: str) -> list[Row]:
+    """Rows of `measure`, ours first, with how many times as long as ours each of them takes."""
+    rate = rows[0]["items_per_second"]
+    return [
+        about | row | {"times_wmscore": rate / row["items_per_second"]} | environment(device)
+        for row in rows
+    ]
 
 
 def measure(

@@ -1,6 +1,7 @@
 """`wmscore replay` and `wmscore check`: exit codes, shards, options, progress."""
 
 import itertools
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -79,6 +80,10 @@ def test_faults_have_an_exit_code_and_another_chance(run: Run) -> None:
     code, said, _ = run("score", "r", "--out", "evidence")
     assert code == 0
     assert "mine: model_error: 2 rows" in said
+    assert re.search(r"^mine: 6 of 6 rows, \d:\d\d$", said, re.MULTILINE)  # faults are done too
+    assert re.search(r"^evidence: (\d+) of \1 parts, \d:\d\d$", said, re.MULTILINE)
+    said = run("verify", "evidence")[1]
+    assert re.search(r"^verify: 3 of 3 parts, \d:\d\d$", said, re.MULTILINE)
     assert "RuntimeError: out of luck" in Path("evidence/postmortem.md").read_text()
     assert "RuntimeError: out of luck" in Path("evidence/metrics.csv").read_text()
     assert run(*REPLAY, "--out", "r")[0] == 1  # nothing is asked for again by itself
@@ -93,6 +98,7 @@ def test_an_interrupted_run_says_how_to_go_on(run: Run) -> None:
     assert len(Recording("r").missing) == 4
     code, said, _ = run("score", "r", "--out", "evidence")
     assert "mine: 4 of 6 rows are not recorded" in said
+    assert "mine: 6 of 6 rows" not in said
     assert run(*REPLAY, "--out", "r")[0] == 0
     assert Recording("r").complete
 

@@ -530,3 +530,12 @@ def test_a_file_that_is_much_too_large_is_not_read(made: Made, copy: Path) -> No
 def test_no_folder_is_no_evidence(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is no evidence folder"):
         verify_evidence(tmp_path / "nowhere")
+
+
+def test_an_undefined_number_is_no_difference_beside_a_rounded_one(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.md", tmp_path / "other.md"
+    one.write_text("slope nan, score 0.30000000001\n")
+    other.write_text("slope nan, score 0.3\n")
+    assert list(differences(one, other, exact=False)) == []
+    other.write_text("slope 0, score 0.3\n")
+    assert len(list(differences(one, other, exact=False))) == 1

@@ -7,8 +7,9 @@ Scenario seeds are the smallest ones whose references come back at the last step
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+
+from panel_file import write_or_check
 
 from wmscore.manifest import Observation, Panel
 from wmscore.replay import freeze_panel, panel_returns, render_truth
@@ -105,17 +106,5 @@ def comes_back(name: str, seed: int) -> bool:
     return len(found.steps) >= 4 and found.steps[-1] == HORIZON and found.to[-1] == 0
 
 
-def main() -> None:
-    """Write the panel, or check that the file is what would be written."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only compare with the file")
-    panel = build()
-    if parser.parse_args().check:
-        differences = Panel.load(PATH).differences(panel)
-        raise SystemExit("\n".join(differences) if differences else 0)
-    panel.save(PATH)
-    print(f"{PATH.name}: {panel.fingerprint[:12]}, {len(panel.scenarios)} scenarios")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PATH, build(), __doc__)

@@ -7,10 +7,10 @@ Scenario seeds are the smallest ones whose rollouts show what the scenario is fo
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
+from panel_file import write_or_check
 from torch import Tensor
 
 from wmscore.manifest import Observation, Panel
@@ -113,17 +113,5 @@ def returning(area: Tensor) -> Tensor:
     return (commanded[0] >= VISIBLE) & back & gone & (still >= 16).all(0)
 
 
-def main() -> None:
-    """Write the panel, or check that the file is what would be written."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only compare with the file")
-    panel = build()
-    if parser.parse_args().check:
-        differences = Panel.load(PATH).differences(panel)
-        raise SystemExit("\n".join(differences) if differences else 0)
-    panel.save(PATH)
-    print(f"{PATH.name}: {panel.fingerprint[:12]}, {len(panel.scenarios)} scenarios")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PATH, build(), __doc__)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -423,6 +425,12 @@ def test_no_axis_is_scored_as_another(scene) -> None:
     )
     with pytest.raises(AssertionError, match="taste"):
         scorer.update(rollouts)
+
+
+def test_the_packaged_panel_is_what_its_generator_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "tools"))
+    tool = importlib.import_module("build_returns_panel")
+    assert Panel.load(tool.PATH).differences(tool.build()) == []
 
 
 def test_the_packaged_panel_and_its_anchors() -> None:

@@ -232,7 +232,8 @@ def test_no_sprite_is_ever_drawn_twice_or_split() -> None:
 # ---- the panel ---------------------------------------------------------------------------
 
 
-def test_the_shipped_panel_is_what_its_generator_writes() -> None:
+def test_the_shipped_panel_is_what_its_generator_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     spec = importlib.util.spec_from_file_location("b", ROOT / "tools" / "build_sprites_panel.py")
     assert spec is not None
     assert spec.loader is not None

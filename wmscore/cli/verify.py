@@ -18,6 +18,7 @@ from wmscore.cli.options import (
     LpipsNet,
     LpipsTrunk,
 )
+from wmscore.cli.progress import Ticker
 from wmscore.cli.reading import check_device, import_from_here
 
 __all__ = ["verify"]
@@ -81,7 +82,14 @@ def verify(
             data = panel.model_dump()
             data["contract"]["world"] = world
             true = load_world(Panel.from_dict(data))
-    found = verify_evidence(folder, world=true, device=device, **networks)
+    with Ticker("parts") as ticker:
+        found = verify_evidence(
+            folder,
+            world=true,
+            device=device,
+            progress=lambda done, total: ticker.report("verify", done, total),
+            **networks,
+        )
 
     def show() -> None:
         for line in found.checked:

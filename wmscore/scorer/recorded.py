@@ -62,7 +62,7 @@ def score_recording(
     Args:
         recording: a `wmscore.recordings.Recording`.
         codec_floor: score the truth behind the codec of lossy clips too.
-        progress: called with (rows scored, rows of the panel), first with 0.
+        progress: called with (rows scored or known to be faults, rows of the panel), first with 0.
         scorer: arguments of `Scorer`.
 
     Example:
@@ -79,7 +79,10 @@ def score_recording(
         if progress is not None:
             done += int((rollouts.branch == 0).sum())
             progress(done, rows)
-    judge.add_faults(recording.faults, model=recording.model)
+    faults = list(recording.faults)
+    judge.add_faults(faults, model=recording.model)
+    if progress is not None and faults:
+        progress(done + len(faults), rows)
     scores = judge.compute()
     if losses := recording.about.facts.get("conversion_losses"):
         scores = replace(scores, provenance=scores.provenance | {CONVERSION: "; ".join(losses)})

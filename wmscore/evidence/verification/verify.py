@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def verify_evidence(
     *,
     world: WorldModel | None = None,
     device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
     **networks: Any,
 ) -> Verification:
     """Check that an evidence folder is whole, unchanged, and says what its frames say.
@@ -55,6 +57,8 @@ def verify_evidence(
         folder: written by `write_evidence`.
         world: the true world; references of traces are rendered again.
         device: where traces are scored.
+        progress: called with (parts done, parts in all): what follows from the scores, the traces
+            of each model, and the report.
         networks: further arguments of `Scorer` (`lpips`, `encoder`, `latent_encoder`,
             `inverse_dynamics`, `oracle`), where the scores were made with them.
 
@@ -71,7 +75,7 @@ def verify_evidence(
         raise FileNotFoundError(f"folder: {folder} is no evidence folder")
     findings = Findings()
     try:
-        _verify(folder, findings, world, device, networks)
+        _verify(folder, findings, world, device, networks, progress)
     except Exception as error:  # whatever a foreign file makes a reader say is said of the folder
         kind = type(error).__name__
         findings.problems.append(f"cannot be recomputed: {kind}: {shown(str(error), 400)}")
@@ -84,6 +88,7 @@ def _verify(
     world: WorldModel | None,
     device: str,
     networks: Mapping[str, Any],
+    progress: Callable[[int, int], None] | None,
 ) -> None:
     files = list_files(folder, findings)
     hashed = check_sums(folder, files, findings)
@@ -92,6 +97,13 @@ def _verify(
     if environment is None or not results:
         return
     exact = same_machine(environment)
+    done = itertools.count()
+
+    def tell() -> None:
+        if progress is not None:
+            progress(next(done), len(results) + 2)
+
+    tell()
     for scores in results:
         check_horizons(f"scores/{safe_name(scores.model)}", scores, findings, exact=exact)
     stored = _traces(folder, files, results[0].panel.fingerprint, findings)
@@ -113,6 +125,7 @@ def _verify(
         ladder=ladder,
         exact=exact,
     )
+    tell()
     known = {name: found for name, found in stored.items() if found.trace in traces}
     untraced = []
     for scores in results:
@@ -128,6 +141,7 @@ def _verify(
         )
         if again < len(scores):
             untraced.append(f"{len(scores) - again} of {len(scores)} rows of {scores.model}")
+        tell()
     if untraced:
         findings.unchecked.append(
             f"curves in scores/ of rows without a trace: {', '.join(untraced)}; all else was "
@@ -136,6 +150,7 @@ def _verify(
     check_references(results[0].panel, known, findings, world)
     if hashed:
         check_report(folder, files, findings, exact=exact)
+    tell()
 
 
 def _environment(
