@@ -232,6 +232,15 @@ def test_noise_of_the_reference_pays_for_nothing() -> None:
     assert float(closure(faint, true).score[back].mean()) > 0.95  # without noise of its own
 
 
+def test_noise_alone_is_no_departure() -> None:
+    """Half of the picture leaves by 8 levels; 4 of noise at the return are as far as it went."""
+    start = torch.full((1, 4, 4), 100, dtype=torch.uint8)
+    middle = start.clone()
+    middle[:, :2] += 8
+    assert F.returns_of(torch.stack([start, middle, start])).to.tolist() == [-1, 0]
+    assert F.returns_of(torch.stack([start, middle, start + 4])).to.tolist() == [-1, -1]
+
+
 def test_a_wrong_frame_in_between_earns_nothing() -> None:
     """One pixel short at each return is as bad, however far it went in between."""
     true = rolled(THERE)
